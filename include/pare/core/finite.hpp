@@ -1,0 +1,35 @@
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "pare/core/tensor_view.hpp"
+
+namespace pare {
+
+/// True when no element is NaN or infinite. Reads bits, so -ffast-math cannot remove the test.
+[[nodiscard]] inline bool all_finite(const float* values, Index count) noexcept {
+  std::uint32_t largest = 0;
+  for (Index i = 0; i < count; ++i) {
+    const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(values[i]) & 0x7fffffffu;
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  return largest < 0x7f800000u;
+}
+
+/// Throws NumericError naming the first element of `values` that is NaN or infinite.
+inline void require_finite(MatrixView<const float> values, std::string_view what) {
+  for (Index i = 0; i < values.rows(); ++i) {
+    if (values.stride(1) == 1 && all_finite(&values(i, 0), values.cols())) continue;
+    for (Index j = 0; j < values.cols(); ++j)
+      if (const float v = values(i, j); !all_finite(&v, 1))
+        throw NumericError(std::string(what) + " holds " +
+                           ((std::bit_cast<std::uint32_t>(v) & 0x7fffffu) ? "NaN" : "infinity") +
+                           " at [" + std::to_string(i) + ", " + std::to_string(j) + "]");
+  }
+}
+
+}  // namespace pare

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#include "pare/core/tensor_view.hpp"
+
+namespace pare {
+
+/// Alignment of owned memory: one cache line, and the widest vector register.
+inline constexpr std::size_t tensor_alignment_bytes = 64;
+
+template <class T>
+struct AlignedAllocator {
+  using value_type = T;
+  AlignedAllocator() noexcept = default;
+  template <class U>
+  AlignedAllocator(const AlignedAllocator<U>&) noexcept {}
+  [[nodiscard]] T* allocate(std::size_t n) {
+    if (n > std::size_t(-1) / sizeof(T)) throw std::bad_array_new_length();
+    return static_cast<T*>(
+        ::operator new (n * sizeof(T), std::align_val_t{tensor_alignment_bytes}));
+  }
+  void deallocate(T* p, std::size_t) noexcept {
+    ::operator delete (p, std::align_val_t{tensor_alignment_bytes});
+  }
+  friend bool operator==(AlignedAllocator, AlignedAllocator) noexcept { return true; }
+};
+
+template <class T>
+using AlignedVector = std::vector<T, AlignedAllocator<T>>;
+
+/// Owning row-major tensor of trivially copyable elements, 64-byte aligned, zero-initialized.
+template <class T, std::size_t Rank>
+class Tensor {
+  static_assert(std::is_trivially_copyable_v<T> && !std::same_as<T, bool>);
+
+ public:
+  using value_type = T;
+  static constexpr std::size_t rank = Rank;
+
+  Tensor() = default;
+  explicit Tensor(Shape<Rank> shape)
+      : shape_(shape), data_(static_cast<std::size_t>(element_count(shape))) {}
+
+  /// Copies a view, converting elements with static_cast.
+  template <class U>
+  explicit Tensor(TensorView<U, Rank> source) : Tensor(source.shape()) {
+    copy(source, view());
+  }
+
+  [[nodiscard]] TensorView<T, Rank> view() noexcept { return {data_.data(), shape_}; }
+  [[nodiscard]] TensorView<const T, Rank> view() const noexcept { return {data_.data(), shape_}; }
+  operator TensorView<T, Rank>() noexcept { return view(); }
+  operator TensorView<const T, Rank>() const noexcept { return view(); }
+
+  template <std::convertible_to<Index>... I>
+  requires(sizeof...(I) == Rank) [[nodiscard]] T& operator()(I... index) noexcept {
+    return view()(index...);
+  }
+  template <std::convertible_to<Index>... I>
+  requires(sizeof...(I) == Rank) [[nodiscard]] const T& operator()(I... index) const noexcept {
+    return view()(index...);
+  }
+  [[nodiscard]] T& operator[](Index i) noexcept requires(Rank == 1) {
+    return data_[static_cast<std::size_t>(i)];
+  }
+  [[nodiscard]] const T& operator[](Index i) const noexcept requires(Rank == 1) {
+    return data_[static_cast<std::size_t>(i)];
+  }
+
+  [[nodiscard]] T* data() noexcept { return data_.data(); }
+  [[nodiscard]] const T* data() const noexcept { return data_.data(); }
+  [[nodiscard]] const Shape<Rank>& shape() const noexcept { return shape_; }
+  [[nodiscard]] Index extent(std::size_t d) const noexcept { return shape_[d]; }
+  [[nodiscard]] Index size() const noexcept { return static_cast<Index>(data_.size()); }
+  [[nodiscard]] bool empty() const noexcept { return data_.empty(); }
+  [[nodiscard]] Index rows() const noexcept requires(Rank == 2) { return shape_[0]; }
+  [[nodiscard]] Index cols() const noexcept requires(Rank == 2) { return shape_[1]; }
+  [[nodiscard]] TensorView<T, Rank - 1> row(Index i) { return view().row(i); }
+  [[nodiscard]] TensorView<const T, Rank - 1> row(Index i) const { return view().row(i); }
+
+  void fill(T value) { std::fill(data_.begin(), data_.end(), value); }
+  friend bool operator==(const Tensor&, const Tensor&) = default;
+
+ private:
+  Shape<Rank> shape_{};
+  AlignedVector<T> data_;
+};
+
+template <class T>
+using Matrix = Tensor<T, 2>;
+template <class T>
+using Vector = Tensor<T, 1>;
+
+}  // namespace pare

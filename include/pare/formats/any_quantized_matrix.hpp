@@ -1,0 +1,62 @@
+#pragma once
+
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include "pare/formats/all.hpp"
+#include "pare/formats/quantized_matrix.hpp"
+
+namespace pare {
+
+/// A QuantizedMatrix of any format: what tools hold when the format is known at run time.
+class AnyQuantizedMatrix {
+ public:
+  template <Format F>
+  AnyQuantizedMatrix(QuantizedMatrix<F> matrix) : matrix_(std::move(matrix)) {}
+
+  /// Calls `f` with the `QuantizedMatrix<F>` inside.
+  template <class Visitor>
+  decltype(auto) visit(Visitor&& f) const {
+    return std::visit(std::forward<Visitor>(f), matrix_);
+  }
+
+  [[nodiscard]] std::string_view format() const {
+    return visit([]<class F>(const QuantizedMatrix<F>&) { return F::name; });
+  }
+  [[nodiscard]] Index rows() const {
+    return visit([](const auto& q) { return q.rows(); });
+  }
+  [[nodiscard]] Index cols() const {
+    return visit([](const auto& q) { return q.cols(); });
+  }
+  [[nodiscard]] Index group_size() const {
+    return visit([](const auto& q) { return q.group_size(); });
+  }
+  [[nodiscard]] ScaleType scale_type() const {
+    return visit([](const auto& q) { return q.scale_type(); });
+  }
+  [[nodiscard]] Index bytes() const {
+    return visit([](const auto& q) { return q.bytes(); });
+  }
+  [[nodiscard]] double bits_per_weight() const {
+    return visit([](const auto& q) { return q.bits_per_weight(); });
+  }
+  [[nodiscard]] Matrix<float> dequantize() const {
+    return visit([](const auto& q) { return pare::dequantize(q); });
+  }
+
+  friend bool operator==(const AnyQuantizedMatrix&, const AnyQuantizedMatrix&) = default;
+
+ private:
+  apply_type_list<std::variant, QuantizedMatrix, AllFormats> matrix_;
+};
+
+/// Calls `f(TypeTag<F>)` for the format called `name` ("int4", "nf4", ...) and returns its result.
+/// Throws ArgumentError listing the names when there is none.
+template <class Visitor>
+decltype(auto) with_format(std::string_view name, Visitor&& f) {
+  return with_named(AllFormats{}, name, f);
+}
+
+}  // namespace pare

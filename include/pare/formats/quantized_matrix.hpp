@@ -1,0 +1,154 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pare/core/tensor.hpp"
+#include "pare/formats/format.hpp"
+
+namespace pare {
+
+/// A quantized weight in its canonical form: one plain code per element, row-major.
+///
+/// What methods produce, io reads and writes, and tests inspect. Kernels read a PackedMatrix.
+///
+/// Shapes    codes (rows, cols); parameters (rows, groups), groups = ceil(cols / group_size)
+/// Blocks    a row is cut into groups of `group_size` columns, the last one may be shorter;
+///           group_size -1 is one group per row. With a group index (act_order without static
+///           groups) column j belongs to group_index[j] instead of j / group_size.
+/// Errors    ArgumentError for a group size of 0, below -1 or larger than the row
+template <Format F>
+class QuantizedMatrix {
+ public:
+  using format = F;
+  using Code = typename F::Code;
+  using Parameters = typename F::Parameters;
+
+  QuantizedMatrix() = default;
+  QuantizedMatrix(Index rows, Index cols, Index group_size, ScaleType scale_type)
+      : group_size_(group_size),
+        scale_type_(scale_type),
+        codes_({rows, cols}),
+        parameters_({rows, group_count(cols, group_size)}) {}
+
+  /// Groups in a row of `cols` columns. Throws ArgumentError as the class does.
+  [[nodiscard]] static Index group_count(Index cols, Index group_size) {
+    if (group_size == 0 || group_size < -1)
+      throw ArgumentError("group size " + std::to_string(group_size) +
+                          " is neither -1 (whole row) nor positive");
+    if (group_size > cols)
+      throw ArgumentError("group size " + std::to_string(group_size) +
+                          " is larger than the row of " + std::to_string(cols));
+    if (group_size == -1) return cols > 0 ? 1 : 0;
+    return ceil_div(cols, group_size);
+  }
+
+  [[nodiscard]] Index rows() const noexcept { return codes_.rows(); }
+  [[nodiscard]] Index cols() const noexcept { return codes_.cols(); }
+  /// As given: -1 means the whole row.
+  [[nodiscard]] Index group_size() const noexcept { return group_size_; }
+  /// Columns in a full group: cols() when group_size() is -1.
+  [[nodiscard]] Index group_length() const noexcept {
+    return group_size_ == -1 ? cols() : group_size_;
+  }
+  [[nodiscard]] Index groups() const noexcept { return parameters_.cols(); }
+  [[nodiscard]] ScaleType scale_type() const noexcept { return scale_type_; }
+
+  [[nodiscard]] MatrixView<Code> codes() noexcept { return codes_; }
+  [[nodiscard]] MatrixView<const Code> codes() const noexcept { return codes_; }
+  [[nodiscard]] MatrixView<Parameters> parameters() noexcept { return parameters_; }
+  [[nodiscard]] MatrixView<const Parameters> parameters() const noexcept { return parameters_; }
+
+  [[nodiscard]] Code code(Index i, Index j) const noexcept { return codes_(i, j); }
+  [[nodiscard]] float value(Index i, Index j) const noexcept {
+    return F::decode(codes_(i, j), parameters_(i, group_of(j)));
+  }
+
+  /// The group whose parameters column j uses.
+  [[nodiscard]] Index group_of(Index j) const noexcept {
+    if (!group_index_.empty()) return group_index_[static_cast<std::size_t>(j)];
+    return group_size_ == -1 ? 0 : j / group_size_;
+  }
+
+  /// Group of each column, or empty when groups are neighbouring columns.
+  [[nodiscard]] std::span<const std::int32_t> group_index() const noexcept { return group_index_; }
+
+  /// Assigns columns to groups freely. Each group must get as many columns as it has without an
+  /// index (group_size, the last one the rest); the trivial assignment is stored as none.
+  /// Throws ShapeError for a wrong length, ArgumentError for wrong counts.
+  void set_group_index(std::span<const std::int32_t> index) {
+    if (static_cast<Index>(index.size()) != cols())
+      throw ShapeError("the group index has " + std::to_string(index.size()) + " entries for " +
+                       std::to_string(cols()) + " columns");
+    std::vector<Index> members(static_cast<std::size_t>(groups()));
+    bool trivial = true;
+    for (Index j = 0; j < cols(); ++j) {
+      const std::int32_t g = index[static_cast<std::size_t>(j)];
+      if (g < 0 || g >= groups())
+        throw ArgumentError("column " + std::to_string(j) + " is in group " + std::to_string(g) +
+                            " of " + std::to_string(groups()));
+      ++members[static_cast<std::size_t>(g)];
+      trivial = trivial && g == j / group_length();
+    }
+    for (Index g = 0; g < groups(); ++g)
+      if (const Index expected = std::min(group_length(), cols() - g * group_length());
+          members[static_cast<std::size_t>(g)] != expected)
+        throw ArgumentError("group " + std::to_string(g) + " has " +
+                            std::to_string(members[static_cast<std::size_t>(g)]) +
+                            " columns instead of " + std::to_string(expected));
+    if (trivial)
+      group_index_.clear();
+    else
+      group_index_.assign(index.begin(), index.end());
+  }
+
+  /// Columns sorted by group (ascending inside one): position p of the order holds column
+  /// order[p]. Empty when groups are neighbouring columns. Kernels gather activations by it.
+  [[nodiscard]] std::vector<std::int32_t> column_order() const {
+    if (group_index_.empty()) return {};
+    std::vector<std::int32_t> order(group_index_.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+      return group_index_[static_cast<std::size_t>(a)] < group_index_[static_cast<std::size_t>(b)];
+    });
+    return order;
+  }
+
+  /// Bytes as stored densely: codes, scales, zero points, and the group index if there is one.
+  [[nodiscard]] Index bytes() const noexcept {
+    const Index code_bits = rows() * cols() * F::code_bits;
+    const Index block_bits = rows() * groups() * parameter_bits<F>(scale_type_);
+    return ceil_div(code_bits, 8) + ceil_div(block_bits, 8) +
+           static_cast<Index>(group_index_.size() * sizeof(std::int32_t));
+  }
+
+  [[nodiscard]] double bits_per_weight() const noexcept {
+    return codes_.empty() ? 0.0
+                          : 8.0 * static_cast<double>(bytes()) / static_cast<double>(codes_.size());
+  }
+
+  friend bool operator==(const QuantizedMatrix&, const QuantizedMatrix&) = default;
+
+ private:
+  Index group_size_ = -1;
+  ScaleType scale_type_ = ScaleType::f32;
+  Matrix<Code> codes_;
+  Matrix<Parameters> parameters_;
+  std::vector<std::int32_t> group_index_;
+};
+
+/// The values that the codes stand for, (rows, cols).
+template <Format F>
+[[nodiscard]] Matrix<float> dequantize(const QuantizedMatrix<F>& q) {
+  Matrix<float> values({q.rows(), q.cols()});
+  for (Index i = 0; i < q.rows(); ++i)
+    for (Index j = 0; j < q.cols(); ++j) values(i, j) = q.value(i, j);
+  return values;
+}
+
+}  // namespace pare

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string_view>
+
+#include "pare/core/error.hpp"
+#include "pare/core/float16.hpp"
+#include "pare/core/index.hpp"
+
+namespace pare {
+
+/// How a scale is stored. Codes are always chosen with the scale after this rounding.
+enum class ScaleType : std::uint8_t { f32, f16, bf16 };
+
+[[nodiscard]] constexpr int bits(ScaleType type) noexcept {
+  return type == ScaleType::f32 ? 32 : 16;
+}
+
+[[nodiscard]] constexpr std::string_view to_string(ScaleType type) noexcept {
+  return type == ScaleType::f32 ? "f32" : type == ScaleType::f16 ? "f16" : "bf16";
+}
+
+/// `scale` rounded to the storage type: zero or infinity where it does not fit.
+[[nodiscard]] constexpr float store_scale(float scale, ScaleType type) noexcept {
+  switch (type) {
+    case ScaleType::f16:
+      return static_cast<float>(Float16(scale));
+    case ScaleType::bf16:
+      return static_cast<float>(BFloat16(scale));
+    case ScaleType::f32:
+      break;
+  }
+  return scale;
+}
+
+/// A stored scale that codes can be chosen with.
+[[nodiscard]] constexpr bool is_usable_scale(float scale) noexcept {
+  return scale > 0.0f && scale <= std::numeric_limits<float>::max();
+}
+
+/// What a symmetric scale divides the largest magnitude by; tools differ. For b bits:
+enum class SymmetricDenominator : std::uint8_t {
+  automatic,    ///< `half_range` below 8 bits, `largest_code` at 8
+  half_range,   ///< (2^b - 1) / 2, as GPTQ, PyTorch's observers and compressed-tensors
+  largest_code  ///< 2^(b-1) - 1, as SmoothQuant, TensorRT and ONNX Runtime
+};
+
+/// How the parameters of a block follow from its range.
+struct FitOptions {
+  ScaleType scale_type = ScaleType::f32;
+  SymmetricDenominator denominator = SymmetricDenominator::automatic;
+  /// Formats with a zero point include 0 in the range (GPTQ, ONNX). Off, as AWQ does it: the
+  /// width is then at least 1e-5 and values beyond the codes clip.
+  bool extend_to_zero = true;
+};
+
+/// The smallest and largest value of a block.
+struct Range {
+  float lo = 0.0f;
+  float hi = 0.0f;
+
+  [[nodiscard]] constexpr float absmax() const noexcept { return hi > -lo ? hi : -lo; }
+  [[nodiscard]] constexpr Range scaled(float factor) const noexcept {
+    return {lo * factor, hi * factor};
+  }
+};
+
+/// Range of `count` >= 1 finite values, `stride` elements apart.
+[[nodiscard]] constexpr Range range_of(const float* values, Index count,
+                                       Index stride = 1) noexcept {
+  Range range{values[0], values[0]};
+  for (Index i = 1; i < count; ++i) {
+    const float v = values[i * stride];
+    range.lo = v < range.lo ? v : range.lo;
+    range.hi = v > range.hi ? v : range.hi;
+  }
+  return range;
+}
+
+namespace detail {
+
+/// A scale of `magnitude / denominator` as stored; a zero block gets 1, and a float32 quotient
+/// that underflows the smallest normal number, so that only the 16-bit types can give 0 or inf.
+[[nodiscard]] constexpr float fit_scale(float magnitude, float denominator,
+                                        ScaleType type) noexcept {
+  if (magnitude == 0.0f) return 1.0f;
+  float scale = magnitude / denominator;
+  if (scale < std::numeric_limits<float>::min()) scale = std::numeric_limits<float>::min();
+  if (scale > std::numeric_limits<float>::max()) scale = std::numeric_limits<float>::max();
+  return store_scale(scale, type);
+}
+
+}  // namespace detail
+
+}  // namespace pare

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <optional>
+
+#include "pare/formats/format.hpp"
+
+namespace pare {
+
+/// How the range of a block is chosen.
+enum class RangeMethod : std::uint8_t {
+  min_max,  ///< every weight inside the range
+  mse_clip  ///< the shrunken range with the least sum of |error|^exponent
+};
+
+struct RangeOptions {
+  RangeMethod method = RangeMethod::min_max;
+  SymmetricDenominator denominator = SymmetricDenominator::automatic;
+  /// See FitOptions::extend_to_zero.
+  bool extend_to_zero = true;
+  /// Of `mse_clip`: candidates p = 1 - i / grid for i in [0, max_shrink * grid), as GPTQ's code.
+  float exponent = 2.4f;
+  int grid = 100;
+  float max_shrink = 0.8f;
+};
+
+/// The default storage of scales: 16 bits for groups, 32 bits per row and at 8 bits.
+template <Format F>
+[[nodiscard]] constexpr ScaleType default_scale_type(Index group_size) noexcept {
+  return group_size == -1 || F::code_bits == 8 ? ScaleType::f32 : ScaleType::f16;
+}
+
+/// Parameters of the block of `count` >= 1 finite weights, `stride` elements apart.
+///
+/// Edge      a zero block gets scale 1; a scale that the storage type cannot hold comes back as
+///           0 or infinity: see is_usable_scale
+/// Source    mse_clip: Frantar et al., "GPTQ", 2022, the quantizer of the authors' code
+template <Format F>
+[[nodiscard]] typename F::Parameters block_parameters(const float* weights, Index count,
+                                                      Index stride, const RangeOptions& options,
+                                                      ScaleType scale_type) {
+  const FitOptions fit{scale_type, options.denominator, options.extend_to_zero};
+  const Range range = range_of(weights, count, stride);
+  typename F::Parameters best = F::fit(range, fit);
+  if (options.method == RangeMethod::min_max || !is_usable_scale(best.scale)) return best;
+
+  const int candidates = static_cast<int>(options.max_shrink * static_cast<float>(options.grid));
+  double best_error = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < candidates; ++i) {
+    const float p = 1.0f - static_cast<float>(i) / static_cast<float>(options.grid);
+    const typename F::Parameters trial = F::fit(range.scaled(p), fit);
+    if (!is_usable_scale(trial.scale)) break;
+    double error = 0.0;
+    for (Index k = 0; k < count && error < best_error; ++k) {
+      const float w = weights[k * stride];
+      error += std::pow(std::fabs(w - F::decode(F::encode(w, trial), trial)), options.exponent);
+    }
+    if (error < best_error) {
+      best_error = error;
+      best = trial;
+    }
+  }
+  return best;
+}
+
+}  // namespace pare

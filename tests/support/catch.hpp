@@ -1,0 +1,9 @@
+#pragma once
+
+/// The only file that knows Catch2 2 from Catch2 3.
+#if __has_include(<catch2/catch_all.hpp>)
+#include <catch2/catch_all.hpp>
+using Catch::Approx;
+#else
+#include <catch2/catch.hpp>
+#endif
