@@ -8,6 +8,13 @@
 #define PARE_X86_KERNELS 0
 #endif
 
+/// g++ itself: others define __GNUC__ too.
+#if defined(__GNUC__) && !defined(__clang__)
+#define PARE_GCC 1
+#else
+#define PARE_GCC 0
+#endif
+
 #if defined(__GNUC__) || defined(__clang__)
 #define PARE_FORCE_INLINE inline __attribute__((always_inline))
 #else

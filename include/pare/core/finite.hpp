@@ -20,8 +20,14 @@ namespace pare {
   return largest < 0x7f800000u;
 }
 
+/// The same of one number.
+[[nodiscard]] constexpr bool is_finite(double value) noexcept {
+  return (std::bit_cast<std::uint64_t>(value) & 0x7fffffffffffffffu) < 0x7ff0000000000000u;
+}
+
 /// Throws NumericError naming the first element of `values` that is NaN or infinite.
 inline void require_finite(MatrixView<const float> values, std::string_view what) {
+  if (values.empty()) return;
   for (Index i = 0; i < values.rows(); ++i) {
     if (values.stride(1) == 1 && all_finite(&values(i, 0), values.cols())) continue;
     for (Index j = 0; j < values.cols(); ++j)
@@ -30,6 +36,16 @@ inline void require_finite(MatrixView<const float> values, std::string_view what
                            ((std::bit_cast<std::uint32_t>(v) & 0x7fffffu) ? "NaN" : "infinity") +
                            " at [" + std::to_string(i) + ", " + std::to_string(j) + "]");
   }
+}
+
+/// The same of the upper half of a symmetric matrix of float or double, diagonal included.
+template <class T>
+void require_finite_upper(MatrixView<T> values, std::string_view what) {
+  for (Index i = 0; i < values.rows(); ++i)
+    for (Index j = i; j < values.cols(); ++j)
+      if (!is_finite(static_cast<double>(values(i, j))))
+        throw NumericError(std::string(what) + " holds a value that is not finite at [" +
+                           std::to_string(i) + ", " + std::to_string(j) + "]");
 }
 
 }  // namespace pare

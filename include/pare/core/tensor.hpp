@@ -60,11 +60,11 @@ class Tensor {
 
   template <std::convertible_to<Index>... I>
   requires(sizeof...(I) == Rank) [[nodiscard]] T& operator()(I... index) noexcept {
-    return view()(index...);
+    return data_[offset(index...)];
   }
   template <std::convertible_to<Index>... I>
   requires(sizeof...(I) == Rank) [[nodiscard]] const T& operator()(I... index) const noexcept {
-    return view()(index...);
+    return data_[offset(index...)];
   }
   [[nodiscard]] T& operator[](Index i) noexcept requires(Rank == 1) {
     return data_[static_cast<std::size_t>(i)];
@@ -88,6 +88,15 @@ class Tensor {
   friend bool operator==(const Tensor&, const Tensor&) = default;
 
  private:
+  /// Not through view(): making a view checks its shape, too much work for one element.
+  template <class... I>
+  [[nodiscard]] std::size_t offset(I... index) const noexcept {
+    const Shape<Rank> position{static_cast<Index>(index)...};
+    Index sum = 0;
+    for (std::size_t d = 0; d < Rank; ++d) sum = sum * shape_[d] + position[d];
+    return static_cast<std::size_t>(sum);
+  }
+
   Shape<Rank> shape_{};
   AlignedVector<T> data_;
 };

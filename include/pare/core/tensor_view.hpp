@@ -40,10 +40,11 @@ template <std::size_t Rank>
 template <std::size_t Rank>
 [[nodiscard]] constexpr Shape<Rank> row_major_strides(const Shape<Rank>& shape) noexcept {
   Shape<Rank> strides{};
-  Index stride = 1;
+  // Unsigned: shapes that element_count refuses may overflow here.
+  std::size_t stride = 1;
   for (std::size_t d = Rank; d-- > 0;) {
-    strides[d] = stride;
-    stride *= shape[d];
+    strides[d] = static_cast<Index>(stride);
+    stride *= static_cast<std::size_t>(shape[d]);
   }
   return strides;
 }
@@ -177,7 +178,7 @@ class TensorView {
       shape[out] = shape_[d];
       strides[out++] = strides_[d];
     }
-    return {data_ + index * strides_[dim], shape, strides};
+    return {advanced(index * strides_[dim]), shape, strides};
   }
 
   [[nodiscard]] constexpr TensorView<T, Rank - 1> row(Index i) const requires(Rank > 0) {
@@ -192,7 +193,7 @@ class TensorView {
                        ") of dimension " + std::to_string(dim) + " leaves shape " +
                        to_string(shape_));
     TensorView part = *this;
-    part.data_ += begin * strides_[dim];
+    part.data_ = advanced(begin * strides_[dim]);
     part.shape_[dim] = count;
     return part;
   }
@@ -222,6 +223,11 @@ class TensorView {
     Index sum = 0;
     for (std::size_t d = 0; d < Rank; ++d) sum += position[d] * strides_[d];
     return sum;
+  }
+
+  /// The memory of an empty tensor may be null, and adding to null is undefined.
+  [[nodiscard]] constexpr T* advanced(Index elements) const noexcept {
+    return data_ ? data_ + elements : data_;
   }
 
   T* data_ = nullptr;

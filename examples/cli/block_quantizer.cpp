@@ -1,0 +1,254 @@
+#include "cli/block_quantizer.hpp"
+
+#include <cmath>
+#include <span>
+#include <utility>
+
+#include "cli/activation_observer.hpp"
+#include "pare/calibration/hessian.hpp"
+#include "pare/kernels/gemm.hpp"
+#include "pare/quantization/awq.hpp"
+#include "pare/quantization/awq_clip.hpp"
+#include "pare/quantization/fold.hpp"
+#include "pare/quantization/gptq.hpp"
+#include "pare/quantization/quantize.hpp"
+#include "pare/quantization/smoothquant.hpp"
+
+namespace cli {
+
+using engine::Block;
+using engine::LinearId;
+using engine::Site;
+using pare::Matrix;
+using pare::MatrixView;
+
+/// What one pass over the stream gathers, by site.
+struct BlockQuantizer::Observations {
+  std::vector<pare::Hessian> hessians;
+  std::vector<ActivationObserver> observers;
+};
+
+namespace {
+
+std::vector<MatrixView<const float>> weights_at(const Block& block, Site site) {
+  std::vector<MatrixView<const float>> weights;
+  for (const LinearId id : engine::linears_at(site)) weights.push_back(block[id].dense().view());
+  return weights;
+}
+
+double mean_squared_difference(const Matrix<float>& a, const Matrix<float>& b) {
+  double sum = 0.0;
+  for (Index i = 0; i < a.size(); ++i) {
+    const double difference = static_cast<double>(a.data()[i]) - static_cast<double>(b.data()[i]);
+    sum += difference * difference;
+  }
+  return sum / static_cast<double>(a.size());
+}
+
+/// Runs `fold` with the C++ type a tensor is stored in: folded values are rounded to it once.
+template <class F>
+void with_stored_type(pare::DType dtype, F&& fold) {
+  switch (dtype) {
+    case pare::DType::F16: return fold(pare::Float16{});
+    case pare::DType::BF16: return fold(pare::BFloat16{});
+    default: return fold(float{});
+  }
+}
+
+void fold_norm(pare::Vector<float>& norm, const pare::Vector<float>& scales, pare::DType dtype) {
+  with_stored_type(dtype, [&](auto stored) {
+    pare::fold_into_vector<decltype(stored)>(norm, scales);
+  });
+}
+
+/// Multiplies the columns of the layers fed at `site`. They are quantized next, from float32.
+void fold_consumers(Block& block, Site site, const pare::Vector<float>& scales) {
+  for (const LinearId id : engine::linears_at(site))
+    pare::fold_into_columns(block[id].dense().view(), scales);
+}
+
+/// Divides what produces the activations of `site`.
+void fold_producer(Block& block, Site site, const pare::Vector<float>& scales,
+                   pare::DType norm_dtype) {
+  const auto divide = [&](engine::Linear& linear) {
+    pare::fold_into_rows(linear.dense().view(), scales);
+    if (!linear.bias().empty()) pare::fold_into_vector(linear.bias(), scales);
+  };
+  switch (site) {
+    case Site::attention_input: return fold_norm(block.input_norm, scales, norm_dtype);
+    case Site::attention_output: return divide(block[LinearId::v]);
+    case Site::mlp_input: return fold_norm(block.post_attention_norm, scales, norm_dtype);
+    case Site::mlp_hidden: return divide(block[LinearId::up]);
+  }
+}
+
+/// AWQ folds into v_proj only where its rows are o_proj's columns, one to one (no grouped heads).
+bool can_fold(const Block& block, Site site) {
+  return site != Site::attention_output ||
+         block[LinearId::v].dense().shape() == block[LinearId::o].dense().shape();
+}
+
+}  // namespace
+
+BlockQuantizer::BlockQuantizer(const Recipe& recipe, const engine::BlockRunner& runner,
+                               const CalibrationWindows* windows,
+                               MatrixView<const float> embedding,
+                               FloatCalibration* float_calibration, pare::DType norm_dtype)
+    : recipe_(recipe),
+      runner_(runner),
+      float_calibration_(float_calibration),
+      norm_dtype_(norm_dtype) {
+  if (needs_stream()) stream_.emplace(embedding, *windows);
+}
+
+void BlockQuantizer::smooth(Index index, Block& block) {
+  const BlockStatistics& statistics = float_calibration_->at(index, block);
+  for (const Site site : {Site::attention_input, Site::mlp_input}) {
+    const auto scales = pare::smoothquant_scales(statistics[site].statistics.absmax(),
+                                                 weights_at(block, site), recipe_.alpha);
+    fold_producer(block, site, scales, norm_dtype_);
+    fold_consumers(block, site, scales);
+  }
+}
+
+void BlockQuantizer::search_awq(Index index, Block& block, const Listener& listener) {
+  const BlockStatistics& statistics = float_calibration_->at(index, block);
+  const auto& execution = runner_.execution();
+  const Index length = float_calibration_->window_length();
+  std::vector<std::pair<Site, pare::Vector<float>>> found;
+  pare::with_format(recipe_.weight_format(), [&]<class F>(pare::TypeTag<F>) {
+    const pare::AwqOptions options{.group_size = recipe_.weight_group_size()};
+    for (const Site site : engine::sites) {
+      if (!can_fold(block, site)) continue;
+      const auto layers = engine::linears_at(site);
+      const auto& sample = statistics[site].sample;
+      // The module whose output the search compares: attention, MLP, or the layer itself.
+      const auto output = [&](const Block& b) {
+        if (site == Site::attention_input) return runner_.attention(b, sample, length);
+        if (site == Site::mlp_input) return runner_.mlp(b, sample);
+        engine::LinearInput input(sample);
+        return b[layers[0]].forward(input, execution);
+      };
+      listener(std::string(engine::linear_names[static_cast<std::size_t>(layers[0])]) + " (awq)",
+               0.0);
+      const Matrix<float> wanted = output(block);
+      Block trial = block;
+      const auto loss = [&](std::span<const Matrix<float>> weights) {
+        for (std::size_t i = 0; i < layers.size(); ++i) trial[layers[i]].dense() = weights[i];
+        return mean_squared_difference(output(trial), wanted);
+      };
+      found.emplace_back(site, pare::awq_scales<F>(weights_at(block, site),
+                                                   statistics[site].statistics.mean_abs(), loss,
+                                                   options, execution)
+                                   .scales);
+    }
+    for (const auto& [site, scales] : found) {
+      fold_producer(block, site, scales, norm_dtype_);
+      fold_consumers(block, site, scales);
+    }
+    // GPTQ compensates better over the unclipped range; queries and keys are never clipped.
+    if (recipe_.method != Method::awq) return;
+    for (const Site site : engine::sites) {
+      Matrix<float> x = statistics[site].sample;
+      for (const auto& [scaled, scales] : found) {
+        if (scaled != site) continue;
+        for (Index t = 0; t < x.rows(); ++t)
+          for (Index c = 0; c < x.cols(); ++c) x(t, c) /= scales[c];
+      }
+      for (const LinearId id : engine::linears_at(site)) {
+        if (id == LinearId::q || id == LinearId::k) continue;
+        listener(std::string(engine::linear_names[static_cast<std::size_t>(id)]) + " (clip)", 0.0);
+        Matrix<float>& weight = block[id].dense();
+        pare::apply_clip(weight, pare::awq_clip<F>(weight, x, options, execution),
+                         options.group_size);
+      }
+    }
+  });
+}
+
+BlockQuantizer::Observations BlockQuantizer::observe(const Block& block) const {
+  Observations observations;
+  for (const Site site : engine::sites) {
+    const Index width = block[engine::linears_at(site)[0]].in_features();
+    if (recipe_.uses_gptq()) observations.hessians.emplace_back(width);
+    if (recipe_.activations() == Activations::static_int8)
+      observations.observers.emplace_back(recipe_.observer);
+  }
+  if (!needs_stream()) return observations;
+  stream_->observe(runner_, block, [&](Site site, MatrixView<const float> x) {
+    const auto s = static_cast<std::size_t>(site);
+    if (recipe_.uses_gptq()) observations.hessians[s].add(x, runner_.execution());
+    if (recipe_.activations() == Activations::static_int8) observations.observers[s].observe(x);
+  });
+  return observations;
+}
+
+pare::AnyQuantizedMatrix BlockQuantizer::quantize_weight(MatrixView<const float> weight,
+                                                         const Observations& observations,
+                                                         Site site) const {
+  pare::RangeOptions range{.method = recipe_.range};
+  if (recipe_.method == Method::awq) range.extend_to_zero = false;
+  return pare::with_format(
+      recipe_.weight_format(), [&]<class F>(pare::TypeTag<F>) -> pare::AnyQuantizedMatrix {
+        if (!recipe_.uses_gptq())
+          return pare::quantize<F>(weight,
+                                   {.group_size = recipe_.weight_group_size(),
+                                    .scale_type = recipe_.scale_type,
+                                    .range = range},
+                                   runner_.execution());
+        return pare::gptq<F>(weight, observations.hessians[static_cast<std::size_t>(site)],
+                             {.group_size = recipe_.weight_group_size(),
+                              .scale_type = recipe_.scale_type,
+                              .range = range,
+                              .damping = recipe_.damping,
+                              .act_order = recipe_.act_order,
+                              .static_groups = recipe_.static_groups},
+                             runner_.execution());
+      });
+}
+
+QuantizedBlock BlockQuantizer::quantize(Index index, Block block, const Listener& listener) {
+  if (recipe_.method == Method::smoothquant) smooth(index, block);
+  if (recipe_.uses_awq()) search_awq(index, block, listener);
+  listener("calibration", 0.0);
+  const Observations observations = observe(block);
+  // Static ranges belong to the float model: its stream moves on before the layers are replaced.
+  if (stream_ && !recipe_.uses_gptq()) stream_->advance(runner_, block);
+
+  QuantizedBlock result;
+  for (const Site site : engine::sites) {
+    std::optional<pare::ActivationOptions> activations;
+    if (recipe_.activations() == Activations::dynamic_int8) activations = pare::ActivationOptions{};
+    if (recipe_.activations() == Activations::static_int8)
+      activations = observations.observers[static_cast<std::size_t>(site)].options(
+          recipe_.activation_zero_point);
+    for (const LinearId id : engine::linears_at(site)) {
+      const std::string name = engine::linear_name(index, id);
+      listener(std::string(engine::linear_names[static_cast<std::size_t>(id)]),
+               static_cast<double>(result.linears.size()) / 7.0);
+      pare::with_context(name, [&] {
+        result.linears.push_back(
+            {quantize_weight(block[id].dense(), observations, site), activations});
+      });
+      block[id].replace(pare::pack(result.linears.back().weight), activations);
+    }
+  }
+  if (stream_ && recipe_.uses_gptq()) stream_->advance(runner_, block);
+  result.block = std::move(block);
+  return result;
+}
+
+void BlockQuantizer::skip(Index index, const std::function<Block()>& original,
+                          const std::function<Block()>& quantized) {
+  std::optional<Block> block;
+  const auto original_block = [&]() -> Block& { return block ? *block : block.emplace(original()); };
+  if (recipe_.uses_awq()) float_calibration_->skip(index, original_block());
+  if (recipe_.method == Method::smoothquant) smooth(index, original_block());
+  if (!stream_) return;
+  if (recipe_.uses_gptq())
+    stream_->advance(runner_, quantized());
+  else
+    stream_->advance(runner_, original_block());
+}
+
+}  // namespace cli

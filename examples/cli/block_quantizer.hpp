@@ -1,0 +1,66 @@
+#pragma once
+
+#include <array>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/calibration_stream.hpp"
+#include "cli/float_calibration.hpp"
+#include "cli/recipe.hpp"
+#include "engine/checkpoint.hpp"
+#include "pare/io/dtype.hpp"
+
+namespace cli {
+
+/// A block after quantization: ready to run, and as it is saved.
+struct QuantizedBlock {
+  engine::Block block;
+  std::vector<engine::QuantizedLinear> linears;  // by engine::LinearId
+};
+
+/// Quantizes a model block by block, in order, following one recipe.
+///
+/// AWQ and SmoothQuant see the original model (`FloatCalibration`); GPTQ's Hessians and static
+/// activation ranges are taken from a stream of the recipe's own, which GPTQ passes through the
+/// blocks already quantized, as its authors do.
+class BlockQuantizer {
+ public:
+  /// Called before each layer with its name and the share of the block that is done.
+  using Listener = std::function<void(const std::string& layer, double fraction)>;
+
+  /// `windows` may be null when the recipe needs no calibration. `norm_dtype` is the type norms are
+  /// stored in: folded ones are rounded to it before anything is evaluated.
+  BlockQuantizer(const Recipe& recipe, const engine::BlockRunner& runner,
+                 const CalibrationWindows* windows, pare::MatrixView<const float> embedding,
+                 FloatCalibration* float_calibration, pare::DType norm_dtype);
+
+  /// Throws NumericError and ShapeError naming the layer.
+  [[nodiscard]] QuantizedBlock quantize(Index index, engine::Block block, const Listener& listener);
+
+  /// Passes by block `index`, quantized earlier: of the two forms only what is needed is read.
+  void skip(Index index, const std::function<engine::Block()>& original,
+            const std::function<engine::Block()>& quantized);
+
+ private:
+  struct Observations;
+
+  void smooth(Index index, engine::Block& block);
+  void search_awq(Index index, engine::Block& block, const Listener& listener);
+  [[nodiscard]] Observations observe(const engine::Block& block) const;
+  [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(pare::MatrixView<const float> weight,
+                                                         const Observations& observations,
+                                                         engine::Site site) const;
+  [[nodiscard]] bool needs_stream() const {
+    return recipe_.uses_gptq() || recipe_.activations() == Activations::static_int8;
+  }
+
+  Recipe recipe_;
+  engine::BlockRunner runner_;
+  FloatCalibration* float_calibration_;
+  pare::DType norm_dtype_;
+  std::optional<CalibrationStream> stream_;
+};
+
+}  // namespace cli

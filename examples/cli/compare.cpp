@@ -1,0 +1,199 @@
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/block_quantizer.hpp"
+#include "cli/evaluation.hpp"
+#include "cli/inputs.hpp"
+#include "cli/options.hpp"
+#include "cli/progress.hpp"
+#include "cli/report.hpp"
+#include "pare/kernels/describe.hpp"
+
+namespace cli {
+namespace {
+
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> items;
+  for (std::size_t begin = 0; begin <= list.size();) {
+    const std::size_t end = std::min(list.find(',', begin), list.size());
+    items.push_back(list.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return items;
+}
+
+/// The default panel, or every combination of the methods and formats given.
+std::vector<Recipe> recipes_of(const CompareOptions& options) {
+  std::vector<Recipe> recipes;
+  if (options.methods.empty() && options.formats.empty()) {
+    recipes = default_panel(options.base);
+  } else {
+    for (const auto& method : split(options.methods.empty() ? "rtn" : options.methods))
+      for (const auto& format : split(options.formats.empty() ? "int4" : options.formats)) {
+        Recipe recipe = options.base;
+        recipe.method = parse_name<Method>(method_names, method, "method");
+        recipe.format = format;
+        recipe.act_order = options.act_order && recipe.uses_gptq();
+        recipe.static_groups = recipe.static_groups && recipe.act_order;
+        if (recipe.is_w8a8()) recipe.group_size.reset();
+        recipes.push_back(recipe);
+      }
+    if (options.act_order && std::none_of(recipes.begin(), recipes.end(),
+                                          [](const Recipe& r) { return r.uses_gptq(); }))
+      throw pare::ArgumentError("--act-order orders the columns of gptq and awq+gptq only");
+  }
+  for (const Recipe& recipe : recipes) recipe.validate();
+  return recipes;
+}
+
+struct StoredSize {
+  Index bytes = 0, parameters = 0;
+};
+
+/// All tensors of the float model as they are stored.
+StoredSize stored_size(const engine::Checkpoint& checkpoint) {
+  StoredSize size;
+  for (const std::string& name : checkpoint.tensors().names()) {
+    const auto& info = checkpoint.tensors().info(name);
+    size.bytes += static_cast<Index>(info.bytes.size());
+    size.parameters += static_cast<Index>(info.bytes.size()) * 8 / bits(info.dtype);
+  }
+  return size;
+}
+
+class Comparison {
+ public:
+  explicit Comparison(const CompareOptions& options)
+      : options_(options),
+        recipes_(recipes_of(options)),
+        execution_(options.model.execution()),
+        checkpoint_(options.model.model) {
+    require_report_name(options.report);
+    if (checkpoint_.quantization())
+      throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " +
+                                checkpoint_.quantization()->method() +
+                                "); compare starts from a float model, use eval");
+    for (const Recipe& recipe : recipes_) require_shapes(recipe, checkpoint_.config());
+    tokens_ = evaluation_tokens(options.text, checkpoint_);
+    const Index length = window_length(options.model, checkpoint_.config());
+    if (std::any_of(recipes_.begin(), recipes_.end(),
+                    [](const Recipe& r) { return r.needs_calibration(); }))
+      calibration_.emplace(calibration_windows(options.calibration, checkpoint_, length));
+    windows_.emplace(tokens_, length);
+    model_ = checkpoint_.load();
+    size_ = stored_size(checkpoint_);
+    norm_dtype_ =
+        checkpoint_.tensors().info(engine::block_prefix(0) + "input_layernorm.weight").dtype;
+  }
+
+  void run() {
+    const engine::BlockRunner runner(model_.config, execution_);
+    std::optional<FloatCalibration> float_calibration;
+    if (calibration_) float_calibration.emplace(runner, *model_.embedding, *calibration_);
+    Evaluator evaluator(*windows_, &model_, execution_);
+
+    ReportRow row;
+    row.method = "float";
+    row.format = std::string(to_string(weight_dtype()));
+    row.bits_per_weight = bits(weight_dtype());
+    row.weight_bytes = size_.bytes;
+    finish_row(row, model_, evaluator);
+    for (const Recipe& recipe : recipes_) {
+      engine::Model quantized{model_.config, model_.embedding, {}, model_.final_norm, model_.head};
+      row = quantize(recipe, runner, float_calibration ? &*float_calibration : nullptr, quantized);
+      finish_row(row, quantized, evaluator);
+      add_kernel(recipe.format, quantized);
+    }
+    write_report(options_.report, rows_, run_context(options_.model, kernels_));
+  }
+
+ private:
+  [[nodiscard]] pare::DType weight_dtype() const {
+    return checkpoint_.tensors().info(engine::linear_name(0, engine::LinearId::q) + ".weight").dtype;
+  }
+
+  ReportRow quantize(const Recipe& recipe, const engine::BlockRunner& runner,
+                     FloatCalibration* float_calibration, engine::Model& quantized) {
+    ReportRow row;
+    row.method = std::string(name_of(method_names, recipe.method));
+    row.format = recipe.format;
+    row.group_size = recipe.weight_group_size();
+    row.act_order = recipe.act_order;
+    const Stopwatch watch;
+    BlockQuantizer quantizer(recipe, runner, calibration_ ? &*calibration_ : nullptr,
+                             *model_.embedding, float_calibration, norm_dtype_);
+    Progress progress(row.method + " " + row.format, model_.config.layers);
+    Index quantized_bytes = 0, replaced_bytes = 0, weights = 0;
+    for (Index i = 0; i < model_.config.layers; ++i) {
+      progress.begin_block(i);
+      auto result = pare::with_context(options_.model.model.string(), [&] {
+        return quantizer.quantize(i, model_.blocks[static_cast<std::size_t>(i)],
+                                  [&](const std::string& layer, double fraction) {
+                                    progress.step(layer, fraction);
+                                  });
+      });
+      for (std::size_t l = 0; l < result.linears.size(); ++l) {
+        const auto& weight = result.linears[l].weight;
+        quantized_bytes += weight.bytes();
+        weights += weight.rows() * weight.cols();
+        const auto& info = checkpoint_.tensors().info(
+            engine::linear_name(i, static_cast<engine::LinearId>(l)) + ".weight");
+        replaced_bytes += static_cast<Index>(info.bytes.size());
+      }
+      quantized.blocks.push_back(std::move(result.block));
+    }
+    row.quantize_seconds = watch.seconds();
+    row.bits_per_weight = 8.0 * static_cast<double>(quantized_bytes) / static_cast<double>(weights);
+    row.weight_bytes = size_.bytes - replaced_bytes + quantized_bytes;
+    return row;
+  }
+
+  void finish_row(ReportRow& row, const engine::Model& model, Evaluator& evaluator) {
+    const Quality quality = evaluator.measure(model);
+    row.parameters = size_.parameters;
+    row.bits_per_byte = quality.bits_per_byte(tokens_);
+    row.perplexity = quality.perplexity();
+    row.kl = quality.kl.value_or(0.0);
+    row.top1 = quality.top1.value_or(1.0);
+    row.speed = measure_speed(model, *windows_, execution_);
+    table_.add(row);
+    rows_.push_back(row);
+  }
+
+  /// Which kernel ran, for one token and for a window.
+  void add_kernel(const std::string& format, const engine::Model& model) {
+    const auto& linear = model.blocks[0][engine::LinearId::q];
+    for (const Index tokens : {Index{1}, windows_->length()}) {
+      const std::string line =
+          format + ", " + std::to_string(tokens) + " tokens: " +
+          pare::describe(*linear.packed(), tokens, execution_,
+                         linear.activations() ? pare::ActivationType::int8
+                                              : pare::ActivationType::float32);
+      if (std::find(kernels_.begin(), kernels_.end(), line) == kernels_.end())
+        kernels_.push_back(line);
+    }
+  }
+
+  CompareOptions options_;
+  std::vector<Recipe> recipes_;
+  pare::Execution execution_;
+  engine::Checkpoint checkpoint_;
+  Tokens tokens_;
+  std::optional<CalibrationWindows> calibration_;
+  std::optional<EvaluationWindows> windows_;
+  engine::Model model_;
+  StoredSize size_;
+  pare::DType norm_dtype_ = pare::DType::F32;
+  Table table_;
+  std::vector<ReportRow> rows_;
+  std::vector<std::string> kernels_;
+};
+
+}  // namespace
+
+void compare(const CompareOptions& options) { Comparison(options).run(); }
+
+}  // namespace cli

@@ -1,0 +1,56 @@
+#include <cstdio>
+#include <optional>
+
+#include "cli/evaluation.hpp"
+#include "cli/inputs.hpp"
+#include "cli/options.hpp"
+#include "pare/io/json.hpp"
+
+namespace cli {
+
+void eval(const EvalCommand& options) {
+  const pare::Execution execution = options.model.execution();
+  if (!options.report.empty() && options.report.extension() != ".json")
+    throw pare::ArgumentError("--report " + options.report.string() + " does not end in .json");
+  const engine::Checkpoint checkpoint(options.model.model);
+  const Tokens tokens = evaluation_tokens(options.text, checkpoint);
+  const EvaluationWindows windows(tokens, window_length(options.model, checkpoint.config()));
+  const engine::Model model = checkpoint.load();
+
+  std::optional<engine::Model> reference;
+  if (!options.reference.empty()) {
+    reference = engine::Checkpoint(options.reference).load();
+    if (reference->config.vocab_size != model.config.vocab_size)
+      throw pare::ArgumentError(options.reference.string() + " has another vocabulary than " +
+                                options.model.model.string());
+  }
+  const Quality quality =
+      Evaluator(windows, reference ? &*reference : nullptr, execution).measure(model);
+  const Speed speed = measure_speed(model, windows, execution);
+
+  const auto bits = quality.bits_per_byte(tokens);
+  nlohmann::json json{{"predictions", quality.predictions},
+                      {"nats_per_token", quality.nats_per_token},
+                      {"perplexity", quality.perplexity()},
+                      {"bits_per_byte", nullptr},
+                      {"prefill_tokens_per_second", speed.prefill_tokens_per_second},
+                      {"decode_tokens_per_second", speed.decode_tokens_per_second}};
+  std::printf("predictions     %td\n", quality.predictions);
+  if (bits) {
+    json["bits_per_byte"] = *bits;
+    std::printf("bits per byte   %.6f\n", *bits);
+  }
+  std::printf("perplexity      %.6f\n", quality.perplexity());
+  if (quality.kl) {
+    json["kl"] = *quality.kl;
+    json["top1"] = *quality.top1;
+    std::printf("KL divergence   %.8f nats per token, to %s\n", *quality.kl,
+                options.reference.string().c_str());
+    std::printf("top-1 agreement %.4f %%\n", 100.0 * *quality.top1);
+  }
+  std::printf("prefill         %.0f tokens/s\n", speed.prefill_tokens_per_second);
+  std::printf("decode          %.0f tokens/s\n", speed.decode_tokens_per_second);
+  if (!options.report.empty()) pare::write_json(options.report, json);
+}
+
+}  // namespace cli

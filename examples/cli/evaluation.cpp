@@ -1,0 +1,175 @@
+#include "cli/evaluation.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "cli/progress.hpp"
+#include "pare/core/error.hpp"
+
+namespace cli {
+namespace {
+
+using pare::MatrixView;
+
+/// log(sum(exp(logits))) of one row, in double.
+double log_sum_exp(const float* logits, Index count) {
+  const double largest = *std::max_element(logits, logits + count);
+  double sum = 0.0;
+  for (Index j = 0; j < count; ++j) sum += std::exp(static_cast<double>(logits[j]) - largest);
+  return largest + std::log(sum);
+}
+
+struct RowResult {
+  double nats = 0.0, kl = 0.0, agrees = 0.0;
+};
+
+RowResult compare_row(const float* logits, const float* reference, Index vocab, Index target) {
+  RowResult row;
+  const double norm = log_sum_exp(logits, vocab);
+  row.nats = norm - static_cast<double>(logits[target]);
+  if (!reference) return row;
+  const double reference_norm = log_sum_exp(reference, vocab);
+  for (Index j = 0; j < vocab; ++j) {
+    const double log_p = static_cast<double>(reference[j]) - reference_norm;
+    row.kl += std::exp(log_p) * (log_p - (static_cast<double>(logits[j]) - norm));
+  }
+  row.agrees = std::max_element(logits, logits + vocab) - logits ==
+               std::max_element(reference, reference + vocab) - reference;
+  return row;
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<Index>(values.size()) / 2,
+                   values.end());
+  return values[values.size() / 2];
+}
+
+/// Windows run at once: enough tokens to fill the kernels, few enough to bound the logits.
+Index batch_windows(const EvaluationWindows& windows, Index vocab) {
+  const Index by_tokens = std::max<Index>(1, 2048 / windows.length());
+  const Index by_bytes = std::max<Index>(1, (Index{64} << 20) / (windows.length() * vocab * 4));
+  return std::min({by_tokens, by_bytes, windows.count()});
+}
+
+}  // namespace
+
+double Quality::perplexity() const { return std::exp(nats_per_token); }
+
+std::optional<double> Quality::bits_per_byte(const Tokens& tokens) const {
+  if (tokens.text_bytes == 0) return {};
+  return nats_per_token / std::numbers::ln2 / tokens.bytes_per_token();
+}
+
+EvaluationWindows::EvaluationWindows(const Tokens& tokens, Index length)
+    : ids_(tokens.ids), length_(length) {
+  const Index available = static_cast<Index>(ids_.size()) - 1;
+  if (available < 1)
+    throw pare::ArgumentError("the text has " + std::to_string(ids_.size()) +
+                              " tokens; at least 2 are needed to predict one");
+  length_ = std::min(length_, available);
+  count_ = available / length_;
+}
+
+std::span<const std::int32_t> EvaluationWindows::inputs(Index first, Index count) const {
+  return ids_.subspan(static_cast<std::size_t>(first * length_),
+                      static_cast<std::size_t>(count * length_));
+}
+
+std::span<const std::int32_t> EvaluationWindows::targets(Index first, Index count) const {
+  return ids_.subspan(static_cast<std::size_t>(first * length_ + 1),
+                      static_cast<std::size_t>(count * length_));
+}
+
+Evaluator::Evaluator(EvaluationWindows windows, const engine::Model* reference,
+                     pare::Execution execution)
+    : windows_(windows), reference_(reference), execution_(execution) {
+  if (!reference_) return;
+  const Index vocab = reference_->config.vocab_size;
+  if (windows_.predictions() <= cache_limit_bytes / (4 * vocab))
+    cache_ = pare::Matrix<float>({windows_.predictions(), vocab});
+}
+
+MatrixView<const float> Evaluator::reference_logits(Index first, Index count) {
+  const Index rows = count * windows_.length();
+  if (cache_.empty() || cached_windows_ < first + count) {
+    scratch_ = engine::Decoder(*reference_, execution_)
+                   .logits(windows_.inputs(first, count), windows_.length());
+    if (cache_.empty()) return scratch_;
+    pare::copy(scratch_.view(), cache_.view().slice(0, first * windows_.length(), rows));
+    cached_windows_ = first + count;
+  }
+  return MatrixView<const float>(cache_).slice(0, first * windows_.length(), rows);
+}
+
+Quality Evaluator::measure(const engine::Model& model) {
+  const Index vocab = model.config.vocab_size;
+  const engine::Decoder decoder(model, execution_);
+  Quality quality;
+  RowResult total;
+  const Index batch = batch_windows(windows_, vocab);
+  for (Index first = 0; first < windows_.count(); first += batch) {
+    const Index count = std::min(batch, windows_.count() - first);
+    MatrixView<const float> reference;
+    if (reference_) reference = reference_logits(first, count);
+    pare::Matrix<float> own;
+    if (&model != reference_) own = decoder.logits(windows_.inputs(first, count), windows_.length());
+    const MatrixView<const float> logits = &model == reference_ ? reference : own.view();
+    const auto targets = windows_.targets(first, count);
+    std::vector<RowResult> rows(targets.size());
+    execution_.parallel_for(logits.rows(), [&](Index t) {
+      const auto i = static_cast<std::size_t>(t);
+      rows[i] = compare_row(&logits(t, 0), reference_ ? &reference(t, 0) : nullptr, vocab,
+                            targets[i]);
+    });
+    for (const RowResult& row : rows) {
+      total.nats += row.nats;
+      total.kl += row.kl;
+      total.agrees += row.agrees;
+    }
+  }
+  quality.predictions = windows_.predictions();
+  const double n = static_cast<double>(quality.predictions);
+  quality.nats_per_token = total.nats / n;
+  if (reference_) {
+    quality.kl = total.kl / n;
+    quality.top1 = total.agrees / n;
+  }
+  return quality;
+}
+
+Speed measure_speed(const engine::Model& model, const EvaluationWindows& windows,
+                    const pare::Execution& execution) {
+  constexpr int repetitions = 5;
+  constexpr double enough_seconds = 1.0;
+  Speed speed;
+  engine::Decoder decoder(model, execution);
+  const Index length = windows.length();
+  const auto window = windows.inputs(0, 1);
+  std::vector<double> seconds;
+  for (Stopwatch total; seconds.empty() || (seconds.size() < repetitions &&
+                                            total.seconds() < enough_seconds);) {
+    const Stopwatch watch;
+    (void)decoder.logits(window, length);
+    seconds.push_back(watch.seconds());
+  }
+  speed.prefill_tokens_per_second = static_cast<double>(length) / median(seconds);
+
+  // Single tokens after half a window: the context an average token sees.
+  const Index prefix = std::max<Index>(1, length / 2);
+  const Index steps = std::min<Index>(64, length - prefix);
+  if (steps < 1) return speed;
+  decoder.start(length);
+  (void)decoder.extend(window.first(static_cast<std::size_t>(prefix)));
+  seconds.clear();
+  for (Stopwatch total; static_cast<Index>(seconds.size()) < steps &&
+                        (seconds.size() < 3 || total.seconds() < enough_seconds);) {
+    const Stopwatch watch;
+    (void)decoder.extend(window.subspan(static_cast<std::size_t>(prefix) + seconds.size(), 1));
+    seconds.push_back(watch.seconds());
+  }
+  speed.decode_tokens_per_second = 1.0 / median(seconds);
+  return speed;
+}
+
+}  // namespace cli

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "cli/calibration_stream.hpp"
+#include "pare/calibration/activation_statistics.hpp"
+
+namespace cli {
+
+/// What the float model's activations look like where they enter a block's linear layers.
+struct BlockStatistics {
+  struct AtSite {
+    pare::ActivationStatistics statistics;
+    /// Inputs of the first `sample_windows` windows.
+    pare::Matrix<float> sample;
+  };
+  std::vector<AtSite> sites;  // by engine::Site
+
+  [[nodiscard]] const AtSite& operator[](engine::Site site) const {
+    return sites[static_cast<std::size_t>(site)];
+  }
+};
+
+/// Statistics of the original blocks, one pass over the calibration text for all who ask.
+///
+/// They are kept while they fit `cache_limit_bytes`; beyond that only the last block's are, and
+/// whoever asks for an earlier block starts another pass.
+class FloatCalibration {
+ public:
+  static constexpr Index cache_limit_bytes = Index{256} << 20;
+  /// Tokens kept per site for searches that compare outputs, as whole windows.
+  static constexpr Index sample_tokens = 4096;
+
+  FloatCalibration(const engine::BlockRunner& runner, pare::MatrixView<const float> embedding,
+                   const CalibrationWindows& windows)
+      : runner_(runner), embedding_(embedding), windows_(&windows) {
+    sample_windows_ = std::clamp<Index>(sample_tokens / windows.length, 1, windows.count());
+    const auto& c = runner.config();
+    const Index per_block =
+        sample_windows_ * windows.length * 4 * (2 * c.hidden_size + c.q_size() + c.intermediate_size);
+    keeps_all_ = per_block <= cache_limit_bytes / c.layers;
+  }
+
+  /// Statistics of block `index`, whose float weights are `block`; blocks before it must have been
+  /// asked for, or skipped, in order.
+  const BlockStatistics& at(Index index, const engine::Block& block) {
+    if (const auto found = kept_.find(index); found != kept_.end()) return found->second;
+    BlockStatistics statistics;
+    const auto& c = runner_.config();
+    const Index rows = sample_windows_ * windows_->length;
+    for (const Index width : {c.hidden_size, c.q_size(), c.hidden_size, c.intermediate_size})
+      statistics.sites.push_back(
+          {pare::ActivationStatistics(width), pare::Matrix<float>({rows, width})});
+    const auto capture = [&](engine::Site site, pare::MatrixView<const float> x) {
+      auto& s = statistics.sites[static_cast<std::size_t>(site)];
+      const Index seen = s.statistics.count();
+      if (const Index wanted = std::min(rows - seen, x.rows()); wanted > 0)
+        pare::copy(x.slice(0, 0, wanted), s.sample.view().slice(0, seen, wanted));
+      s.statistics.add(x, runner_.execution());
+    };
+    advance(index, block, capture);
+    if (!keeps_all_) kept_.clear();
+    return kept_.insert_or_assign(index, std::move(statistics)).first->second;
+  }
+
+  /// Passes by a block that nobody asks for.
+  void skip(Index index, const engine::Block& block) { advance(index, block, {}); }
+
+  [[nodiscard]] Index window_length() const noexcept { return windows_->length; }
+
+ private:
+  void advance(Index index, const engine::Block& block, std::optional<engine::Capture> capture) {
+    if (index == 0) stream_.emplace(embedding_, *windows_);
+    if (!stream_ || (index != 0 && index != next_))
+      throw pare::Error("calibration blocks were asked for out of order");
+    stream_->advance(runner_, block, capture);
+    next_ = index + 1;
+  }
+
+  engine::BlockRunner runner_;
+  pare::MatrixView<const float> embedding_;
+  const CalibrationWindows* windows_;
+  Index sample_windows_ = 1;
+  bool keeps_all_ = false;
+  std::optional<CalibrationStream> stream_;
+  Index next_ = 0;
+  std::map<Index, BlockStatistics> kept_;
+};
+
+}  // namespace cli

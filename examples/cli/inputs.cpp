@@ -1,0 +1,89 @@
+#include "cli/inputs.hpp"
+
+#include <omp.h>
+
+#include <algorithm>
+
+#include "pare/core/parallel_openmp.hpp"
+
+namespace cli {
+namespace {
+
+using std::filesystem::path;
+
+/// Tokens of the first source given: a token file, a text file, or a default beside the model.
+Tokens read_tokens(const path& tokens, const path& text, const char* beside,
+                   const std::string& missing, const engine::Checkpoint& checkpoint) {
+  const auto from_text = [&](const path& file) {
+    const std::string content = read_text_file(file);
+    return Tokenizer(checkpoint.directory(), checkpoint.config()).encode(content);
+  };
+  const Index vocab = checkpoint.config().vocab_size;
+  if (!tokens.empty()) return read_token_file(tokens, vocab);
+  if (!text.empty()) return from_text(text);
+  const path base = checkpoint.directory() / beside;
+  if (const path file = path(base) += ".txt"; std::filesystem::exists(file)) return from_text(file);
+  if (const path file = path(base) += ".npy"; std::filesystem::exists(file))
+    return read_token_file(file, vocab);
+  throw pare::ArgumentError(missing);
+}
+
+}  // namespace
+
+pare::Execution ModelOptions::execution() const {
+  if (threads < 0)
+    throw pare::ArgumentError("--threads " + std::to_string(threads) + " is negative");
+  return {.parallel_for = pare::OpenMpFor(threads), .force = pare::parse_kernel_name(kernel)};
+}
+
+Index window_length(const ModelOptions& options, const engine::ModelConfig& config) {
+  if (options.window == 0) return std::min<Index>(config.max_positions, 512);
+  if (options.window < 1 || options.window > config.max_positions)
+    throw pare::ArgumentError("--window " + std::to_string(options.window) +
+                              " is not between 1 and the model's context of " +
+                              std::to_string(config.max_positions));
+  return options.window;
+}
+
+Tokens evaluation_tokens(const TextOptions& options, const engine::Checkpoint& checkpoint) {
+  return read_tokens(options.tokens, options.text, "eval",
+                     "no text to evaluate on: give --text FILE or --tokens FILE (there is no "
+                     "eval.txt beside the model)",
+                     checkpoint);
+}
+
+CalibrationWindows calibration_windows(const CalibrationOptions& options,
+                                       const engine::Checkpoint& checkpoint, Index length) {
+  if (options.windows < 0)
+    throw pare::ArgumentError("--calib-windows " + std::to_string(options.windows) +
+                              " is negative");
+  const Tokens tokens =
+      read_tokens(options.tokens, options.text, "calib",
+                  "no calibration text: give --calib FILE or --calib-tokens FILE (there is no "
+                  "calib.txt beside the model)",
+                  checkpoint);
+  return {tokens.ids, length, options.windows};
+}
+
+void require_shapes(const Recipe& recipe, const engine::ModelConfig& config) {
+  const Index g = recipe.weight_group_size();
+  for (std::size_t i = 0; i < engine::linear_names.size(); ++i) {
+    const auto [out, in] = engine::linear_shape(config, static_cast<engine::LinearId>(i));
+    const auto refuse = [&, out = out, in = in](const std::string& why) {
+      throw pare::ShapeError(std::string(engine::linear_names[i]) + " of shape [" +
+                             std::to_string(out) + ", " + std::to_string(in) + "]: " + why);
+    };
+    if (g > in) refuse("group size " + std::to_string(g) + " is larger than the row");
+    if (recipe.save_as == SaveAs::pare) continue;
+    const std::string target(name_of(save_as_names, recipe.save_as));
+    if (g != -1 && in % g != 0)
+      refuse(target + " files need rows that are a multiple of the group size " +
+             std::to_string(g));
+    if (recipe.save_as == SaveAs::gptq && (in % 32 != 0 || out % 32 != 0))
+      refuse("gptq files need both sizes to be multiples of 32");
+    if (recipe.save_as == SaveAs::awq && out % 8 != 0)
+      refuse("awq files need the number of rows to be a multiple of 8");
+  }
+}
+
+}  // namespace cli

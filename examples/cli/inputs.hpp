@@ -1,0 +1,27 @@
+#pragma once
+
+#include "cli/calibration_stream.hpp"
+#include "cli/options.hpp"
+#include "cli/tokens.hpp"
+#include "engine/checkpoint.hpp"
+
+namespace cli {
+
+/// Tokens per window: as asked, else the model's context up to 512.
+/// Throws ArgumentError when it exceeds the context.
+[[nodiscard]] Index window_length(const ModelOptions& options, const engine::ModelConfig& config);
+
+/// The text that quality is measured on: --tokens, --text, or eval.txt / eval.npy beside the model.
+[[nodiscard]] Tokens evaluation_tokens(const TextOptions& options,
+                                       const engine::Checkpoint& checkpoint);
+
+/// Calibration windows: --calib-tokens, --calib, or calib.txt / calib.npy beside the model.
+[[nodiscard]] CalibrationWindows calibration_windows(const CalibrationOptions& options,
+                                                     const engine::Checkpoint& checkpoint,
+                                                     Index length);
+
+/// Throws ShapeError naming the first layer that cannot be quantized in the recipe's groups or
+/// saved in its file format.
+void require_shapes(const Recipe& recipe, const engine::ModelConfig& config);
+
+}  // namespace cli

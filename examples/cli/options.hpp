@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cli/recipe.hpp"
+#include "pare/kernels/execution.hpp"
+
+namespace cli {
+
+/// Options that several commands share; empty means "not given".
+struct ModelOptions {
+  std::filesystem::path model;
+  int threads = 0;
+  std::string kernel = "automatic";
+  /// Tokens per window; 0 is the model's context, at most 512.
+  Index window = 0;
+
+  /// Throws ArgumentError for a number of threads below 0 or an unknown kernel.
+  [[nodiscard]] pare::Execution execution() const;
+};
+
+struct TextOptions {
+  std::filesystem::path text, tokens;
+};
+
+struct CalibrationOptions {
+  std::filesystem::path text, tokens;
+  Index windows = 0;
+};
+
+struct CompareOptions {
+  ModelOptions model;
+  TextOptions text;
+  CalibrationOptions calibration;
+  Recipe base;
+  bool act_order = false;
+  std::string methods, formats;  // comma-separated
+  std::filesystem::path report;
+};
+
+struct QuantizeCommand {
+  ModelOptions model;
+  CalibrationOptions calibration;
+  Recipe recipe;
+  std::filesystem::path out;
+  bool force = false;
+};
+
+struct EvalCommand {
+  ModelOptions model;
+  TextOptions text;
+  std::filesystem::path reference, report;
+};
+
+struct GenerateCommand {
+  ModelOptions model;
+  std::string prompt;
+  Index length = 200;
+  double temperature = 0.0;
+  std::uint64_t seed = 1;
+};
+
+struct InspectCommand {
+  std::filesystem::path target;
+};
+
+struct MakeCheckpointCommand {
+  std::filesystem::path out;
+  Index layers = 22, hidden = 2048, intermediate = 5632, heads = 32, kv_heads = 4, vocab = 32000;
+  std::string dtype = "bf16";
+  std::uint64_t seed = 1;
+};
+
+void compare(const CompareOptions& options);
+void quantize(const QuantizeCommand& options);
+void eval(const EvalCommand& options);
+void generate(const GenerateCommand& options);
+void inspect(const InspectCommand& options);
+void make_checkpoint(const MakeCheckpointCommand& options);
+
+}  // namespace cli

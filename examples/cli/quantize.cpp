@@ -1,0 +1,314 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/block_quantizer.hpp"
+#include "cli/content_hash.hpp"
+#include "cli/inputs.hpp"
+#include "cli/options.hpp"
+#include "cli/output_directory.hpp"
+#include "cli/progress.hpp"
+#include "pare/io/json.hpp"
+#include "pare/io/safetensors_writer.hpp"
+#include "pare/kernels/cpu.hpp"
+#include "pare/version.hpp"
+
+namespace cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Everything the bytes of the result depend on; not the number of threads.
+nlohmann::json make_manifest(const QuantizeCommand& options, const engine::Checkpoint& checkpoint,
+                             const std::optional<CalibrationWindows>& windows) {
+  const Recipe& r = options.recipe;
+  nlohmann::json kernels = {options.model.kernel};
+  for (const auto name : {pare::KernelName::avx2, pare::KernelName::avx512,
+                          pare::KernelName::avx512vnni})
+    if (pare::kernels::cpu_supports(name)) kernels.push_back(to_string(name));
+  ContentHash model;
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(checkpoint.directory()))
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  for (const fs::path& file : files) {
+    model.add(file.filename().string());
+    model.add_file(file);
+  }
+  ContentHash calibration;
+  if (windows) {
+    calibration.add({reinterpret_cast<const char*>(windows->ids.data()), windows->ids.size() * 4});
+    calibration.add(std::to_string(windows->length));
+  }
+  return {{"options",
+           {{"method", name_of(method_names, r.method)},
+            {"format", r.format},
+            {"group_size", r.weight_group_size()},
+            {"act_order", r.act_order},
+            {"static_groups", r.static_groups},
+            {"damping", r.damping},
+            {"alpha", r.alpha},
+            {"mse_clip", r.range == pare::RangeMethod::mse_clip},
+            {"scale_type", r.scale_type ? std::string(to_string(*r.scale_type)) : "default"},
+            {"observer", name_of(observer_names, r.observer)},
+            {"activation_zero_point", r.activation_zero_point},
+            {"save_as", name_of(save_as_names, r.save_as)}}},
+          {"model", model.hex()},
+          {"calibration", calibration.hex()},
+          {"kernels", kernels},
+          {"version", pare::version}};
+}
+
+pare::NamedTensor to_stored(const std::string& name, const pare::Vector<float>& values,
+                            pare::DType dtype) {
+  pare::NamedTensor tensor{name, dtype, {values.size()}, {}};
+  const auto store = [&]<class T>(pare::TypeTag<T>) {
+    const pare::Vector<T> stored(values.view());
+    const auto bytes = std::as_bytes(std::span(stored.data(), static_cast<std::size_t>(stored.size())));
+    tensor.data.assign(bytes.begin(), bytes.end());
+  };
+  if (dtype == pare::DType::F16) {
+    store(pare::TypeTag<pare::Float16>{});
+  } else if (dtype == pare::DType::BF16) {
+    store(pare::TypeTag<pare::BFloat16>{});
+  } else {
+    tensor.dtype = pare::DType::F32;
+    store(pare::TypeTag<float>{});
+  }
+  return tensor;
+}
+
+/// Writes a model's blocks as they are quantized: a shard each, and one for everything else.
+class ModelWriter {
+ public:
+  ModelWriter(const QuantizeCommand& options, const engine::Checkpoint& checkpoint,
+              const nlohmann::json& manifest)
+      : recipe_(options.recipe),
+        checkpoint_(checkpoint),
+        blocks_(checkpoint.config().layers),
+        directory_(options.out, options.force, manifest, blocks_ + 1) {}
+
+  [[nodiscard]] Index finished_blocks() const {
+    Index done = 0;
+    while (done < blocks_ && directory_.has_shard(done)) ++done;
+    return done;
+  }
+
+  void write_block(Index index, const QuantizedBlock& quantized) {
+    std::vector<pare::NamedTensor> tensors;
+    nlohmann::json layers = nlohmann::json::object();
+    const auto add_vector = [&](const std::string& name, const pare::Vector<float>& values) {
+      tensors.push_back(to_stored(name, values, checkpoint_.tensors().info(name).dtype));
+    };
+    const std::string prefix = engine::block_prefix(index);
+    add_vector(prefix + "input_layernorm.weight", quantized.block.input_norm);
+    add_vector(prefix + "post_attention_layernorm.weight", quantized.block.post_attention_norm);
+    for (std::size_t i = 0; i < quantized.linears.size(); ++i) {
+      const auto id = static_cast<engine::LinearId>(i);
+      const std::string name = engine::linear_name(index, id);
+      if (const auto& bias = quantized.block[id].bias(); !bias.empty())
+        add_vector(name + ".bias", bias);
+      for (auto& tensor : layer_tensors(name, quantized.linears[i].weight))
+        tensors.push_back(std::move(tensor));
+      layers[name] = engine::QuantizationSettings::layer_json(quantized.linears[i]);
+    }
+    pare::SafetensorsMetadata metadata;
+    if (recipe_.save_as == SaveAs::pare) metadata["pare_layers"] = layers.dump();
+    pare::write_safetensors(directory_.shard_path(index), tensors, metadata);
+  }
+
+  /// A block written earlier, packed and ready to run.
+  [[nodiscard]] engine::Block read_block(Index index) const {
+    auto reader = pare::SafetensorsReader::open(directory_.shard_path(index));
+    const engine::QuantizationSettings settings = settings_of(reader);
+    engine::Block block;
+    block.input_norm = reader.read_vector(engine::block_prefix(index) + "input_layernorm.weight");
+    block.post_attention_norm =
+        reader.read_vector(engine::block_prefix(index) + "post_attention_layernorm.weight");
+    for (std::size_t i = 0; i < engine::linear_names.size(); ++i) {
+      const std::string name = engine::linear_name(index, static_cast<engine::LinearId>(i));
+      const auto linear = settings.read(reader, name);
+      block.linears[i] = engine::Linear(pare::pack(linear.weight), linear.activations);
+      if (reader.contains(name + ".bias"))
+        block.linears[i].set_bias(reader.read_vector(name + ".bias"));
+    }
+    return block;
+  }
+
+  void finish() {
+    copy_other_tensors();
+    write_settings();
+    copy_tokenizer();
+    directory_.finish();
+  }
+
+ private:
+  [[nodiscard]] std::vector<pare::NamedTensor> layer_tensors(
+      const std::string& name, const pare::AnyQuantizedMatrix& weight) const {
+    switch (recipe_.save_as) {
+      case SaveAs::gptq: return pare::gptq_tensors(name, weight);
+      case SaveAs::awq: return pare::awq_tensors(name, weight);
+      case SaveAs::pare: break;
+    }
+    return pare::pare_tensors(name, weight);
+  }
+
+  [[nodiscard]] pare::GptqConfig gptq_config() const {
+    return pare::with_format(recipe_.weight_format(), [&]<class F>(pare::TypeTag<F>) {
+      pare::GptqConfig config{.bits = F::code_bits, .group_size = recipe_.weight_group_size()};
+      config.sym = !F::has_zero_point;
+      if constexpr (pare::GptqFormat<F>) config.version = pare::default_gptq_version<F>;
+      config.desc_act = recipe_.act_order && !recipe_.static_groups;
+      config.static_groups = recipe_.static_groups;
+      config.true_sequential = false;
+      config.damp_percent = recipe_.damping;
+      return config;
+    });
+  }
+
+  [[nodiscard]] engine::QuantizationSettings settings_of(
+      const pare::SafetensorsReader& reader) const {
+    if (recipe_.save_as == SaveAs::gptq) return gptq_config();
+    if (recipe_.save_as == SaveAs::awq)
+      return pare::AwqConfig{.group_size = recipe_.weight_group_size()};
+    return engine::QuantizationSettings(pare::parse_json(reader.metadata().at("pare_layers")));
+  }
+
+  /// Embeddings, final norm, output layer and whatever else, byte by byte as they are.
+  void copy_other_tensors() {
+    if (directory_.has_shard(blocks_)) return;
+    auto& source = checkpoint_.tensors();
+    std::vector<pare::TensorSpec> specs;
+    for (const std::string& name : source.names())
+      if (!is_block_tensor(name))
+        specs.push_back({name, source.info(name).dtype, source.info(name).shape});
+    pare::SafetensorsWriter writer(directory_.shard_path(blocks_), specs);
+    constexpr std::size_t piece = std::size_t{16} << 20;
+    for (const auto& spec : specs) {
+      const auto bytes = source.info(spec.name).bytes;
+      for (std::size_t begin = 0; begin < bytes.size(); begin += piece) {
+        writer.write(spec.name, bytes.subspan(begin, std::min(piece, bytes.size() - begin)));
+        checkpoint_.release_pages();
+      }
+    }
+    writer.finish();
+  }
+
+  [[nodiscard]] bool is_block_tensor(const std::string& name) const {
+    for (Index i = 0; i < blocks_; ++i) {
+      const std::string prefix = engine::block_prefix(i);
+      if (!name.starts_with(prefix)) continue;
+      const std::string_view rest = std::string_view(name).substr(prefix.size());
+      if (rest == "input_layernorm.weight" || rest == "post_attention_layernorm.weight") return true;
+      return std::any_of(engine::linear_names.begin(), engine::linear_names.end(),
+                         [&](std::string_view linear) {
+                           return rest.starts_with(linear) &&
+                                  (rest.substr(linear.size()) == ".weight" ||
+                                   rest.substr(linear.size()) == ".bias");
+                         });
+    }
+    return false;
+  }
+
+  void write_settings() {
+    nlohmann::json config = checkpoint_.json();
+    nlohmann::json& settings = config["quantization_config"];
+    if (recipe_.save_as == SaveAs::gptq) {
+      settings = gptq_config().to_json();
+      pare::write_json(directory_.file_path("quantize_config.json"), settings);
+    } else if (recipe_.save_as == SaveAs::awq) {
+      settings = pare::AwqConfig{.group_size = recipe_.weight_group_size()}.to_json();
+    } else {
+      nlohmann::json layers = nlohmann::json::object();
+      for (Index i = 0; i < blocks_; ++i)
+        layers.update(pare::parse_json(pare::SafetensorsReader::open(directory_.shard_path(i))
+                                           .metadata()
+                                           .at("pare_layers")));
+      settings = pare::pare_config(std::move(layers));
+    }
+    pare::write_json(directory_.file_path("config.json"), config);
+  }
+
+  void copy_tokenizer() {
+    for (const char* name :
+         {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+          "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json",
+          "chat_template.jinja"}) {
+      const fs::path source = checkpoint_.directory() / name;
+      std::error_code error;
+      if (!fs::exists(source, error)) continue;
+      fs::copy_file(source, directory_.file_path(name), fs::copy_options::overwrite_existing, error);
+      if (error) throw pare::IoError(source.string() + ": cannot be copied: " + error.message());
+    }
+  }
+
+  Recipe recipe_;
+  const engine::Checkpoint& checkpoint_;
+  Index blocks_;
+  OutputDirectory directory_;
+};
+
+}  // namespace
+
+void quantize(const QuantizeCommand& options) {
+  Recipe recipe = options.recipe;
+  recipe.validate();
+  const pare::Execution execution = options.model.execution();
+  const engine::Checkpoint checkpoint(options.model.model);
+  if (checkpoint.quantization())
+    throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " +
+                              checkpoint.quantization()->method() + ")");
+  require_shapes(recipe, checkpoint.config());
+  std::optional<CalibrationWindows> windows;
+  if (recipe.needs_calibration())
+    windows = calibration_windows(options.calibration, checkpoint,
+                                  window_length(options.model, checkpoint.config()));
+
+  ModelWriter writer(options, checkpoint, make_manifest(options, checkpoint, windows));
+  const Index blocks = checkpoint.config().layers, done = writer.finished_blocks();
+  if (done > 0)
+    std::fprintf(stderr, "resuming: %td of %td blocks are done\n", done, blocks);
+
+  const engine::BlockRunner runner(checkpoint.config(), execution);
+  const auto embedding = windows ? checkpoint.embedding() : pare::Matrix<float>();
+  checkpoint.release_pages();
+  std::optional<FloatCalibration> float_calibration;
+  if (windows) float_calibration.emplace(runner, embedding, *windows);
+  BlockQuantizer quantizer(
+      recipe, runner, windows ? &*windows : nullptr, embedding,
+      float_calibration ? &*float_calibration : nullptr,
+      checkpoint.tensors().info(engine::block_prefix(0) + "input_layernorm.weight").dtype);
+
+  const Stopwatch watch;
+  {
+    Progress progress("quantizing", blocks, done);
+    for (Index i = 0; i < blocks; ++i) {
+      if (i < done) {
+        quantizer.skip(i, [&] { return checkpoint.block(i); },
+                       [&] { return writer.read_block(i); });
+      } else {
+        progress.begin_block(i);
+        const std::string where = options.model.model.string();
+        pare::with_context(where, [&] {
+          writer.write_block(i, quantizer.quantize(i, checkpoint.block(i),
+                                                   [&](const std::string& layer, double fraction) {
+                                                     progress.step(layer, fraction);
+                                                   }));
+        });
+      }
+      checkpoint.release_pages();
+    }
+  }
+  writer.finish();
+  std::printf("%s: %s %s, %.1f s\n", options.out.string().c_str(),
+              std::string(name_of(method_names, recipe.method)).c_str(), recipe.format.c_str(),
+              watch.seconds());
+}
+
+}  // namespace cli

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/evaluation.hpp"
+#include "cli/options.hpp"
+
+namespace cli {
+
+/// One row of a comparison: what was done and what was measured.
+struct ReportRow {
+  std::string method, format;
+  Index group_size = -1;
+  bool act_order = false;
+  double bits_per_weight = 0.0;
+  Index weight_bytes = 0;
+  Index parameters = 0;  ///< of all tensors, for the ratios
+  std::optional<double> bits_per_byte{};
+  double perplexity = 0.0;
+  double kl = 0.0;
+  double top1 = 1.0;
+  Speed speed{};
+  double quantize_seconds = 0.0;
+};
+
+/// Prints the table to standard output, a line at a time, as rows finish.
+class Table {
+ public:
+  /// The first row, of the float model, is what changes and speed-ups are relative to.
+  void add(const ReportRow& row);
+
+ private:
+  std::optional<ReportRow> base_;
+};
+
+/// What a run's numbers depend on: machine, compiler, flags, kernels, threads, seed, version, date.
+[[nodiscard]] nlohmann::json run_context(const ModelOptions& options,
+                                         const std::vector<std::string>& kernels);
+
+/// Throws ArgumentError unless `path` ends in .json or .csv.
+void require_report_name(const std::filesystem::path& path);
+
+/// Writes rows and context as JSON, or the rows alone as CSV, atomically.
+void write_report(const std::filesystem::path& path, const std::vector<ReportRow>& rows,
+                  const nlohmann::json& context);
+
+}  // namespace cli

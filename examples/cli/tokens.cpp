@@ -1,0 +1,174 @@
+#include "cli/tokens.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <memory>
+
+#include "pare/core/error.hpp"
+
+#ifdef PARE_HAVE_SENTENCEPIECE
+#include <sentencepiece_processor.h>
+#endif
+
+namespace cli {
+namespace {
+
+std::string read_bytes(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file || std::filesystem::is_directory(path))
+    throw pare::IoError(path.string() + ": cannot open the file");
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+template <class Stored>
+std::vector<std::int64_t> to_ids(std::string_view bytes) {
+  std::vector<std::int64_t> ids(bytes.size() / sizeof(Stored));
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    Stored value;
+    std::memcpy(&value, bytes.data() + i * sizeof(Stored), sizeof(Stored));
+    ids[i] = value;
+  }
+  return ids;
+}
+
+/// Layout: NumPy Enhancement Proposal 1; versions 1 to 3 differ in the width of the length field.
+std::vector<std::int64_t> parse_npy(const std::string& file) {
+  const auto fail = [](const std::string& why) { throw pare::FormatError(why); };
+  if (file.size() < 12) fail("a truncated .npy header");
+  const int major = static_cast<unsigned char>(file[6]);
+  if (major < 1 || major > 3) fail("unknown .npy version " + std::to_string(major));
+  std::size_t length = 0;
+  const std::size_t field = major == 1 ? 2 : 4;
+  for (std::size_t i = 0; i < field; ++i)
+    length |= static_cast<std::size_t>(static_cast<unsigned char>(file[8 + i])) << (8 * i);
+  const std::size_t begin = 8 + field;
+  if (length > file.size() - begin) fail("a truncated .npy header");
+  const std::string header = file.substr(begin, length);
+  const std::string_view data = std::string_view(file).substr(begin + length);
+  const bool wide = header.find("'<i8'") != std::string::npos;
+  if (!wide && header.find("'<i4'") == std::string::npos)
+    fail("the ids are neither '<i4' nor '<i8': " + header);
+  const auto shape = header.find("'shape': (");
+  const auto end = header.find(')', shape);
+  if (shape == std::string::npos || end == std::string::npos) fail("a .npy header without a shape");
+  const std::string extents = header.substr(shape + 10, end - shape - 10);
+  if (extents.find(',') == std::string::npos || extents.find(',') + 1 != extents.size())
+    fail("the ids have the shape (" + extents + "), not one dimension");
+  const std::size_t count = std::strtoull(extents.c_str(), nullptr, 10);
+  const std::size_t width = wide ? 8 : 4;
+  if (count > data.size() / width || count * width != data.size())
+    fail("the shape (" + extents + ") does not fit " + std::to_string(data.size()) +
+         " bytes of data");
+  return wide ? to_ids<std::int64_t>(data) : to_ids<std::int32_t>(data);
+}
+
+}  // namespace
+
+#ifdef PARE_HAVE_SENTENCEPIECE
+struct Tokenizer::SentencePiece {
+  sentencepiece::SentencePieceProcessor processor;
+};
+#else
+struct Tokenizer::SentencePiece {};
+#endif
+
+Tokenizer::Tokenizer(std::filesystem::path model_directory, const engine::ModelConfig& config)
+    : directory_(std::move(model_directory)), config_(config) {}
+
+Tokenizer::~Tokenizer() { delete sentence_piece_; }
+
+Tokenizer::SentencePiece& Tokenizer::sentence_piece() {
+  if (sentence_piece_) return *sentence_piece_;
+  const auto path = directory_ / "tokenizer.model";
+#ifdef PARE_HAVE_SENTENCEPIECE
+  if (!std::filesystem::exists(path))
+    throw pare::ArgumentError(path.string() +
+                              ": the model has no SentencePiece tokenizer; give token ids instead "
+                              "(--tokens, --calib-tokens)");
+  auto loaded = std::make_unique<SentencePiece>();
+  if (const auto status = loaded->processor.Load(path.string()); !status.ok())
+    throw pare::FormatError(path.string() + ": " + status.ToString());
+  sentence_piece_ = loaded.release();
+  return *sentence_piece_;
+#else
+  throw pare::ArgumentError(path.string() +
+                            ": this build has no SentencePiece; give token ids instead (--tokens, "
+                            "--calib-tokens)");
+#endif
+}
+
+Tokens Tokenizer::encode(const std::string& text) {
+  if (text.empty()) throw pare::ArgumentError("the text is empty");
+  Tokens tokens;
+  tokens.text_bytes = static_cast<pare::Index>(text.size());
+  if (config_.is_byte_level()) {
+    for (const char c : text) tokens.ids.push_back(static_cast<unsigned char>(c));
+    return tokens;
+  }
+  [[maybe_unused]] SentencePiece& piece = sentence_piece();
+#ifdef PARE_HAVE_SENTENCEPIECE
+  std::vector<int> ids;
+  if (const auto status = piece.processor.Encode(text, &ids); !status.ok())
+    throw pare::ArgumentError("the text cannot be tokenized: " + status.ToString());
+  tokens.ids.assign(ids.begin(), ids.end());
+#endif
+  return tokens;
+}
+
+std::string Tokenizer::decode(std::span<const std::int32_t> ids) {
+  if (config_.is_byte_level()) return {ids.begin(), ids.end()};
+  [[maybe_unused]] SentencePiece& piece = sentence_piece();
+  std::string text;
+#ifdef PARE_HAVE_SENTENCEPIECE
+  const std::vector<int> pieces(ids.begin(), ids.end());
+  if (const auto status = piece.processor.Decode(pieces, &text); !status.ok())
+    throw pare::ArgumentError("the tokens cannot be decoded: " + status.ToString());
+#endif
+  return text;
+}
+
+Tokens read_token_file(const std::filesystem::path& path, pare::Index vocab_size) {
+  const std::string bytes = read_bytes(path);
+  return pare::with_context(path.string(), [&] {
+    const bool npy = bytes.starts_with("\x93NUMPY");
+    if (!npy && bytes.size() % 4 != 0)
+      throw pare::FormatError(std::to_string(bytes.size()) +
+                              " bytes are not a whole number of int32 token ids");
+    const auto ids = npy ? parse_npy(bytes) : to_ids<std::int32_t>(bytes);
+    if (ids.empty()) throw pare::ArgumentError("the file holds no token ids");
+    Tokens tokens;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      if (ids[i] < 0 || ids[i] >= vocab_size)
+        throw pare::ArgumentError("token " + std::to_string(i) + " is " + std::to_string(ids[i]) +
+                                  ", outside the vocabulary of " + std::to_string(vocab_size));
+      tokens.ids.push_back(static_cast<std::int32_t>(ids[i]));
+    }
+    return tokens;
+  });
+}
+
+void write_token_file(const std::filesystem::path& path, std::span<const std::int32_t> ids) {
+  std::string header = "{'descr': '<i4', 'fortran_order': False, 'shape': (" +
+                       std::to_string(ids.size()) + ",), }";
+  while ((10 + header.size() + 1) % 64 != 0) header += ' ';
+  header += '\n';
+  std::ofstream file(path, std::ios::binary);
+  const char start[8] = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0};
+  file.write(start, 8);
+  const char length[2] = {static_cast<char>(header.size() & 255),
+                          static_cast<char>(header.size() >> 8)};
+  file.write(length, 2).write(header.data(), static_cast<std::streamsize>(header.size()));
+  file.write(reinterpret_cast<const char*>(ids.data()),
+             static_cast<std::streamsize>(ids.size_bytes()));
+  if (!file.flush()) throw pare::IoError(path.string() + ": cannot write the file");
+}
+
+std::string read_text_file(const std::filesystem::path& path) {
+  std::string text = read_bytes(path);
+  if (text.empty()) throw pare::ArgumentError(path.string() + ": the file is empty");
+  return text;
+}
+
+}  // namespace cli

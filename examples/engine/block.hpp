@@ -1,0 +1,188 @@
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "engine/attention.hpp"
+#include "engine/config.hpp"
+#include "engine/linear.hpp"
+#include "engine/rms_norm.hpp"
+#include "engine/rope.hpp"
+#include "pare/core/function_ref.hpp"
+
+namespace engine {
+
+/// The linear layers of a block, in the order of their names below.
+enum class LinearId { q, k, v, o, gate, up, down };
+
+inline constexpr std::array<std::string_view, 7> linear_names{
+    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
+
+/// Where in a block activations enter linear layers.
+enum class Site { attention_input, attention_output, mlp_input, mlp_hidden };
+inline constexpr std::array<Site, 4> sites{Site::attention_input, Site::attention_output,
+                                           Site::mlp_input, Site::mlp_hidden};
+
+/// The linear layers fed at a site.
+[[nodiscard]] inline std::span<const LinearId> linears_at(Site site) {
+  static constexpr std::array<LinearId, 7> all{LinearId::q,    LinearId::k,  LinearId::v,
+                                               LinearId::o,    LinearId::gate, LinearId::up,
+                                               LinearId::down};
+  const std::span<const LinearId> ids(all);
+  switch (site) {
+    case Site::attention_input: return ids.subspan(0, 3);
+    case Site::attention_output: return ids.subspan(3, 1);
+    case Site::mlp_input: return ids.subspan(4, 2);
+    case Site::mlp_hidden: break;
+  }
+  return ids.subspan(6, 1);
+}
+
+/// (out_features, in_features) that the configuration gives a layer.
+[[nodiscard]] inline pare::Shape<2> linear_shape(const ModelConfig& c, LinearId id) {
+  switch (id) {
+    case LinearId::q: return {c.q_size(), c.hidden_size};
+    case LinearId::k:
+    case LinearId::v: return {c.kv_size(), c.hidden_size};
+    case LinearId::o: return {c.hidden_size, c.q_size()};
+    case LinearId::gate:
+    case LinearId::up: return {c.intermediate_size, c.hidden_size};
+    case LinearId::down: break;
+  }
+  return {c.hidden_size, c.intermediate_size};
+}
+
+[[nodiscard]] inline std::string block_prefix(Index block) {
+  return "model.layers." + std::to_string(block) + ".";
+}
+
+[[nodiscard]] inline std::string linear_name(Index block, LinearId id) {
+  return block_prefix(block) + std::string(linear_names[static_cast<std::size_t>(id)]);
+}
+
+/// One decoder layer: x += attention(norm(x)); x += mlp(norm(x)).
+struct Block {
+  pare::Vector<float> input_norm;
+  pare::Vector<float> post_attention_norm;
+  std::array<Linear, 7> linears;
+
+  [[nodiscard]] Linear& operator[](LinearId id) { return linears[static_cast<std::size_t>(id)]; }
+  [[nodiscard]] const Linear& operator[](LinearId id) const {
+    return linears[static_cast<std::size_t>(id)];
+  }
+};
+
+/// Keys and values of the positions seen so far, of one block and one sequence.
+struct KeyValueCache {
+  pare::Matrix<float> keys, values;  // (capacity, kv_heads * head_dim)
+
+  KeyValueCache(Index capacity, Index kv_size) : keys({capacity, kv_size}), values({capacity, kv_size}) {}
+};
+
+/// Called with the input of the linear layers at each site: this is how calibration sees
+/// activations. Rows are tokens.
+using Capture = pare::FunctionRef<void(Site, pare::MatrixView<const float>)>;
+
+/// Runs blocks of one model.
+class BlockRunner {
+ public:
+  BlockRunner(const ModelConfig& config, pare::Execution execution)
+      : config_(config), rope_(config), attention_(config), execution_(execution) {}
+
+  [[nodiscard]] const ModelConfig& config() const noexcept { return config_; }
+  [[nodiscard]] const pare::Execution& execution() const noexcept { return execution_; }
+
+  /// Sequences of `length` tokens each, stacked in the rows of x (sequences * length, hidden),
+  /// which is updated in place.
+  void prefill(const Block& block, pare::MatrixView<float> x, Index length,
+               std::optional<Capture> capture = {}) const {
+    const auto normed = norm(x, block.input_norm);
+    x_plus(x, attention(block, normed, length, capture));
+    x_plus(x, mlp(block, norm(x, block.post_attention_norm), capture));
+  }
+
+  /// The next tokens, at positions start, start + 1, ..., of the sequence in `cache`.
+  void extend(const Block& block, pare::MatrixView<float> x, Index start,
+              KeyValueCache& cache) const {
+    const auto normed = norm(x, block.input_norm);
+    LinearInput input(normed);
+    auto q = block[LinearId::q].forward(input, execution_);
+    const auto k = cache.keys.view().slice(0, start, x.rows());
+    const auto v = cache.values.view().slice(0, start, x.rows());
+    block[LinearId::k].forward(input, k, execution_);
+    block[LinearId::v].forward(input, v, execution_);
+    rope_.apply(q, start, x.rows(), execution_);
+    rope_.apply(k, start, x.rows(), execution_);
+    pare::Matrix<float> mixed({x.rows(), config_.q_size()});
+    const Index seen = start + x.rows();
+    attention_(q, cache.keys.view().slice(0, 0, seen), cache.values.view().slice(0, 0, seen),
+               start, mixed, execution_);
+    LinearInput output(mixed);
+    x_plus(x, block[LinearId::o].forward(output, execution_));
+    x_plus(x, mlp(block, norm(x, block.post_attention_norm), {}));
+  }
+
+  [[nodiscard]] pare::Matrix<float> norm(pare::MatrixView<const float> x,
+                                         const pare::Vector<float>& weight) const {
+    pare::Matrix<float> y({x.rows(), x.cols()});
+    rms_norm(x, weight, config_.rms_norm_eps, y, execution_);
+    return y;
+  }
+
+  /// Self-attention of normed sequences of `length` tokens: the module AWQ inspects.
+  [[nodiscard]] pare::Matrix<float> attention(const Block& block,
+                                              pare::MatrixView<const float> normed, Index length,
+                                              std::optional<Capture> capture = {}) const {
+    if (capture) (*capture)(Site::attention_input, normed);
+    LinearInput input(normed);
+    auto q = block[LinearId::q].forward(input, execution_);
+    auto k = block[LinearId::k].forward(input, execution_);
+    const auto v = block[LinearId::v].forward(input, execution_);
+    rope_.apply(q, 0, length, execution_);
+    rope_.apply(k, 0, length, execution_);
+    pare::Matrix<float> mixed({normed.rows(), config_.q_size()});
+    for (Index first = 0; first < normed.rows(); first += length)
+      attention_(q.view().slice(0, first, length), k.view().slice(0, first, length),
+                 v.view().slice(0, first, length), 0, mixed.view().slice(0, first, length),
+                 execution_);
+    if (capture) (*capture)(Site::attention_output, mixed);
+    LinearInput output(mixed);
+    return block[LinearId::o].forward(output, execution_);
+  }
+
+  /// down(silu(gate(x)) * up(x)): the other module AWQ inspects.
+  [[nodiscard]] pare::Matrix<float> mlp(const Block& block, pare::MatrixView<const float> normed,
+                                        std::optional<Capture> capture = {}) const {
+    if (capture) (*capture)(Site::mlp_input, normed);
+    LinearInput input(normed);
+    auto hidden = block[LinearId::gate].forward(input, execution_);
+    const auto up = block[LinearId::up].forward(input, execution_);
+    execution_.parallel_for(hidden.rows(), [&](Index t) {
+      for (Index c = 0; c < hidden.cols(); ++c) {
+        const float g = hidden(t, c);
+        hidden(t, c) = g / (1.0f + std::exp(-g)) * up(t, c);
+      }
+    });
+    if (capture) (*capture)(Site::mlp_hidden, hidden);
+    LinearInput output(hidden);
+    return block[LinearId::down].forward(output, execution_);
+  }
+
+ private:
+  static void x_plus(pare::MatrixView<float> x, const pare::Matrix<float>& y) {
+    for (Index t = 0; t < x.rows(); ++t)
+      for (Index c = 0; c < x.cols(); ++c) x(t, c) += y(t, c);
+  }
+
+  ModelConfig config_;
+  Rope rope_;
+  Attention attention_;
+  pare::Execution execution_;
+};
+
+}  // namespace engine

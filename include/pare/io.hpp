@@ -1,0 +1,18 @@
+#pragma once
+
+#include "pare/io/atomic_file.hpp"
+#include "pare/io/awq_checkpoint.hpp"
+#include "pare/io/dtype.hpp"
+#include "pare/io/gptq_checkpoint.hpp"
+#include "pare/io/gptq_config.hpp"
+#include "pare/io/json.hpp"
+#include "pare/io/layer_tensors.hpp"
+#include "pare/io/mapped_file.hpp"
+#include "pare/io/pare_checkpoint.hpp"
+#include "pare/io/quantization_config.hpp"
+#include "pare/io/safetensors_collection.hpp"
+#include "pare/io/safetensors_header.hpp"
+#include "pare/io/safetensors_reader.hpp"
+#include "pare/io/safetensors_shards.hpp"
+#include "pare/io/safetensors_writer.hpp"
+#include "pare/io/stored_tensor.hpp"

@@ -1,0 +1,178 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "pare/formats/any_quantized_matrix.hpp"
+#include "pare/io/layer_tensors.hpp"
+#include "pare/io/quantization_config.hpp"
+
+namespace pare {
+
+/// The library's own checkpoint layout: every format, any shape, without loss.
+///
+/// Shapes    weight (rows, cols) of b bits with G groups in a row. <name>.codes U8
+///           [rows, ceil(cols b / 8)]: each row a dense bit stream, first code in the lowest bits;
+///           .scales [rows, G] in the scale type; .zero_points U8 [rows, ceil(G b / 8)], packed
+///           alike, for formats that have them; .group_index I32 [cols], if there is one
+///
+/// Format and extents of each layer are in config.json:
+///
+///     "quantization_config": {"quant_method": "pare", "version": 1, "layers": {name:
+///         {"format": "int4", "group_size": 64, "rows": 256, "cols": 768}}}
+///
+/// Callers add fields of their own to a layer's object; reading ignores what it does not know.
+/// Errors    ArgumentError for a code or zero point that is outside its bits
+template <Format F>
+[[nodiscard]] std::vector<NamedTensor> pare_tensors(const std::string& name,
+                                                    const QuantizedMatrix<F>& q) {
+  constexpr int b = F::code_bits;
+  const auto size = [](Index n) { return static_cast<std::size_t>(n); };
+  Matrix<std::uint8_t> codes({q.rows(), packed_words<std::uint8_t>(q.cols(), b)});
+  Matrix<std::uint8_t> zeros({q.rows(), packed_words<std::uint8_t>(q.groups(), b)});
+  Matrix<float> scales({q.rows(), q.groups()});
+  std::vector<std::uint8_t> row_codes(size(q.cols())), row_zeros(size(q.groups()));
+  for (Index i = 0; i < q.rows() && !q.codes().empty(); ++i) {
+    detail::store_row(q, i, row_codes);
+    pack_bits<std::uint8_t>(row_codes, b, {&codes(i, 0), size(codes.cols())});
+    for (Index g = 0; g < q.groups(); ++g) {
+      scales(i, g) = q.parameters()(i, g).scale;
+      row_zeros[size(g)] = detail::stored_zero(q, i, g);
+    }
+    pack_bits<std::uint8_t>(row_zeros, b, {&zeros(i, 0), size(zeros.cols())});
+  }
+  std::vector<NamedTensor> tensors;
+  tensors.push_back(detail::make_tensor(name + ".codes", DType::U8, codes));
+  tensors.push_back(detail::make_scale_tensor(name + ".scales", scales, q.scale_type()));
+  if (F::has_zero_point)
+    tensors.push_back(detail::make_tensor(name + ".zero_points", DType::U8, zeros));
+  if (!q.group_index().empty())
+    tensors.push_back(detail::make_tensor<std::int32_t>(name + ".group_index", DType::I32,
+                                                        {q.cols()}, q.group_index()));
+  return tensors;
+}
+
+[[nodiscard]] inline std::vector<NamedTensor> pare_tensors(const std::string& name,
+                                                           const AnyQuantizedMatrix& matrix) {
+  return matrix.visit([&](const auto& q) { return pare_tensors(name, q); });
+}
+
+/// A layer's object in the settings.
+[[nodiscard]] inline nlohmann::json pare_layer_config(const AnyQuantizedMatrix& q) {
+  return {{"format", q.format()},
+          {"group_size", q.group_size()},
+          {"rows", q.rows()},
+          {"cols", q.cols()}};
+}
+
+/// The settings from an object of layers by name.
+[[nodiscard]] inline nlohmann::json pare_config(nlohmann::json layers) {
+  return {{"quant_method", "pare"}, {"version", 1}, {"layers", std::move(layers)}};
+}
+
+/// The object of layers in the settings. Throws FormatError for other settings or a later version.
+[[nodiscard]] inline const nlohmann::json& pare_layers(const nlohmann::json& config) {
+  detail::require_method(config, "pare");
+  if (const auto number = field_as<int>(config, {"version"}); number != 1)
+    throw FormatError("field \"version\" of the pare checkpoint is " +
+                      (number ? std::to_string(*number) : "missing") + ", but 1 can be read");
+  const nlohmann::json* layers = find_field(config, {"layers"});
+  if (!layers || !layers->is_object())
+    throw FormatError("field \"layers\" is missing or not an object");
+  return *layers;
+}
+
+namespace detail {
+
+/// Where a layer's tensors are; the last two are null when absent.
+struct PareLayer {
+  const TensorInfo& codes;
+  const TensorInfo& scales;
+  const TensorInfo* zero_points;
+  const TensorInfo* group_index;
+};
+
+/// Row i of a tensor of packed numbers. The bits that fill up the last byte must be zero.
+inline void unpack_row(const Matrix<std::uint8_t>& packed, Index i, int b, std::string_view what,
+                       std::span<std::uint8_t> numbers) {
+  unpack_bits<std::uint8_t>({&packed(i, 0), static_cast<std::size_t>(packed.cols())}, b, numbers);
+  const Index used = (static_cast<Index>(numbers.size()) * b) % 8;
+  if (used != 0 && packed(i, packed.cols() - 1) >> used != 0)
+    throw FormatError(std::string(what) + " of row " + std::to_string(i) +
+                      " end with bits that are not zero");
+}
+
+template <Format F>
+[[nodiscard]] QuantizedMatrix<F> read_pare(const PareLayer& layer, Index rows, Index cols,
+                                           Index group_size) {
+  constexpr int b = F::code_bits;
+  const Index groups = QuantizedMatrix<F>::group_count(cols, group_size);
+  const auto codes = read_elements<std::uint8_t>(layer.codes, "codes", DType::U8,
+                                                 {rows, packed_words<std::uint8_t>(cols, b)});
+  const ScaleType scale_type = require_scale_type(layer.scales);
+  const Matrix<float> scales = read_scales(layer.scales, {rows, groups});
+  if (F::has_zero_point != (layer.zero_points != nullptr))
+    throw FormatError(std::string("zero_points are ") +
+                      (F::has_zero_point ? "missing" : "of no use") + " with format " +
+                      std::string(F::name));
+  Matrix<std::uint8_t> zeros;
+  if (layer.zero_points)
+    zeros = read_elements<std::uint8_t>(*layer.zero_points, "zero_points", DType::U8,
+                                        {rows, packed_words<std::uint8_t>(groups, b)});
+
+  QuantizedMatrix<F> q(rows, cols, group_size, scale_type);
+  std::vector<std::uint8_t> numbers;
+  for (Index i = 0; i < rows && !codes.empty(); ++i) {
+    numbers.resize(static_cast<std::size_t>(cols));
+    unpack_row(codes, i, b, "codes", numbers);
+    for (Index j = 0; j < cols; ++j)
+      q.codes()(i, j) = from_stored<F>(numbers[static_cast<std::size_t>(j)]);
+    numbers.assign(static_cast<std::size_t>(groups), 0);
+    if (layer.zero_points) unpack_row(zeros, i, b, "zero_points", numbers);
+    for (Index g = 0; g < groups; ++g) {
+      q.parameters()(i, g).scale = scales(i, g);
+      F::set_zero_point(q.parameters()(i, g), numbers[static_cast<std::size_t>(g)]);
+    }
+  }
+  if (layer.group_index) {
+    require_shape(*layer.group_index, "group_index", {cols});
+    q.set_group_index(elements_as<std::int32_t>(*layer.group_index));
+  }
+  return q;
+}
+
+}  // namespace detail
+
+/// Reads the layer that pare_tensors stored under `name`; `layer` is its object in the settings.
+///
+/// Errors    FormatError naming the layer for anything missing, malformed or out of range
+template <TensorSource Source>
+[[nodiscard]] AnyQuantizedMatrix read_pare_layer(Source& source, const std::string& name,
+                                                 const nlohmann::json& layer) {
+  const auto optional = [&](const std::string& tensor) {
+    return source.contains(tensor) ? &source.info(tensor) : nullptr;
+  };
+  const detail::PareLayer tensors{source.info(name + ".codes"), source.info(name + ".scales"),
+                                  optional(name + ".zero_points"), optional(name + ".group_index")};
+  const auto read = [&] {
+    const auto format = field_as<std::string>(layer, {"format"});
+    const auto group_size = field_as<Index>(layer, {"group_size"});
+    const auto rows = field_as<Index>(layer, {"rows"}), cols = field_as<Index>(layer, {"cols"});
+    if (!format || !group_size || !rows || !cols)
+      throw FormatError("\"format\", \"group_size\", \"rows\" or \"cols\" is missing");
+    constexpr Index limit = Index{1} << 40;  // keeps every product of extent and bits in range
+    if (*rows < 0 || *cols < 0 || *rows > limit || *cols > limit)
+      throw FormatError("shape " + to_string(Shape<2>{*rows, *cols}) + " is absurd");
+    return with_format(*format, [&]<class F>(TypeTag<F>) -> AnyQuantizedMatrix {
+      return detail::read_pare<F>(tensors, *rows, *cols, *group_size);
+    });
+  };
+  return with_context(detail::layer_label(name), [&] { return detail::blame_file(read); });
+}
+
+}  // namespace pare

@@ -1,0 +1,141 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pare/core/error.hpp"
+#include "pare/core/tensor.hpp"
+#include "pare/kernels/execution.hpp"
+#include "pare/quantization/quantize.hpp"
+
+namespace pare {
+
+struct AwqOptions {
+  /// Columns that share parameters; -1 is the whole row.
+  Index group_size = 128;
+  /// How the trial scales are rounded; float32 as in the authors' search.
+  ScaleType scale_type = ScaleType::f32;
+  SymmetricDenominator denominator = SymmetricDenominator::automatic;
+  /// Ratios tried by awq_scales: i / ratios for i in [0, ratios).
+  int ratios = 20;
+  /// Clip maxima tried by awq_clip: absmax * (1 - i / clip_grid) for i in [0, clip_steps).
+  int clip_grid = 20;
+  int clip_steps = 10;
+  /// Tokens that awq_clip samples: every (tokens / clip_tokens)-th.
+  Index clip_tokens = 512;
+};
+
+struct AwqScales {
+  Vector<float> scales{};  ///< (in_features)
+  float ratio = 0.0f;
+  double loss = 0.0;
+  std::vector<double> grid_losses{};  ///< one per ratio tried
+};
+
+namespace detail {
+
+/// AWQ's quantizer: the range is not extended to zero.
+[[nodiscard]] inline RangeOptions awq_range(const AwqOptions& options) noexcept {
+  return {.denominator = options.denominator, .extend_to_zero = false};
+}
+
+/// s = t / sqrt(max(t) min(t)), t = max(a^ratio, 1e-4); 1 where that is not a usable scale.
+[[nodiscard]] inline Vector<float> awq_candidate(VectorView<const float> mean_abs, float ratio) {
+  Vector<float> scales({mean_abs.size()});
+  float largest = 0.0f, smallest = std::numeric_limits<float>::max();
+  for (Index c = 0; c < mean_abs.size(); ++c) {
+    scales[c] = std::max(std::pow(mean_abs[c], ratio), 1e-4f);
+    largest = std::max(largest, scales[c]);
+    smallest = std::min(smallest, scales[c]);
+  }
+  const float norm = std::sqrt(largest * smallest);
+  for (Index c = 0; c < scales.size(); ++c) {
+    scales[c] /= norm;
+    if (!(scales[c] > 0.0f) || !std::isfinite(scales[c])) scales[c] = 1.0f;
+  }
+  return scales;
+}
+
+/// Q(W diag(s)) diag(s)^-1
+template <Format F>
+[[nodiscard]] Matrix<float> awq_trial(MatrixView<const float> w, VectorView<const float> scales,
+                                      const AwqOptions& options, const Execution& execution) {
+  Matrix<float> trial({w.rows(), w.cols()});
+  execution.parallel_for(w.rows(), [&](Index i) {
+    for (Index c = 0; c < w.cols(); ++c) trial(i, c) = w(i, c) * scales[c];
+  });
+  const auto q = quantize<F>(trial,
+                             {.group_size = options.group_size,
+                              .scale_type = options.scale_type,
+                              .range = awq_range(options)},
+                             execution);
+  execution.parallel_for(w.rows(), [&](Index i) {
+    for (Index g = 0; g < q.groups(); ++g) {
+      const auto parameters = q.parameters()(i, g);
+      const Index begin = g * q.group_length(), end = std::min(begin + q.group_length(), q.cols());
+      for (Index c = begin; c < end; ++c)
+        trial(i, c) = F::decode(q.code(i, c), parameters) / scales[c];
+    }
+  });
+  return trial;
+}
+
+}  // namespace detail
+
+/// Finds the channel scales that protect the weights of salient activations.
+///
+///     s = t / sqrt(max(t) min(t)),  t_c = max(a_c^r, 1e-4),  r in {0, 0.05, ..., 0.95}
+///
+/// For every ratio r the weights that share an input become Q(W diag(s)) diag(s)^-1, and
+/// `loss(std::span<const Matrix<float>>)`, given them in order, returns the mean squared
+/// difference that they make to the output of the module the caller inspects (attention, MLP).
+/// The smallest loss wins, the first of equal ones. Apply the scales with the fold functions.
+///
+/// Shapes    sharing: matrices (any rows, in_features); mean_abs_input a (in_features), the mean
+///           over tokens of |x_c|
+/// Errors    ShapeError; ArgumentError for no layers or options out of range; NumericError for a
+///           mean that is negative or not finite, and when no loss is finite
+/// Accuracy  float32 with true division, as the authors' code
+/// Source    Lin et al., "AWQ", 2024, Eq. 4 and 5; the quantizer and grid of the authors' code
+template <Format F, class Loss>
+[[nodiscard]] AwqScales awq_scales(std::span<const MatrixView<const float>> sharing,
+                                   VectorView<const float> mean_abs_input, Loss&& loss,
+                                   const AwqOptions& options = {},
+                                   const Execution& execution = {}) {
+  if (sharing.empty()) throw ArgumentError("awq_scales needs at least one layer");
+  if (options.ratios < 1)
+    throw ArgumentError("the number of ratios is " + std::to_string(options.ratios));
+  for (const MatrixView<const float>& w : sharing)
+    if (w.cols() != mean_abs_input.size())
+      throw ShapeError("a layer of shape " + to_string(w.shape()) + " shares an input of " +
+                       std::to_string(mean_abs_input.size()) + " channels");
+  for (Index c = 0; c < mean_abs_input.size(); ++c)
+    if (!(mean_abs_input[c] >= 0.0f) || !std::isfinite(mean_abs_input[c]))
+      throw NumericError("the mean activation of channel " + std::to_string(c) + " is " +
+                         std::to_string(mean_abs_input[c]));
+
+  AwqScales best{.loss = std::numeric_limits<double>::infinity()};
+  std::vector<Matrix<float>> trials(sharing.size());
+  for (int i = 0; i < options.ratios; ++i) {
+    const float ratio = static_cast<float>(i) / static_cast<float>(options.ratios);
+    Vector<float> scales = detail::awq_candidate(mean_abs_input, ratio);
+    for (std::size_t k = 0; k < sharing.size(); ++k)
+      trials[k] = detail::awq_trial<F>(sharing[k], scales, options, execution);
+    const double trial_loss = static_cast<double>(loss(std::span<const Matrix<float>>(trials)));
+    best.grid_losses.push_back(trial_loss);
+    if (trial_loss < best.loss) {
+      best.scales = std::move(scales);
+      best.ratio = ratio;
+      best.loss = trial_loss;
+    }
+  }
+  if (!std::isfinite(best.loss)) throw NumericError("no ratio of the AWQ grid has a finite loss");
+  return best;
+}
+
+}  // namespace pare

@@ -1,0 +1,169 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "pare/core/error.hpp"
+#include "pare/core/finite.hpp"
+#include "pare/core/tensor.hpp"
+#include "pare/formats/quantized_matrix.hpp"
+#include "pare/kernels/execution.hpp"
+#include "pare/kernels/gemm.hpp"
+#include "pare/quantization/awq.hpp"
+#include "pare/quantization/block_parameters.hpp"
+
+namespace pare {
+
+namespace detail {
+
+/// Rows searched together: candidates of all of them form one product with the activations, so
+/// that packing these is paid once; 16 rows x 10 candidates x 512 tokens stay within 330 KB.
+inline constexpr Index awq_clip_rows = 16;
+
+[[nodiscard]] inline double mean_square(const float* values, Index count) noexcept {
+  double lanes[8] = {};  // independent sums, so that additions need not wait for each other
+  Index i = 0;
+  for (; i + 8 <= count; i += 8)
+    for (Index l = 0; l < 8; ++l) {
+      const double v = values[i + l];
+      lanes[l] += v * v;
+    }
+  for (; i < count; ++i) lanes[0] += static_cast<double>(values[i]) * values[i];
+  double sum = 0.0;
+  for (const double lane : lanes) sum += lane;
+  return sum / static_cast<double>(count);
+}
+
+[[nodiscard]] inline float awq_clip_maximum(float absmax, int step, int grid) noexcept {
+  return absmax * static_cast<float>(1.0 - static_cast<double>(step) / grid);
+}
+
+/// What clipping a group to +-maximum and quantizing it changes: difference = Q(clip(w)) - w.
+/// `clipped` is scratch. Returns false when the clipped group has no usable scale.
+template <Format F>
+bool awq_clip_difference(VectorView<const float> group, float maximum, const AwqOptions& options,
+                         float* clipped, float* difference) {
+  const Index count = group.size();
+  for (Index k = 0; k < count; ++k) clipped[k] = std::clamp(group[k], -maximum, maximum);
+  const auto parameters =
+      block_parameters<F>(clipped, count, 1, awq_range(options), options.scale_type);
+  if (!is_usable_scale(parameters.scale)) return false;
+  for (Index k = 0; k < count; ++k)
+    difference[k] = F::decode(F::encode(clipped[k], parameters), parameters) - group[k];
+  return true;
+}
+
+/// Best maxima of one group of columns for the rows of `w`; x (tokens, columns of the group).
+template <Format F>
+void awq_clip_group(MatrixView<const float> w, MatrixView<const float> x, const AwqOptions& options,
+                    VectorView<float> maxima, const Execution& execution) {
+  const Index steps = options.clip_steps, count = w.cols();
+  Matrix<float> differences({w.rows() * steps, count});
+  Vector<float> absmax({w.rows()}), clipped({count});
+  std::vector<char> usable(static_cast<std::size_t>(w.rows() * steps));
+  for (Index i = 0; i < w.rows(); ++i) {
+    absmax[i] = range_of(&w(i, 0), count, w.stride(1)).absmax();
+    for (Index step = 0; step < steps; ++step)
+      usable[static_cast<std::size_t>(i * steps + step)] = awq_clip_difference<F>(
+          w.row(i), awq_clip_maximum(absmax[i], static_cast<int>(step), options.clip_grid), options,
+          clipped.data(), &differences(i * steps + step, 0));
+  }
+  Matrix<float> outputs({differences.rows(), x.rows()});
+  gemm(1.0f, differences, x.transposed(), outputs, execution);
+  for (Index i = 0; i < w.rows(); ++i) {
+    double best = std::numeric_limits<double>::infinity();
+    maxima[i] = absmax[i];
+    for (Index step = 0; step < steps; ++step) {
+      const Index candidate = i * steps + step;
+      if (!usable[static_cast<std::size_t>(candidate)]) continue;
+      const double error = mean_square(&outputs(candidate, 0), x.rows());
+      if (error < best) {
+        best = error;
+        maxima[i] = awq_clip_maximum(absmax[i], static_cast<int>(step), options.clip_grid);
+      }
+    }
+  }
+}
+
+}  // namespace detail
+
+/// Finds per group the magnitude to clip weights to before they are quantized.
+///
+///     T = argmin mean over tokens of (x_g . Q(clip(w_g, -T, T)) - x_g . w_g)^2
+///     over T = absmax(w_g) (1 - i / 20), i in [0, 10)
+///
+/// Run it on the scaled weight with the inputs divided by the scales, then apply_clip, then
+/// quantize with the range not extended to zero. The authors clip every layer but the query and
+/// key projections.
+///
+/// Shapes    w (rows, in_features); x (tokens, in_features); result (rows, groups)
+/// Errors    ShapeError; ArgumentError for no tokens or options out of range; NumericError for
+///           values that are not finite
+/// Edge      of equal errors the larger T wins; from 2 clip_tokens tokens on, every
+///           (tokens / clip_tokens)-th is used
+/// Accuracy  codes and products in float32, squares summed in float64
+/// Order     independent of the number of threads
+/// Source    Lin et al., "AWQ", 2024, the clip search of the authors' code
+template <Format F>
+[[nodiscard]] Matrix<float> awq_clip(MatrixView<const float> w, MatrixView<const float> x,
+                                     const AwqOptions& options = {},
+                                     const Execution& execution = {}) {
+  if (x.cols() != w.cols())
+    throw ShapeError("activations of shape " + to_string(x.shape()) +
+                     " do not fit the weight of shape " + to_string(w.shape()));
+  if (x.rows() < 1) throw ArgumentError("the clip search needs at least one token");
+  if (options.clip_tokens < 1 || options.clip_steps < 1 || options.clip_grid < options.clip_steps)
+    throw ArgumentError(
+        "the clip search needs at least one token and one step, and no more steps "
+        "than its grid has");
+  require_finite(w, "weight");
+  require_finite(x, "activation");
+
+  const Index every = std::max<Index>(1, x.rows() / options.clip_tokens);
+  const MatrixView<const float> sample(x.data(), {ceil_div(x.rows(), every), x.cols()},
+                                       {every * x.stride(0), x.stride(1)});
+  const Index groups = QuantizedMatrix<F>::group_count(w.cols(), options.group_size);
+  const Index length = options.group_size == -1 ? w.cols() : options.group_size;
+  Matrix<float> maxima({w.rows(), groups});
+  execution.parallel_for(ceil_div(w.rows(), detail::awq_clip_rows), [&](Index tile) {
+    const Index row = tile * detail::awq_clip_rows;
+    const Index rows = std::min(detail::awq_clip_rows, w.rows() - row);
+    for (Index g = 0; g < groups; ++g) {
+      const Index column = g * length, count = std::min(length, w.cols() - column);
+      detail::awq_clip_group<F>(
+          w.slice(0, row, rows).slice(1, column, count), sample.slice(1, column, count), options,
+          maxima.view().slice(0, row, rows).select(1, g), {.force = execution.force});
+    }
+  });
+  return maxima;
+}
+
+/// Clips the weights of every group to +-maxima in place.
+///
+/// Shapes    w (rows, cols); maxima (rows, groups)
+/// Errors    ShapeError; ArgumentError for a group size of 0 or below -1 and a maximum that is
+///           negative or NaN
+inline void apply_clip(MatrixView<float> w, MatrixView<const float> maxima, Index group_size) {
+  if (group_size == 0 || group_size < -1)
+    throw ArgumentError("group size " + std::to_string(group_size) +
+                        " is neither -1 (whole row) nor positive");
+  const Index length = group_size == -1 ? std::max<Index>(w.cols(), 1) : group_size;
+  if (const Shape<2> expected{w.rows(), ceil_div(w.cols(), length)}; maxima.shape() != expected)
+    throw ShapeError("clip maxima of shape " + to_string(maxima.shape()) + " instead of " +
+                     to_string(expected));
+  for (Index i = 0; i < maxima.rows(); ++i)
+    for (Index g = 0; g < maxima.cols(); ++g)
+      if (!(maxima(i, g) >= 0.0f))
+        throw ArgumentError("the clip maximum of row " + std::to_string(i) + ", group " +
+                            std::to_string(g) + " is " + std::to_string(maxima(i, g)));
+  for (Index i = 0; i < w.rows(); ++i)
+    for (Index j = 0; j < w.cols(); ++j) {
+      const float maximum = maxima(i, j / length);
+      w(i, j) = std::clamp(w(i, j), -maximum, maximum);
+    }
+}
+
+}  // namespace pare

@@ -1,0 +1,174 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "pare/core/finite.hpp"
+#include "pare/formats/format.hpp"
+#include "pare/formats/rounding.hpp"
+#include "pare/kernels/execution.hpp"
+
+namespace pare {
+
+/// How the quotient of a value and the scale is formed; near ties the two give different codes.
+enum class QuotientPolicy : std::uint8_t {
+  reciprocal,  ///< x * (1 / scale), as PyTorch
+  divide       ///< x / scale, as every weight quantizer here: training sees the codes that ship
+};
+
+/// What fake quantization simulates: codes lo..hi.
+struct FakeQuantizeOptions {
+  std::int32_t lo = -128;
+  std::int32_t hi = 127;
+  QuotientPolicy quotient = QuotientPolicy::reciprocal;
+};
+
+/// The options whose codes are those of an integer format.
+template <Format F>
+requires(F::is_integer) [[nodiscard]] constexpr FakeQuantizeOptions
+    fake_quantize_options(QuotientPolicy quotient = QuotientPolicy::reciprocal) noexcept {
+  return {-F::code_offset, (1 << F::code_bits) - 1 - F::code_offset, quotient};
+}
+
+/// Parameters of one tensor or one channel: value = scale * (code - zero_point).
+struct AffineParameters {
+  float scale = 1.0f;
+  std::int32_t zero_point = 0;
+  friend bool operator==(const AffineParameters&, const AffineParameters&) = default;
+};
+
+namespace detail {
+
+/// Fake quantization of one channel, with the arithmetic of PyTorch's CPU kernels.
+class FakeQuantizer {
+ public:
+  FakeQuantizer(const AffineParameters& p, const FakeQuantizeOptions& options) noexcept
+      : scale_(p.scale),
+        reciprocal_(1.0f / p.scale),
+        zero_point_(p.zero_point),
+        lo_(options.lo),
+        hi_(options.hi),
+        divide_(options.quotient == QuotientPolicy::divide) {}
+
+  /// The code before clipping as far as it matters: lo - 1 stands for all below, hi + 1 for all
+  /// above.
+  [[nodiscard]] std::int32_t code(float x) const noexcept {
+    return round_to_code(divide_ ? x / scale_ : x * reciprocal_, zero_point_, lo_ - 1, hi_ + 1);
+  }
+  [[nodiscard]] bool inside(std::int32_t code) const noexcept { return code >= lo_ && code <= hi_; }
+
+  /// The clipped code without its zero point.
+  [[nodiscard]] float level(std::int32_t code) const noexcept {
+    return static_cast<float>((code < lo_ ? lo_ : code > hi_ ? hi_ : code) - zero_point_);
+  }
+
+  [[nodiscard]] float forward(float x) const noexcept { return level(code(x)) * scale_; }
+
+  /// A product: outside the range the result is a zero with the sign of dy.
+  [[nodiscard]] float backward(float x, float dy) const noexcept {
+    return dy * (inside(code(x)) ? 1.0f : 0.0f);
+  }
+
+ private:
+  float scale_, reciprocal_;
+  std::int32_t zero_point_, lo_, hi_;
+  bool divide_;
+};
+
+inline void require_fake_quantizable(Shape<2> x, VectorView<const AffineParameters> parameters,
+                                     const FakeQuantizeOptions& options) {
+  // round_to_code's limit is 2^21 around the zero point, which lies within the codes.
+  constexpr std::int32_t limit = 1 << 20;
+  if (options.lo >= options.hi || options.lo < -limit || options.hi > limit)
+    throw ArgumentError("codes " + std::to_string(options.lo) + ".." + std::to_string(options.hi) +
+                        " are not a range within +-2^20");
+  if (parameters.size() != x[0])
+    throw ShapeError("there are parameters of " + std::to_string(parameters.size()) +
+                     " channels for x of shape " + to_string(x));
+  for (Index i = 0; i < parameters.size(); ++i) {
+    const AffineParameters& p = parameters[i];
+    const bool usable = is_usable_scale(p.scale) && (options.quotient == QuotientPolicy::divide ||
+                                                     is_usable_scale(1.0f / p.scale));
+    if (!usable)
+      throw ArgumentError("the scale of channel " + std::to_string(i) + " is " +
+                          std::to_string(p.scale) +
+                          ": it must be positive and finite, and so must its reciprocal");
+    if (p.zero_point < options.lo || p.zero_point > options.hi)
+      throw ArgumentError("the zero point of channel " + std::to_string(i) + " is " +
+                          std::to_string(p.zero_point) + ", outside the codes " +
+                          std::to_string(options.lo) + ".." + std::to_string(options.hi));
+  }
+}
+
+inline void require_same_shape(Shape<2> x, Shape<2> other, const char* name) {
+  if (x != other)
+    throw ShapeError(std::string(name) + " has shape " + to_string(other) + ", x " + to_string(x));
+}
+
+/// One set of parameters for all rows.
+[[nodiscard]] inline VectorView<const AffineParameters> every_row(const AffineParameters& p,
+                                                                  Index rows) {
+  return {&p, {rows}, {0}};
+}
+
+}  // namespace detail
+
+/// Rounds x to the values that codes lo..hi can stand for, row i with parameters[i].
+///
+///     y = (clip(round_half_even(quotient(x, scale)) + zero_point, lo, hi) - zero_point) * scale
+///
+/// Shapes    x, y (channels, values), any strides: for channels in columns pass transposed views;
+///           parameters (channels); y may be x
+/// Errors    NumericError naming the element when x is not finite; ArgumentError for a scale that
+///           is not positive and finite, or whose reciprocal is not when that is used, for a zero
+///           point outside lo..hi, and for codes outside +-2^20; ShapeError
+/// Order     independent of the number of threads
+/// Source    PyTorch, fake_quantize_per_{tensor,channel}_affine: same bits with `reciprocal`.
+inline void fake_quantize(MatrixView<const float> x, VectorView<const AffineParameters> parameters,
+                          const FakeQuantizeOptions& options, MatrixView<float> y,
+                          const Execution& execution = {}) {
+  detail::require_fake_quantizable(x.shape(), parameters, options);
+  detail::require_same_shape(x.shape(), y.shape(), "y");
+  require_finite(x, "x");
+  execution.parallel_for(x.rows(), [&](Index i) {
+    const detail::FakeQuantizer channel(parameters[i], options);
+    for (Index j = 0; j < x.cols(); ++j) y(i, j) = channel.forward(x(i, j));
+  });
+}
+
+/// The same with one set of parameters for the tensor.
+inline void fake_quantize(MatrixView<const float> x, const AffineParameters& parameters,
+                          const FakeQuantizeOptions& options, MatrixView<float> y,
+                          const Execution& execution = {}) {
+  fake_quantize(x, detail::every_row(parameters, x.rows()), options, y, execution);
+}
+
+/// The straight-through gradient: passes dy where x was not clipped.
+///
+///     dx = dy * (lo <= round_half_even(quotient(x, scale)) + zero_point <= hi)
+///
+/// Shapes, errors and order as fake_quantize; dx may be dy. Of x and dy no value is checked: a
+/// clipped element gives dy * 0, so -0 and NaN survive.
+/// Source    Bengio et al., "Estimating or propagating gradients through stochastic neurons",
+///           2013; the mask as in PyTorch.
+inline void fake_quantize_backward(MatrixView<const float> x,
+                                   VectorView<const AffineParameters> parameters,
+                                   const FakeQuantizeOptions& options, MatrixView<const float> dy,
+                                   MatrixView<float> dx, const Execution& execution = {}) {
+  detail::require_fake_quantizable(x.shape(), parameters, options);
+  detail::require_same_shape(x.shape(), dy.shape(), "dy");
+  detail::require_same_shape(x.shape(), dx.shape(), "dx");
+  execution.parallel_for(x.rows(), [&](Index i) {
+    const detail::FakeQuantizer channel(parameters[i], options);
+    for (Index j = 0; j < x.cols(); ++j) dx(i, j) = channel.backward(x(i, j), dy(i, j));
+  });
+}
+
+/// The same with one set of parameters for the tensor.
+inline void fake_quantize_backward(MatrixView<const float> x, const AffineParameters& parameters,
+                                   const FakeQuantizeOptions& options, MatrixView<const float> dy,
+                                   MatrixView<float> dx, const Execution& execution = {}) {
+  fake_quantize_backward(x, detail::every_row(parameters, x.rows()), options, dy, dx, execution);
+}
+
+}  // namespace pare

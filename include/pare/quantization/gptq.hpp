@@ -1,0 +1,236 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pare/calibration/hessian.hpp"
+#include "pare/core/error.hpp"
+#include "pare/core/finite.hpp"
+#include "pare/core/tensor.hpp"
+#include "pare/formats/quantized_matrix.hpp"
+#include "pare/kernels/execution.hpp"
+#include "pare/quantization/block_parameters.hpp"
+#include "pare/solvers/inverse_factor.hpp"
+#include "pare/solvers/obs_sweep.hpp"
+
+namespace pare {
+
+/// What happened on the way.
+struct GptqReport {
+  double damping = 0.0;         ///< the fraction of the mean diagonal that was added in the end
+  int attempts = 0;             ///< factorizations: more than one when the damping had to grow
+  Index dead_inputs = 0;        ///< inputs that were always zero; their weights are zeroed
+  double loss = 0.0;            ///< tr(dW (H + damping) dWᵀ) by the sweep's own account
+  bool scales_widened = false;  ///< a scale did not fit its type: all are kept in F32
+};
+
+struct GptqOptions {
+  /// Columns that share parameters; -1 is the whole row.
+  Index group_size = -1;
+  /// Unset: default_scale_type.
+  std::optional<ScaleType> scale_type{};
+  RangeOptions range{};
+  /// Fraction of the Hessian's mean diagonal that is added to the diagonal.
+  double damping = 0.01;
+  /// Visit the columns by falling diagonal of the Hessian.
+  bool act_order = false;
+  /// Find all group parameters on the original weights, before the sweep.
+  bool static_groups = false;
+  /// Columns between lazy updates. Part of the result: a group's range is found on the weights as
+  /// updated by previous blocks only.
+  Index block_size = 128;
+  GptqReport* report = nullptr;
+};
+
+namespace detail {
+
+/// All that follows from the Hessian alone.
+struct GptqPlan {
+  std::vector<std::int32_t> order;  ///< column visited at each position
+  std::vector<char> dead;           ///< by column: its input was always zero
+  InverseFactor factor;             ///< of the Hessian in visiting order
+
+  [[nodiscard]] Index dead_inputs() const { return std::count(dead.begin(), dead.end(), 1); }
+};
+
+[[nodiscard]] inline GptqPlan gptq_plan(const Hessian& h, const GptqOptions& options,
+                                        const Execution& execution) {
+  Matrix<double> hessian = h.matrix(execution);
+  const Index n = hessian.rows();
+  GptqPlan plan;
+  plan.dead.resize(static_cast<std::size_t>(n));
+  plan.order.resize(static_cast<std::size_t>(n));
+  std::iota(plan.order.begin(), plan.order.end(), 0);
+  for (Index j = 0; j < n; ++j)
+    if (hessian(j, j) == 0.0) {
+      plan.dead[static_cast<std::size_t>(j)] = 1;
+      hessian(j, j) = 1.0;
+    }
+  if (options.act_order) {
+    std::stable_sort(plan.order.begin(), plan.order.end(),
+                     [&](std::int32_t a, std::int32_t b) { return hessian(a, a) > hessian(b, b); });
+    Matrix<double> visited({n, n});
+    for (Index i = 0; i < n; ++i) {
+      const Index source = plan.order[static_cast<std::size_t>(i)];
+      for (Index j = 0; j < n; ++j)
+        visited(i, j) = hessian(source, plan.order[static_cast<std::size_t>(j)]);
+    }
+    hessian = std::move(visited);
+  }
+  plan.factor = inverse_factor(hessian, {.damping = options.damping}, execution);
+  return plan;
+}
+
+/// The column rule of GPTQ: a weight keeps the value of its nearest code.
+template <Format F>
+class NearestCode {
+ public:
+  /// Without `fit_in_blocks` all parameters of `q` are there already.
+  NearestCode(QuantizedMatrix<F>& q, std::span<const std::int32_t> order, const RangeOptions& range,
+              bool fit_in_blocks)
+      : q_(q),
+        codes_(q.codes()),
+        parameters_(q.parameters()),
+        order_(order),
+        range_(range),
+        fit_in_blocks_(fit_in_blocks) {}
+
+  /// Parameters of the groups that begin in the block, on w as previous blocks left it.
+  void begin_block(MatrixView<const float> w, Index begin, Index end, const Execution& execution) {
+    if (!fit_in_blocks_) return;
+    const Index length = q_.group_length();
+    const Index first = ceil_div(begin, length), last = ceil_div(end, length);
+    execution.parallel_for(w.rows(), [&](Index i) {
+      for (Index g = first; g < last; ++g) {
+        const Index column = g * length, count = std::min(length, w.cols() - column);
+        fit(i, g, &w(i, column), count, w.stride(1));
+      }
+    });
+  }
+
+  void keep(Index position, Index row, Index rows, const float* values, float* kept) {
+    const Index column = order_[static_cast<std::size_t>(position)];
+    const Index g = fit_in_blocks_ ? position / q_.group_length() : q_.group_of(column);
+    for (Index l = 0; l < rows; ++l) {
+      const auto& parameters = parameters_(row + l, g);
+      const auto code = F::encode(values[l], parameters);
+      codes_(row + l, column) = code;
+      kept[l] = F::decode(code, parameters);
+    }
+  }
+
+  void fit(Index i, Index g, const float* weights, Index count, Index stride) {
+    const auto parameters = block_parameters<F>(weights, count, stride, range_, q_.scale_type());
+    if (is_usable_scale(parameters.scale))
+      parameters_(i, g) = parameters;
+    else
+      fits_.store(false);
+  }
+
+  /// False when a scale did not fit the storage type: the codes are worthless then.
+  [[nodiscard]] bool fits() const { return fits_; }
+
+ private:
+  const QuantizedMatrix<F>& q_;
+  MatrixView<typename F::Code> codes_;
+  MatrixView<typename F::Parameters> parameters_;
+  std::span<const std::int32_t> order_;
+  RangeOptions range_;
+  bool fit_in_blocks_;
+  std::atomic<bool> fits_ = true;
+};
+
+/// Codes of `w` with the scale type of `q`; returns the loss, or nothing when a scale did not fit.
+template <Format F>
+std::optional<double> gptq_codes(MatrixView<const float> w, const GptqPlan& plan,
+                                 const GptqOptions& options, const Execution& execution,
+                                 QuantizedMatrix<F>& q) {
+  const bool whole_rows = options.group_size == -1;
+  const bool fit_in_blocks = !whole_rows && !options.static_groups;
+  NearestCode<F> rule(q, plan.order, options.range, fit_in_blocks);
+  Matrix<float> visited({w.rows(), w.cols()});
+  execution.parallel_for(w.rows(), [&](Index i) {
+    Vector<float> row(w.row(i));
+    const auto fit_groups = [&] {
+      for (Index g = 0; g < q.groups(); ++g) {
+        const Index column = g * q.group_length();
+        rule.fit(i, g, &row[column], std::min(q.group_length(), row.size() - column), 1);
+      }
+    };
+    // Whole rows are fitted with the weights of dead inputs, groups without: as the authors' code.
+    if (whole_rows) fit_groups();
+    for (Index j = 0; j < row.size(); ++j)
+      if (plan.dead[static_cast<std::size_t>(j)]) row[j] = 0.0f;
+    if (!whole_rows && options.static_groups) fit_groups();
+    for (Index p = 0; p < row.size(); ++p)
+      visited(i, p) = row[plan.order[static_cast<std::size_t>(p)]];
+  });
+  if (!rule.fits()) return {};
+  const double loss = obs_sweep(visited, plan.factor.upper, rule, options.block_size, execution);
+  if (!rule.fits()) return {};
+  if (options.act_order && fit_in_blocks) {
+    std::vector<std::int32_t> index(plan.order.size());
+    for (std::size_t p = 0; p < index.size(); ++p)
+      index[static_cast<std::size_t>(plan.order[p])] =
+          static_cast<std::int32_t>(static_cast<Index>(p) / q.group_length());
+    q.set_group_index(index);
+  }
+  return loss;
+}
+
+}  // namespace detail
+
+/// Quantizes a linear layer so that its outputs, not its weights, change least.
+///
+///     min over codes of tr((W - Q) H (W - Q)ᵀ),  H = (2 / tokens) xᵀ x
+///
+/// Columns are rounded one after the other; those not yet rounded make up for the error. Dead
+/// inputs (H_jj = 0) get H_jj = 1 and weight 0.
+///
+/// Shapes    w (rows, n), any strides; h of n inputs
+/// Errors    ShapeError; ArgumentError for group, block size or damping; NumericError naming a
+///           weight that is not finite, and as inverse_factor
+/// Edge      damping grows until the factorization succeeds (see the report). With act_order and
+///           groups but without static_groups, groups follow the visiting order and the result
+///           has a group index. Scales that do not fit their type: all in F32, as quantize
+/// Accuracy  the Hessian is factored in float64; weights, errors and updates are float32; codes
+///           and error feedback use the scales as stored
+/// Order     independent of the number of threads
+/// Source    Frantar et al., "GPTQ", 2022, and the authors' code. Departs: a symmetric group with
+///           no negative weight is scaled by its absmax like any other
+template <Format F>
+[[nodiscard]] QuantizedMatrix<F> gptq(MatrixView<const float> w, const Hessian& h,
+                                      const GptqOptions& options = {},
+                                      const Execution& execution = {}) {
+  if (h.in_features() != w.cols())
+    throw ShapeError("a Hessian of " + std::to_string(h.in_features()) +
+                     " inputs does not fit the weight of shape " + to_string(w.shape()));
+  require_finite(w, "weight");
+  const ScaleType wanted = options.scale_type.value_or(default_scale_type<F>(options.group_size));
+  QuantizedMatrix<F> q(w.rows(), w.cols(), options.group_size, wanted);
+  const detail::GptqPlan plan = detail::gptq_plan(h, options, execution);
+
+  std::optional<double> loss = detail::gptq_codes(w, plan, options, execution, q);
+  const bool widened = !loss;
+  if (widened) {
+    q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, ScaleType::f32);
+    loss = detail::gptq_codes(w, plan, options, execution, q);
+  }
+  if (!loss) throw NumericError("a block of weights has no usable float32 scale");
+  if (options.report)
+    *options.report = {.damping = plan.factor.damping_used,
+                       .attempts = plan.factor.attempts,
+                       .dead_inputs = plan.dead_inputs(),
+                       .loss = *loss,
+                       .scales_widened = widened};
+  return q;
+}
+
+}  // namespace pare

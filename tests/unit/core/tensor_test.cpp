@@ -1,0 +1,69 @@
+#include "pare/core/tensor.hpp"
+
+#include <cstdint>
+#include <limits>
+#include <new>
+
+#include "support/catch.hpp"
+
+using namespace pare;
+
+TEST_CASE("a tensor is zeroed, row-major and aligned to 64 bytes", "[core]") {
+  for (const Index cols : {1, 3, 17, 33}) {
+    const Matrix<float> m({5, cols});
+    CHECK(reinterpret_cast<std::uintptr_t>(m.data()) % tensor_alignment_bytes == 0);
+    CHECK(m.view().is_contiguous());
+    for (Index i = 0; i < m.size(); ++i) REQUIRE(m.data()[i] == 0.0f);
+  }
+}
+
+TEST_CASE("tensors without elements keep their shape", "[core]") {
+  const Matrix<float> no_rows({0, 7}), nothing;
+  CHECK(no_rows.empty());
+  CHECK(no_rows.cols() == 7);
+  CHECK(nothing.shape() == Shape<2>{0, 0});
+  CHECK_FALSE(no_rows == nothing);
+}
+
+TEST_CASE("a copied tensor owns its elements", "[core]") {
+  Matrix<int> a({2, 2});
+  a.fill(3);
+  Matrix<int> b = a;
+  CHECK(a == b);
+  b(1, 1) = 4;
+  CHECK(a(1, 1) == 3);
+  const Matrix<int> moved = std::move(b);
+  CHECK(moved(1, 1) == 4);
+}
+
+TEST_CASE("a tensor made from a view converts and compacts it", "[core]") {
+  Matrix<int> source({2, 3});
+  for (Index i = 0; i < 6; ++i) source.data()[i] = static_cast<int>(i);
+  const Matrix<float> turned(source.view().transposed());
+  CHECK(turned.shape() == Shape<2>{3, 2});
+  CHECK(turned(2, 1) == 5.0f);
+  CHECK(turned.view().is_contiguous());
+}
+
+TEST_CASE("tensors of rank 0, 1 and 3 are indexed like views", "[core]") {
+  Tensor<float, 0> scalar(Shape<0>{});
+  scalar() = 2.0f;
+  CHECK(scalar.size() == 1);
+  Vector<float> v({3});
+  v[2] = 5.0f;
+  CHECK(v(2) == 5.0f);
+  Tensor<float, 3> cube({2, 3, 4});
+  cube(1, 2, 3) = 6.0f;
+  CHECK(cube.row(1).row(2)[3] == 6.0f);
+  CHECK(cube.extent(2) == 4);
+}
+
+TEST_CASE("impossible tensor shapes are refused", "[core]") {
+  constexpr Index huge = std::numeric_limits<Index>::max();
+  CHECK_THROWS_AS(Matrix<float>({-1, 2}), ShapeError);
+  CHECK_THROWS_AS(Matrix<float>({huge, huge}), ShapeError);
+  // Fits the index type but not the address space: the standard library says so.
+  CHECK_THROWS(Matrix<double>({huge, 1}));
+  CHECK_THROWS_AS(AlignedAllocator<double>().allocate(std::size_t(-1) / 4),
+                  std::bad_array_new_length);
+}

@@ -1,0 +1,291 @@
+#include "pare/kernels/matmul.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "pare/core/parallel_openmp.hpp"
+#include "pare/kernels/describe.hpp"
+#include "support/catch.hpp"
+#include "support/random_matrix.hpp"
+#include "support/random_quantized.hpp"
+
+using namespace pare;
+
+namespace {
+
+constexpr double eps = 0x1p-24;
+
+constexpr KernelName float_kernels[] = {KernelName::reference, KernelName::portable,
+                                        KernelName::avx2, KernelName::avx512};
+constexpr KernelName integer_kernels[] = {KernelName::reference, KernelName::portable,
+                                          KernelName::avx2, KernelName::avx512vnni};
+
+struct Case {
+  Index tokens, rows, cols, group_size;
+  ScaleType scale_type = ScaleType::f16;
+  bool shuffled = false;
+};
+constexpr Case cases[] = {{1, 1, 1, -1},
+                          {1, 16, 64, 32},
+                          {1, 17, 65, 1, ScaleType::bf16},
+                          {1, 33, 129, 33, ScaleType::f32},
+                          {1, 50, 259, 64, ScaleType::f16, true},
+                          {2, 15, 31, 7},
+                          {3, 16, 3, -1, ScaleType::f32},
+                          {4, 20, 40, 8, ScaleType::bf16},
+                          {5, 33, 515, 128, ScaleType::f16, true},
+                          {17, 50, 64, -1},
+                          {23, 31, 96, 32, ScaleType::f16, true},
+                          {12, 1, 256, 7, ScaleType::f32},
+                          {0, 17, 8, -1},
+                          {2, 0, 8, -1},
+                          {3, 5, 0, -1}};
+
+/// A weight as scale * (code - zero_point), both factors exact; codebook values stand for codes.
+struct Weight {
+  double scale, centered_code, centered_zero_point;
+  double value() const { return scale * (centered_code - centered_zero_point); }
+  /// Bounds the terms a kernel adds, which may split value() in two.
+  double magnitude() const {
+    return scale * (std::abs(centered_code) + std::abs(centered_zero_point));
+  }
+};
+
+template <Format F>
+Weight weight(const QuantizedMatrix<F>& q, Index i, Index j) {
+  auto parameters = q.parameters()(i, q.group_of(j));
+  const int center = 1 << (F::code_bits - 1);
+  const double scale = parameters.scale;
+  const double zero_point = F::has_zero_point ? F::zero_point(parameters) - center : 0.0;
+  parameters.scale = 1.0f;
+  F::set_zero_point(parameters, center);
+  return {scale, F::decode(q.code(i, j), parameters), zero_point};
+}
+
+/// Compares with sums in double: n additions of float32 terms are off by at most n eps sum |term|.
+template <Format F, class X>
+void check_product(const QuantizedMatrix<F>& q, const X& x, MatrixView<const float> y,
+                   double additions) {
+  for (Index t = 0; t < y.rows(); ++t)
+    for (Index i = 0; i < y.cols(); ++i) {
+      double sum = 0.0, magnitude = 0.0;
+      for (Index j = 0; j < q.cols(); ++j) {
+        const Weight w = weight(q, i, j);
+        sum += x.value(t, j) * w.value();
+        magnitude += x.magnitude(t, j) * w.magnitude();
+      }
+      CAPTURE(t, i);
+      REQUIRE(std::abs(y(t, i) - sum) <= additions * eps * magnitude);
+    }
+}
+
+struct FloatInput {
+  const Matrix<float>& x;
+  double value(Index t, Index j) const { return x(t, j); }
+  double magnitude(Index t, Index j) const { return std::abs(value(t, j)); }
+};
+
+struct IntegerInput {
+  const QuantizedActivations& q;
+  double value(Index t, Index j) const {
+    return double{q.scales[t]} * (q.codes(t, j) - q.zero_point);
+  }
+  double magnitude(Index t, Index j) const {
+    return double{q.scales[t]} * (std::abs(q.codes(t, j)) + std::abs(q.zero_point));
+  }
+};
+
+template <Format F>
+QuantizedMatrix<F> make(const Case& c, Random& random) {
+  auto q = test::random_quantized<F>(c.rows, c.cols, c.group_size, c.scale_type, random);
+  if (c.shuffled) test::shuffle_groups(q, random);
+  return q;
+}
+
+}  // namespace
+
+TEST_CASE("float matmul of every format, kernel and shape is the sum in double", "[matmul]") {
+  Random random(1);
+  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+    for (const Case& c : cases) {
+      const auto q = make<F>(c, random);
+      const auto w = pack(q);
+      const Matrix<float> x = test::random_matrix(c.tokens, c.cols, random());
+      for (const KernelName kernel : float_kernels) {
+        if (!kernels::cpu_supports(kernel)) continue;
+        CAPTURE(F::name, c.tokens, c.rows, c.cols, c.group_size, to_string(kernel));
+        Matrix<float> y({c.tokens, c.rows});
+        y.fill(std::numeric_limits<float>::quiet_NaN());
+        matmul(x, w, y, {.force = kernel});
+        check_product(q, FloatInput{x}, y, static_cast<double>(c.cols + q.groups()) + 4.0);
+      }
+    }
+  });
+}
+
+TEST_CASE("integer matmul is exact up to one rounding per group", "[matmul]") {
+  Random random(2);
+  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+    for (const Case& c : cases)
+      for (const std::int32_t zero_point : {0, -128, 55}) {
+        const auto q = make<F>(c, random);
+        const auto w = pack(q);
+        ActivationOptions options;
+        if (zero_point != 0) options = {.scale = 0.02f, .zero_point = zero_point};
+        const QuantizedActivations x =
+            quantize_activations(test::random_matrix(c.tokens, c.cols, random()), options);
+        for (const KernelName kernel : integer_kernels) {
+          if (!kernels::cpu_supports(kernel)) continue;
+          if (!kernels::has_integer_kernel<F> && kernel == KernelName::avx512vnni) continue;
+          CAPTURE(F::name, c.tokens, c.rows, c.cols, c.group_size, zero_point, to_string(kernel));
+          Matrix<float> y({c.tokens, c.rows});
+          matmul(x, w, y, {.force = kernel});
+          const double additions = kernels::has_integer_kernel<F>
+                                       ? static_cast<double>(q.groups()) + 5.0
+                                       : static_cast<double>(c.cols + q.groups()) + 5.0;
+          check_product(q, IntegerInput{x}, y, additions);
+        }
+      }
+  });
+}
+
+TEMPLATE_TEST_CASE("integer sums do not saturate", "[matmul]", Int<8>, UInt<8>, Int<4>, UInt<4>) {
+  const Index cols = 2000;
+  for (const bool largest_weight : {false, true})
+    for (const int activation : {-128, 127}) {
+      QuantizedMatrix<TestType> q(3, cols, -1, ScaleType::f32);
+      const unsigned stored = largest_weight ? (1u << TestType::code_bits) - 1u : 0u;
+      for (Index i = 0; i < 3; ++i) {
+        for (Index j = 0; j < cols; ++j)
+          q.codes()(i, j) = from_stored<TestType>(static_cast<std::uint8_t>(stored));
+        TestType::set_zero_point(q.parameters()(i, 0), i == 0 ? 0 : 7);
+      }
+      QuantizedActivations x{Matrix<std::int8_t>({5, cols}), Vector<float>({5})};
+      x.codes.fill(static_cast<std::int8_t>(activation));
+      x.scales.fill(1.0f);
+      for (const KernelName kernel : integer_kernels) {
+        if (!kernels::cpu_supports(kernel)) continue;
+        Matrix<float> y({5, 3});
+        matmul(x, pack(q), y, {.force = kernel});
+        for (Index t = 0; t < 5; ++t)
+          for (Index i = 0; i < 3; ++i)
+            REQUIRE(y(t, i) ==
+                    static_cast<float>(activation) * static_cast<float>(cols) * q.value(i, 0));
+      }
+    }
+}
+
+TEST_CASE("threads, workspace and number of tokens do not change integer results", "[matmul]") {
+  Random random(3);
+  const auto w = pack(test::random_quantized<Int<4>>(200, 160, 32, ScaleType::f16, random));
+  const QuantizedActivations x = quantize_activations(test::random_matrix(19, 160, random()));
+  Matrix<float> expected({19, 200}), y({19, 200});
+  matmul(x, w, expected);
+  for (const int threads : {1, 2, 3}) {
+    Workspace workspace;
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      y.fill(0.0f);
+      matmul(x, w, y, {.parallel_for = OpenMpFor(threads), .workspace = &workspace});
+      CHECK(y == expected);
+    }
+  }
+  for (Index t = 0; t < 19; ++t) {
+    QuantizedActivations one{Matrix<std::int8_t>(x.codes.view().slice(0, t, 1)),
+                             Vector<float>({1})};
+    one.scales[0] = x.scales[t];
+    Matrix<float> row({1, 200});
+    matmul(one, w, row);
+    CHECK(row == Matrix<float>(expected.view().slice(0, t, 1)));
+  }
+}
+
+TEST_CASE("threads and workspace do not change float results", "[matmul]") {
+  Random random(4);
+  const auto w = pack(test::random_quantized<UInt<3>>(200, 600, 64, ScaleType::f16, random));
+  for (const Index tokens : {1, 30})
+    for (const KernelName kernel : float_kernels) {
+      if (!kernels::cpu_supports(kernel)) continue;
+      const Matrix<float> x = test::random_matrix(tokens, 600, random());
+      Matrix<float> expected({tokens, 200}), y({tokens, 200});
+      matmul(x, w, expected, {.force = kernel});
+      for (const int threads : {1, 2, 3}) {
+        Workspace workspace;
+        matmul(x, w, y,
+               {.parallel_for = OpenMpFor(threads), .workspace = &workspace, .force = kernel});
+        CHECK(y == expected);
+      }
+    }
+}
+
+TEST_CASE("matmul reads and writes views of any strides, and only those", "[matmul]") {
+  Random random(5);
+  const auto w = pack(test::random_quantized<Int<5>>(20, 37, 16, ScaleType::f32, random));
+  for (const Index tokens : {1, 5}) {
+    const Matrix<float> x = test::random_matrix(tokens, 37, random());
+    Matrix<float> expected({tokens, 20});
+    matmul(x, w, expected);
+
+    Matrix<float> wide({tokens, 50});
+    copy(x.view(), wide.view().slice(1, 6, 37));
+    Matrix<float> padded({tokens, 30});
+    padded.fill(-7.0f);
+    const MatrixView<float> part = padded.view().slice(1, 5, 20);
+    matmul(wide.view().slice(1, 6, 37), w, part);
+    CHECK(Matrix<float>(part) == expected);
+    for (Index t = 0; t < tokens; ++t)
+      for (Index j = 0; j < 30; ++j)
+        if (j < 5 || j >= 25) CHECK(padded(t, j) == -7.0f);
+
+    Matrix<float> x_columns({37, tokens}), y_columns({20, tokens});
+    copy(x.view(), x_columns.view().transposed());
+    matmul(x_columns.view().transposed(), w, y_columns.view().transposed());
+    CHECK(Matrix<float>(y_columns.view().transposed()) == expected);
+  }
+}
+
+TEST_CASE("activations that are not finite reach the result of their token only", "[matmul]") {
+  Random random(6);
+  const auto w = pack(test::random_quantized<UInt<4>>(18, 40, 8, ScaleType::f32, random));
+  for (const KernelName kernel : float_kernels) {
+    if (!kernels::cpu_supports(kernel)) continue;
+    Matrix<float> x = test::random_matrix(3, 40, random()), y({3, 18});
+    x(1, 39) = std::numeric_limits<float>::quiet_NaN();
+    matmul(x, w, y, {.force = kernel});
+    for (Index i = 0; i < 18; ++i) {
+      CHECK(std::isfinite(y(0, i)));
+      CHECK(std::isnan(y(1, i)));
+      CHECK(std::isfinite(y(2, i)));
+    }
+  }
+}
+
+TEST_CASE("matmul refuses shapes that do not fit and kernels that do not exist", "[matmul]") {
+  const AnyPackedMatrix w = pack(QuantizedMatrix<Int<4>>(6, 8, -1, ScaleType::f32));
+  Matrix<float> x({2, 8}), y({2, 6}), bad({2, 5});
+  CHECK_NOTHROW(matmul(x, w, y));
+  CHECK_THROWS_WITH(matmul(x, w, bad), Catch::Contains("x [2, 8], w [6, 8] and y [2, 5]"));
+  CHECK_THROWS_AS(matmul(bad, w, y), ShapeError);
+  CHECK_THROWS_AS(matmul(x, w, y, {.force = KernelName::avx512vnni}), ArgumentError);
+  QuantizedActivations q = quantize_activations(x);
+  CHECK_THROWS_AS(matmul(q, w, y, {.force = KernelName::avx512}), ArgumentError);
+  q.scales = Vector<float>({1});
+  CHECK_THROWS_AS(matmul(q, w, y), ShapeError);
+}
+
+TEST_CASE("describe names the kernel and the reason", "[matmul]") {
+  const Execution portable{.force = KernelName::portable};
+  const auto int4 = pack(QuantizedMatrix<Int<4>>(16, 64, 32, ScaleType::f16));
+  const AnyPackedMatrix nf4 = pack(QuantizedMatrix<NF4>(16, 64, 32, ScaleType::f16));
+  CHECK(describe(int4, 3, portable) ==
+        "int4 x float32: portable (forced), panels decoded to float32, tiles of up to 8 tokens");
+  CHECK(describe(int4, 1, portable, ActivationType::int8) ==
+        "int4 x int8: portable (forced), exact 32-bit sums per group");
+  CHECK_THAT(describe(nf4, 1, {}, ActivationType::int8),
+             Catch::StartsWith("nf4 x int8: no integer kernel of this format, activations expanded "
+                               "to float32; nf4 x float32: "));
+  if (kernels::cpu_supports(KernelName::avx2))
+    CHECK_THAT(describe(nf4, 1, {}), Catch::Contains("decoded in registers"));
+
+  const auto long_group = pack(QuantizedMatrix<Int<8>>(1, 65537, -1, ScaleType::f32));
+  CHECK_THAT(describe(long_group, 1, {}, ActivationType::int8), Catch::Contains("too long"));
+}
