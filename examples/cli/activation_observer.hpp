@@ -19,11 +19,20 @@ class ActivationObserver {
  public:
   explicit ActivationObserver(ObserverKind kind) {
     switch (kind) {
-      case ObserverKind::min_max: break;
-      case ObserverKind::moving_average: observer_ = pare::MovingAverageObserver(); break;
-      case ObserverKind::percentile: observer_ = pare::PercentileObserver(); break;
-      case ObserverKind::entropy: observer_ = pare::EntropyObserver(); break;
-      case ObserverKind::mse: observer_ = pare::MseObserver(); break;
+      case ObserverKind::min_max:
+        break;
+      case ObserverKind::moving_average:
+        observer_ = pare::MovingAverageObserver();
+        break;
+      case ObserverKind::percentile:
+        observer_ = pare::PercentileObserver();
+        break;
+      case ObserverKind::entropy:
+        observer_ = pare::EntropyObserver();
+        break;
+      case ObserverKind::mse:
+        observer_ = pare::MseObserver();
+        break;
     }
   }
 

@@ -49,16 +49,18 @@ double mean_squared_difference(const Matrix<float>& a, const Matrix<float>& b) {
 template <class F>
 void with_stored_type(pare::DType dtype, F&& fold) {
   switch (dtype) {
-    case pare::DType::F16: return fold(pare::Float16{});
-    case pare::DType::BF16: return fold(pare::BFloat16{});
-    default: return fold(float{});
+    case pare::DType::F16:
+      return fold(pare::Float16{});
+    case pare::DType::BF16:
+      return fold(pare::BFloat16{});
+    default:
+      return fold(float{});
   }
 }
 
 void fold_norm(pare::Vector<float>& norm, const pare::Vector<float>& scales, pare::DType dtype) {
-  with_stored_type(dtype, [&](auto stored) {
-    pare::fold_into_vector<decltype(stored)>(norm, scales);
-  });
+  with_stored_type(dtype,
+                   [&](auto stored) { pare::fold_into_vector<decltype(stored)>(norm, scales); });
 }
 
 /// Multiplies the columns of the layers fed at `site`. They are quantized next, from float32.
@@ -75,10 +77,14 @@ void fold_producer(Block& block, Site site, const pare::Vector<float>& scales,
     if (!linear.bias().empty()) pare::fold_into_vector(linear.bias(), scales);
   };
   switch (site) {
-    case Site::attention_input: return fold_norm(block.input_norm, scales, norm_dtype);
-    case Site::attention_output: return divide(block[LinearId::v]);
-    case Site::mlp_input: return fold_norm(block.post_attention_norm, scales, norm_dtype);
-    case Site::mlp_hidden: return divide(block[LinearId::up]);
+    case Site::attention_input:
+      return fold_norm(block.input_norm, scales, norm_dtype);
+    case Site::attention_output:
+      return divide(block[LinearId::v]);
+    case Site::mlp_input:
+      return fold_norm(block.post_attention_norm, scales, norm_dtype);
+    case Site::mlp_hidden:
+      return divide(block[LinearId::up]);
   }
 }
 
@@ -91,8 +97,7 @@ bool can_fold(const Block& block, Site site) {
 }  // namespace
 
 BlockQuantizer::BlockQuantizer(const Recipe& recipe, const engine::BlockRunner& runner,
-                               const CalibrationWindows* windows,
-                               MatrixView<const float> embedding,
+                               const CalibrationWindows* windows, MatrixView<const float> embedding,
                                FloatCalibration* float_calibration, pare::DType norm_dtype)
     : recipe_(recipe),
       runner_(runner),
@@ -137,10 +142,10 @@ void BlockQuantizer::search_awq(Index index, Block& block, const Listener& liste
         for (std::size_t i = 0; i < layers.size(); ++i) trial[layers[i]].dense() = weights[i];
         return mean_squared_difference(output(trial), wanted);
       };
-      found.emplace_back(site, pare::awq_scales<F>(weights_at(block, site),
-                                                   statistics[site].statistics.mean_abs(), loss,
-                                                   options, execution)
-                                   .scales);
+      found.emplace_back(
+          site, pare::awq_scales<F>(weights_at(block, site), statistics[site].statistics.mean_abs(),
+                                    loss, options, execution)
+                    .scales);
     }
     for (const auto& [site, scales] : found) {
       fold_producer(block, site, scales, norm_dtype_);
@@ -241,7 +246,9 @@ QuantizedBlock BlockQuantizer::quantize(Index index, Block block, const Listener
 void BlockQuantizer::skip(Index index, const std::function<Block()>& original,
                           const std::function<Block()>& quantized) {
   std::optional<Block> block;
-  const auto original_block = [&]() -> Block& { return block ? *block : block.emplace(original()); };
+  const auto original_block = [&]() -> Block& {
+    return block ? *block : block.emplace(original());
+  };
   if (recipe_.uses_awq()) float_calibration_->skip(index, original_block());
   if (recipe_.method == Method::smoothquant) smooth(index, original_block());
   if (!stream_) return;

@@ -41,8 +41,8 @@ std::vector<Recipe> recipes_of(const CompareOptions& options) {
         if (recipe.is_w8a8()) recipe.group_size.reset();
         recipes.push_back(recipe);
       }
-    if (options.act_order && std::none_of(recipes.begin(), recipes.end(),
-                                          [](const Recipe& r) { return r.uses_gptq(); }))
+    if (options.act_order &&
+        std::none_of(recipes.begin(), recipes.end(), [](const Recipe& r) { return r.uses_gptq(); }))
       throw pare::ArgumentError("--act-order orders the columns of gptq and awq+gptq only");
   }
   for (const Recipe& recipe : recipes) recipe.validate();
@@ -112,7 +112,9 @@ class Comparison {
 
  private:
   [[nodiscard]] pare::DType weight_dtype() const {
-    return checkpoint_.tensors().info(engine::linear_name(0, engine::LinearId::q) + ".weight").dtype;
+    return checkpoint_.tensors()
+        .info(engine::linear_name(0, engine::LinearId::q) + ".weight")
+        .dtype;
   }
 
   ReportRow quantize(const Recipe& recipe, const engine::BlockRunner& runner,
@@ -130,10 +132,9 @@ class Comparison {
     for (Index i = 0; i < model_.config.layers; ++i) {
       progress.begin_block(i);
       auto result = pare::with_context(options_.model.model.string(), [&] {
-        return quantizer.quantize(i, model_.blocks[static_cast<std::size_t>(i)],
-                                  [&](const std::string& layer, double fraction) {
-                                    progress.step(layer, fraction);
-                                  });
+        return quantizer.quantize(
+            i, model_.blocks[static_cast<std::size_t>(i)],
+            [&](const std::string& layer, double fraction) { progress.step(layer, fraction); });
       });
       for (std::size_t l = 0; l < result.linears.size(); ++l) {
         const auto& weight = result.linears[l].weight;
@@ -167,11 +168,10 @@ class Comparison {
   void add_kernel(const std::string& format, const engine::Model& model) {
     const auto& linear = model.blocks[0][engine::LinearId::q];
     for (const Index tokens : {Index{1}, windows_->length()}) {
-      const std::string line =
-          format + ", " + std::to_string(tokens) + " tokens: " +
-          pare::describe(*linear.packed(), tokens, execution_,
-                         linear.activations() ? pare::ActivationType::int8
-                                              : pare::ActivationType::float32);
+      const std::string line = format + ", " + std::to_string(tokens) + " tokens: " +
+                               pare::describe(*linear.packed(), tokens, execution_,
+                                              linear.activations() ? pare::ActivationType::int8
+                                                                   : pare::ActivationType::float32);
       if (std::find(kernels_.begin(), kernels_.end(), line) == kernels_.end())
         kernels_.push_back(line);
     }

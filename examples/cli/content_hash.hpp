@@ -33,8 +33,7 @@ class ContentHash {
     std::ifstream file(path, std::ios::binary);
     if (!file) throw pare::IoError(path.string() + ": cannot open the file");
     std::vector<char> buffer(std::size_t{1} << 20);
-    while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())),
-           file.gcount() > 0)
+    while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())), file.gcount() > 0)
       add({buffer.data(), static_cast<std::size_t>(file.gcount())});
   }
 

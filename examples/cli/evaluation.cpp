@@ -113,14 +113,15 @@ Quality Evaluator::measure(const engine::Model& model) {
     MatrixView<const float> reference;
     if (reference_) reference = reference_logits(first, count);
     pare::Matrix<float> own;
-    if (&model != reference_) own = decoder.logits(windows_.inputs(first, count), windows_.length());
+    if (&model != reference_)
+      own = decoder.logits(windows_.inputs(first, count), windows_.length());
     const MatrixView<const float> logits = &model == reference_ ? reference : own.view();
     const auto targets = windows_.targets(first, count);
     std::vector<RowResult> rows(targets.size());
     execution_.parallel_for(logits.rows(), [&](Index t) {
       const auto i = static_cast<std::size_t>(t);
-      rows[i] = compare_row(&logits(t, 0), reference_ ? &reference(t, 0) : nullptr, vocab,
-                            targets[i]);
+      rows[i] =
+          compare_row(&logits(t, 0), reference_ ? &reference(t, 0) : nullptr, vocab, targets[i]);
     });
     for (const RowResult& row : rows) {
       total.nats += row.nats;
@@ -147,8 +148,8 @@ Speed measure_speed(const engine::Model& model, const EvaluationWindows& windows
   const Index length = windows.length();
   const auto window = windows.inputs(0, 1);
   std::vector<double> seconds;
-  for (Stopwatch total; seconds.empty() || (seconds.size() < repetitions &&
-                                            total.seconds() < enough_seconds);) {
+  for (Stopwatch total;
+       seconds.empty() || (seconds.size() < repetitions && total.seconds() < enough_seconds);) {
     const Stopwatch watch;
     (void)decoder.logits(window, length);
     seconds.push_back(watch.seconds());

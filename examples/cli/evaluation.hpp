@@ -42,7 +42,8 @@ class EvaluationWindows {
 };
 
 /// Measures models on one text against one float model, whose logits are kept while they fit
-/// `cache_limit_bytes`; beyond that the float model runs beside each measured one, window by window.
+/// `cache_limit_bytes`; beyond that the float model runs beside each measured one, window by
+/// window.
 class Evaluator {
  public:
   static constexpr Index cache_limit_bytes = Index{256} << 20;
@@ -58,7 +59,7 @@ class Evaluator {
   EvaluationWindows windows_;
   const engine::Model* reference_;
   pare::Execution execution_;
-  pare::Matrix<float> cache_;     // all reference logits, when they fit
+  pare::Matrix<float> cache_;  // all reference logits, when they fit
   Index cached_windows_ = 0;
   pare::Matrix<float> scratch_;
 };

@@ -40,8 +40,8 @@ class FloatCalibration {
       : runner_(runner), embedding_(embedding), windows_(&windows) {
     sample_windows_ = std::clamp<Index>(sample_tokens / windows.length, 1, windows.count());
     const auto& c = runner.config();
-    const Index per_block =
-        sample_windows_ * windows.length * 4 * (2 * c.hidden_size + c.q_size() + c.intermediate_size);
+    const Index per_block = sample_windows_ * windows.length * 4 *
+                            (2 * c.hidden_size + c.q_size() + c.intermediate_size);
     keeps_all_ = per_block <= cache_limit_bytes / c.layers;
   }
 

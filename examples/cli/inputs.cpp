@@ -31,9 +31,9 @@ Tokens read_tokens(const path& tokens, const path& text, const char* beside,
 }  // namespace
 
 pare::Execution ModelOptions::execution() const {
-  if (threads < 0)
-    throw pare::ArgumentError("--threads " + std::to_string(threads) + " is negative");
-  return {.parallel_for = pare::OpenMpFor(threads), .force = pare::parse_kernel_name(kernel)};
+  if (threads && *threads < 1)
+    throw pare::ArgumentError("--threads " + std::to_string(*threads) + " is not positive");
+  return {.parallel_for = pare::OpenMpFor(threads.value_or(0))};
 }
 
 Index window_length(const ModelOptions& options, const engine::ModelConfig& config) {

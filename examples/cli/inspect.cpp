@@ -49,10 +49,11 @@ void inspect_layers(const engine::Checkpoint& checkpoint) {
 void inspect_model(const std::filesystem::path& directory) {
   const engine::Checkpoint checkpoint(directory);
   const auto& c = checkpoint.config();
-  std::printf("%td blocks, %td wide, feed-forward %td, %td heads of %td, %td key-value heads, "
-              "vocabulary %td, context %td\n",
-              c.layers, c.hidden_size, c.intermediate_size, c.heads, c.head_dim, c.kv_heads,
-              c.vocab_size, c.max_positions);
+  std::printf(
+      "%td blocks, %td wide, feed-forward %td, %td heads of %td, %td key-value heads, "
+      "vocabulary %td, context %td\n",
+      c.layers, c.hidden_size, c.intermediate_size, c.heads, c.head_dim, c.kv_heads, c.vocab_size,
+      c.max_positions);
   std::printf("quantization: %s\n",
               checkpoint.quantization() ? checkpoint.quantization()->method() : "none");
   std::size_t total = 0;

@@ -31,9 +31,12 @@ struct RecipeText {
       recipe.range = pare::RangeMethod::mse_clip;
     else if (range != "minmax")
       throw pare::ArgumentError("unknown range \"" + range + "\"; there are minmax, mse");
-    if (scales == "f16") recipe.scale_type = pare::ScaleType::f16;
-    else if (scales == "bf16") recipe.scale_type = pare::ScaleType::bf16;
-    else if (scales == "f32") recipe.scale_type = pare::ScaleType::f32;
+    if (scales == "f16")
+      recipe.scale_type = pare::ScaleType::f16;
+    else if (scales == "bf16")
+      recipe.scale_type = pare::ScaleType::bf16;
+    else if (scales == "f32")
+      recipe.scale_type = pare::ScaleType::f32;
     else if (!scales.empty())
       throw pare::ArgumentError("unknown scale type \"" + scales + "\"; there are f16, bf16, f32");
     // Tools that read these files expect 16-bit scales, at 8 bits and per row too.
@@ -48,11 +51,7 @@ void add_model(CLI::App& command, cli::ModelOptions& model) {
       .add_option("MODEL", model.model,
                   "Hugging Face directory: config.json and safetensors (default: the demo model)")
       ->type_name("DIR");
-  command.add_option("--threads", model.threads, "threads; 0 means all cores")->type_name("N");
-  command
-      .add_option("--kernel", model.kernel,
-                  "force one kernel: reference, portable, avx2, avx512, avx512vnni")
-      ->type_name("NAME");
+  command.add_option("--threads", model.threads, "threads (default: all cores)")->type_name("N");
 }
 
 void add_window(CLI::App& command, cli::ModelOptions& model) {
@@ -63,7 +62,8 @@ void add_window(CLI::App& command, cli::ModelOptions& model) {
 }
 
 void add_text(CLI::App& command, cli::TextOptions& text) {
-  command.add_option("--text", text.text, "text to evaluate on (default: eval.txt beside the model)")
+  command
+      .add_option("--text", text.text, "text to evaluate on (default: eval.txt beside the model)")
       ->type_name("FILE");
   command.add_option("--tokens", text.tokens, "token ids instead of text: .npy or raw int32")
       ->type_name("FILE");
@@ -116,8 +116,9 @@ int run(int argc, char** argv) {
   cli::CompareOptions compare;
   compare.model.model = demo;
   RecipeText compare_text;
-  auto* c = app.add_subcommand("compare", "quantize in many ways and print a table of size, "
-                                          "quality and speed, a row as each is ready");
+  auto* c = app.add_subcommand("compare",
+                               "quantize in many ways and print a table of size, "
+                               "quality and speed, a row as each is ready");
   add_model(*c, compare.model);
   c->add_option("--methods", compare.methods,
                 "comma-separated: rtn, gptq, awq, awq+gptq, smoothquant (default: a panel)");
@@ -134,8 +135,9 @@ int run(int argc, char** argv) {
   cli::QuantizeCommand quantize;
   quantize.model.model = demo;
   RecipeText quantize_text;
-  auto* q = app.add_subcommand("quantize", "quantize block by block into a new model directory; "
-                                           "after a kill the same command resumes");
+  auto* q = app.add_subcommand("quantize",
+                               "quantize block by block into a new model directory; "
+                               "after a kill the same command resumes");
   add_model(*q, quantize.model);
   q->add_option("--out", quantize.out, "directory to write")->required()->type_name("DIR");
   q->add_flag("--force", quantize.force, "replace an existing --out");

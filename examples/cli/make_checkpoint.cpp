@@ -29,8 +29,9 @@ nlohmann::json config_json(const MakeCheckpointCommand& o) {
           {"rms_norm_eps", 1e-5},
           {"rope_theta", 10000.0},
           {"tie_word_embeddings", false},
-          {"torch_dtype",
-           o.dtype == "f32" ? "float32" : o.dtype == "f16" ? "float16" : "bfloat16"}};
+          {"torch_dtype", o.dtype == "f32"   ? "float32"
+                          : o.dtype == "f16" ? "float16"
+                                             : "bfloat16"}};
 }
 
 /// Weights are normal with standard deviation 0.02, norms are 1.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,12 +14,12 @@ namespace cli {
 /// Options that several commands share; empty means "not given".
 struct ModelOptions {
   std::filesystem::path model;
-  int threads = 0;
-  std::string kernel = "automatic";
+  /// Unset: all cores.
+  std::optional<int> threads{};
   /// Tokens per window; 0 is the model's context, at most 512.
   Index window = 0;
 
-  /// Throws ArgumentError for a number of threads below 0 or an unknown kernel.
+  /// Throws ArgumentError for a number of threads below 1.
   [[nodiscard]] pare::Execution execution() const;
 };
 

@@ -31,7 +31,9 @@ void checked(const fs::path& path, const char* failure, F&& f) {
 
 OutputDirectory::OutputDirectory(fs::path out, bool replace, const nlohmann::json& manifest,
                                  pare::Index shards)
-    : out_(std::move(out)), replace_(replace), shards_(shards),
+    : out_(std::move(out)),
+      replace_(replace),
+      shards_(shards),
       exceptions_(std::uncaught_exceptions()) {
   if (!out_.has_filename()) out_ = out_.parent_path();
   if (out_.empty()) throw pare::ArgumentError("--out names no directory");

@@ -14,7 +14,10 @@
 #include "cli/options.hpp"
 #include "cli/output_directory.hpp"
 #include "cli/progress.hpp"
+#include "pare/io/awq_checkpoint.hpp"
+#include "pare/io/gptq_checkpoint.hpp"
 #include "pare/io/json.hpp"
+#include "pare/io/pare_checkpoint.hpp"
 #include "pare/io/safetensors_writer.hpp"
 #include "pare/kernels/cpu.hpp"
 #include "pare/version.hpp"
@@ -28,9 +31,9 @@ namespace fs = std::filesystem;
 nlohmann::json make_manifest(const QuantizeCommand& options, const engine::Checkpoint& checkpoint,
                              const std::optional<CalibrationWindows>& windows) {
   const Recipe& r = options.recipe;
-  nlohmann::json kernels = {options.model.kernel};
-  for (const auto name : {pare::KernelName::avx2, pare::KernelName::avx512,
-                          pare::KernelName::avx512vnni})
+  nlohmann::json kernels = nlohmann::json::array();
+  for (const auto name :
+       {pare::KernelName::avx2, pare::KernelName::avx512, pare::KernelName::avx512vnni})
     if (pare::kernels::cpu_supports(name)) kernels.push_back(to_string(name));
   ContentHash model;
   std::vector<fs::path> files;
@@ -70,7 +73,8 @@ pare::NamedTensor to_stored(const std::string& name, const pare::Vector<float>& 
   pare::NamedTensor tensor{name, dtype, {values.size()}, {}};
   const auto store = [&]<class T>(pare::TypeTag<T>) {
     const pare::Vector<T> stored(values.view());
-    const auto bytes = std::as_bytes(std::span(stored.data(), static_cast<std::size_t>(stored.size())));
+    const auto bytes =
+        std::as_bytes(std::span(stored.data(), static_cast<std::size_t>(stored.size())));
     tensor.data.assign(bytes.begin(), bytes.end());
   };
   if (dtype == pare::DType::F16) {
@@ -152,9 +156,12 @@ class ModelWriter {
   [[nodiscard]] std::vector<pare::NamedTensor> layer_tensors(
       const std::string& name, const pare::AnyQuantizedMatrix& weight) const {
     switch (recipe_.save_as) {
-      case SaveAs::gptq: return pare::gptq_tensors(name, weight);
-      case SaveAs::awq: return pare::awq_tensors(name, weight);
-      case SaveAs::pare: break;
+      case SaveAs::gptq:
+        return pare::gptq_tensors(name, weight);
+      case SaveAs::awq:
+        return pare::awq_tensors(name, weight);
+      case SaveAs::pare:
+        break;
     }
     return pare::pare_tensors(name, weight);
   }
@@ -205,13 +212,13 @@ class ModelWriter {
       const std::string prefix = engine::block_prefix(i);
       if (!name.starts_with(prefix)) continue;
       const std::string_view rest = std::string_view(name).substr(prefix.size());
-      if (rest == "input_layernorm.weight" || rest == "post_attention_layernorm.weight") return true;
-      return std::any_of(engine::linear_names.begin(), engine::linear_names.end(),
-                         [&](std::string_view linear) {
-                           return rest.starts_with(linear) &&
-                                  (rest.substr(linear.size()) == ".weight" ||
-                                   rest.substr(linear.size()) == ".bias");
-                         });
+      if (rest == "input_layernorm.weight" || rest == "post_attention_layernorm.weight")
+        return true;
+      return std::any_of(
+          engine::linear_names.begin(), engine::linear_names.end(), [&](std::string_view linear) {
+            return rest.starts_with(linear) && (rest.substr(linear.size()) == ".weight" ||
+                                                rest.substr(linear.size()) == ".bias");
+          });
     }
     return false;
   }
@@ -227,23 +234,22 @@ class ModelWriter {
     } else {
       nlohmann::json layers = nlohmann::json::object();
       for (Index i = 0; i < blocks_; ++i)
-        layers.update(pare::parse_json(pare::SafetensorsReader::open(directory_.shard_path(i))
-                                           .metadata()
-                                           .at("pare_layers")));
+        layers.update(pare::parse_json(
+            pare::SafetensorsReader::open(directory_.shard_path(i)).metadata().at("pare_layers")));
       settings = pare::pare_config(std::move(layers));
     }
     pare::write_json(directory_.file_path("config.json"), config);
   }
 
   void copy_tokenizer() {
-    for (const char* name :
-         {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-          "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json",
-          "chat_template.jinja"}) {
+    for (const char* name : {"tokenizer.model", "tokenizer.json", "tokenizer_config.json",
+                             "special_tokens_map.json", "added_tokens.json", "vocab.json",
+                             "merges.txt", "generation_config.json", "chat_template.jinja"}) {
       const fs::path source = checkpoint_.directory() / name;
       std::error_code error;
       if (!fs::exists(source, error)) continue;
-      fs::copy_file(source, directory_.file_path(name), fs::copy_options::overwrite_existing, error);
+      fs::copy_file(source, directory_.file_path(name), fs::copy_options::overwrite_existing,
+                    error);
       if (error) throw pare::IoError(source.string() + ": cannot be copied: " + error.message());
     }
   }
@@ -272,8 +278,7 @@ void quantize(const QuantizeCommand& options) {
 
   ModelWriter writer(options, checkpoint, make_manifest(options, checkpoint, windows));
   const Index blocks = checkpoint.config().layers, done = writer.finished_blocks();
-  if (done > 0)
-    std::fprintf(stderr, "resuming: %td of %td blocks are done\n", done, blocks);
+  if (done > 0) std::fprintf(stderr, "resuming: %td of %td blocks are done\n", done, blocks);
 
   const engine::BlockRunner runner(checkpoint.config(), execution);
   const auto embedding = windows ? checkpoint.embedding() : pare::Matrix<float>();
@@ -290,8 +295,8 @@ void quantize(const QuantizeCommand& options) {
     Progress progress("quantizing", blocks, done);
     for (Index i = 0; i < blocks; ++i) {
       if (i < done) {
-        quantizer.skip(i, [&] { return checkpoint.block(i); },
-                       [&] { return writer.read_block(i); });
+        quantizer.skip(
+            i, [&] { return checkpoint.block(i); }, [&] { return writer.read_block(i); });
       } else {
         progress.begin_block(i);
         const std::string where = options.model.model.string();

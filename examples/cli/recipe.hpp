@@ -85,7 +85,9 @@ struct Recipe {
   [[nodiscard]] bool uses_gptq() const {
     return method == Method::gptq || method == Method::awq_gptq;
   }
-  [[nodiscard]] bool uses_awq() const { return method == Method::awq || method == Method::awq_gptq; }
+  [[nodiscard]] bool uses_awq() const {
+    return method == Method::awq || method == Method::awq_gptq;
+  }
   [[nodiscard]] bool needs_calibration() const {
     return method != Method::rtn || activations() == Activations::static_int8;
   }
@@ -96,8 +98,8 @@ struct Recipe {
 
 /// Formats of the command line. The library has more widths; these are the ones tools exchange.
 inline constexpr std::array<std::string_view, 11> format_names{
-    "int8",  "uint8", "int4", "uint4",        "int3",       "uint3",
-    "int2",  "uint2", "nf4",  "w8a8-dynamic", "w8a8-static"};
+    "int8", "uint8", "int4", "uint4",        "int3",       "uint3",
+    "int2", "uint2", "nf4",  "w8a8-dynamic", "w8a8-static"};
 
 inline void Recipe::validate() const {
   (void)parse_name<std::size_t>(format_names, format, "format");

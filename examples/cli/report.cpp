@@ -39,9 +39,7 @@ std::string processor_name() {
   return "unknown";
 }
 
-std::string label(const ReportRow& row) {
-  return row.method + (row.act_order ? " act-order" : "");
-}
+std::string label(const ReportRow& row) { return row.method + (row.act_order ? " act-order" : ""); }
 
 std::string format_label(const ReportRow& row) {
   return row.format + (row.group_size > 0 ? " g" + std::to_string(row.group_size) : "");
@@ -82,7 +80,7 @@ nlohmann::json run_context(const ModelOptions& options, const std::vector<std::s
           {"compiler", PARE_COMPILER},
           {"flags", PARE_COMPILER_FLAGS},
           {"kernels", kernels},
-          {"threads", options.threads > 0 ? options.threads : omp_get_max_threads()},
+          {"threads", options.threads.value_or(omp_get_max_threads())},
           {"seed", nullptr},
           {"version", pare::version},
           {"date", date}};

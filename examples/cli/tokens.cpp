@@ -150,8 +150,8 @@ Tokens read_token_file(const std::filesystem::path& path, pare::Index vocab_size
 }
 
 void write_token_file(const std::filesystem::path& path, std::span<const std::int32_t> ids) {
-  std::string header = "{'descr': '<i4', 'fortran_order': False, 'shape': (" +
-                       std::to_string(ids.size()) + ",), }";
+  std::string header =
+      "{'descr': '<i4', 'fortran_order': False, 'shape': (" + std::to_string(ids.size()) + ",), }";
   while ((10 + header.size() + 1) % 64 != 0) header += ' ';
   header += '\n';
   std::ofstream file(path, std::ios::binary);

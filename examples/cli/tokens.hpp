@@ -47,7 +47,8 @@ class Tokenizer {
 };
 
 /// Token ids from a .npy file (one-dimensional i4 or i8) or raw little-endian int32.
-/// Throws ArgumentError naming the first id outside [0, vocab_size), FormatError for another layout.
+/// Throws ArgumentError naming the first id outside [0, vocab_size), FormatError for another
+/// layout.
 [[nodiscard]] Tokens read_token_file(const std::filesystem::path& path, Index vocab_size);
 
 /// Writes a .npy file of int32 ids.

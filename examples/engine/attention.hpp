@@ -21,8 +21,8 @@ class Attention {
   explicit Attention(const ModelConfig& config) : config_(config) {}
 
   void operator()(pare::MatrixView<const float> q, pare::MatrixView<const float> k,
-                  pare::MatrixView<const float> v, Index start,
-                  pare::MatrixView<float> out, const pare::Execution& execution) const {
+                  pare::MatrixView<const float> v, Index start, pare::MatrixView<float> out,
+                  const pare::Execution& execution) const {
     const Index tiles = pare::ceil_div(q.rows(), tile_tokens);
     execution.parallel_for(config_.heads * tiles, [&](Index task) {
       head_tile(q, k, v, start, task / tiles, (task % tiles) * tile_tokens, out);

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <cmath>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,15 +29,19 @@ inline constexpr std::array<Site, 4> sites{Site::attention_input, Site::attentio
 
 /// The linear layers fed at a site.
 [[nodiscard]] inline std::span<const LinearId> linears_at(Site site) {
-  static constexpr std::array<LinearId, 7> all{LinearId::q,    LinearId::k,  LinearId::v,
-                                               LinearId::o,    LinearId::gate, LinearId::up,
+  static constexpr std::array<LinearId, 7> all{LinearId::q,   LinearId::k,    LinearId::v,
+                                               LinearId::o,   LinearId::gate, LinearId::up,
                                                LinearId::down};
   const std::span<const LinearId> ids(all);
   switch (site) {
-    case Site::attention_input: return ids.subspan(0, 3);
-    case Site::attention_output: return ids.subspan(3, 1);
-    case Site::mlp_input: return ids.subspan(4, 2);
-    case Site::mlp_hidden: break;
+    case Site::attention_input:
+      return ids.subspan(0, 3);
+    case Site::attention_output:
+      return ids.subspan(3, 1);
+    case Site::mlp_input:
+      return ids.subspan(4, 2);
+    case Site::mlp_hidden:
+      break;
   }
   return ids.subspan(6, 1);
 }
@@ -46,13 +49,18 @@ inline constexpr std::array<Site, 4> sites{Site::attention_input, Site::attentio
 /// (out_features, in_features) that the configuration gives a layer.
 [[nodiscard]] inline pare::Shape<2> linear_shape(const ModelConfig& c, LinearId id) {
   switch (id) {
-    case LinearId::q: return {c.q_size(), c.hidden_size};
+    case LinearId::q:
+      return {c.q_size(), c.hidden_size};
     case LinearId::k:
-    case LinearId::v: return {c.kv_size(), c.hidden_size};
-    case LinearId::o: return {c.hidden_size, c.q_size()};
+    case LinearId::v:
+      return {c.kv_size(), c.hidden_size};
+    case LinearId::o:
+      return {c.hidden_size, c.q_size()};
     case LinearId::gate:
-    case LinearId::up: return {c.intermediate_size, c.hidden_size};
-    case LinearId::down: break;
+    case LinearId::up:
+      return {c.intermediate_size, c.hidden_size};
+    case LinearId::down:
+      break;
   }
   return {c.hidden_size, c.intermediate_size};
 }
@@ -81,7 +89,8 @@ struct Block {
 struct KeyValueCache {
   pare::Matrix<float> keys, values;  // (capacity, kv_heads * head_dim)
 
-  KeyValueCache(Index capacity, Index kv_size) : keys({capacity, kv_size}), values({capacity, kv_size}) {}
+  KeyValueCache(Index capacity, Index kv_size)
+      : keys({capacity, kv_size}), values({capacity, kv_size}) {}
 };
 
 /// Called with the input of the linear layers at each site: this is how calibration sees
@@ -100,85 +109,25 @@ class BlockRunner {
   /// Sequences of `length` tokens each, stacked in the rows of x (sequences * length, hidden),
   /// which is updated in place.
   void prefill(const Block& block, pare::MatrixView<float> x, Index length,
-               std::optional<Capture> capture = {}) const {
-    const auto normed = norm(x, block.input_norm);
-    x_plus(x, attention(block, normed, length, capture));
-    x_plus(x, mlp(block, norm(x, block.post_attention_norm), capture));
-  }
+               std::optional<Capture> capture = {}) const;
 
   /// The next tokens, at positions start, start + 1, ..., of the sequence in `cache`.
   void extend(const Block& block, pare::MatrixView<float> x, Index start,
-              KeyValueCache& cache) const {
-    const auto normed = norm(x, block.input_norm);
-    LinearInput input(normed);
-    auto q = block[LinearId::q].forward(input, execution_);
-    const auto k = cache.keys.view().slice(0, start, x.rows());
-    const auto v = cache.values.view().slice(0, start, x.rows());
-    block[LinearId::k].forward(input, k, execution_);
-    block[LinearId::v].forward(input, v, execution_);
-    rope_.apply(q, start, x.rows(), execution_);
-    rope_.apply(k, start, x.rows(), execution_);
-    pare::Matrix<float> mixed({x.rows(), config_.q_size()});
-    const Index seen = start + x.rows();
-    attention_(q, cache.keys.view().slice(0, 0, seen), cache.values.view().slice(0, 0, seen),
-               start, mixed, execution_);
-    LinearInput output(mixed);
-    x_plus(x, block[LinearId::o].forward(output, execution_));
-    x_plus(x, mlp(block, norm(x, block.post_attention_norm), {}));
-  }
+              KeyValueCache& cache) const;
 
   [[nodiscard]] pare::Matrix<float> norm(pare::MatrixView<const float> x,
-                                         const pare::Vector<float>& weight) const {
-    pare::Matrix<float> y({x.rows(), x.cols()});
-    rms_norm(x, weight, config_.rms_norm_eps, y, execution_);
-    return y;
-  }
+                                         const pare::Vector<float>& weight) const;
 
   /// Self-attention of normed sequences of `length` tokens: the module AWQ inspects.
   [[nodiscard]] pare::Matrix<float> attention(const Block& block,
                                               pare::MatrixView<const float> normed, Index length,
-                                              std::optional<Capture> capture = {}) const {
-    if (capture) (*capture)(Site::attention_input, normed);
-    LinearInput input(normed);
-    auto q = block[LinearId::q].forward(input, execution_);
-    auto k = block[LinearId::k].forward(input, execution_);
-    const auto v = block[LinearId::v].forward(input, execution_);
-    rope_.apply(q, 0, length, execution_);
-    rope_.apply(k, 0, length, execution_);
-    pare::Matrix<float> mixed({normed.rows(), config_.q_size()});
-    for (Index first = 0; first < normed.rows(); first += length)
-      attention_(q.view().slice(0, first, length), k.view().slice(0, first, length),
-                 v.view().slice(0, first, length), 0, mixed.view().slice(0, first, length),
-                 execution_);
-    if (capture) (*capture)(Site::attention_output, mixed);
-    LinearInput output(mixed);
-    return block[LinearId::o].forward(output, execution_);
-  }
+                                              std::optional<Capture> capture = {}) const;
 
   /// down(silu(gate(x)) * up(x)): the other module AWQ inspects.
   [[nodiscard]] pare::Matrix<float> mlp(const Block& block, pare::MatrixView<const float> normed,
-                                        std::optional<Capture> capture = {}) const {
-    if (capture) (*capture)(Site::mlp_input, normed);
-    LinearInput input(normed);
-    auto hidden = block[LinearId::gate].forward(input, execution_);
-    const auto up = block[LinearId::up].forward(input, execution_);
-    execution_.parallel_for(hidden.rows(), [&](Index t) {
-      for (Index c = 0; c < hidden.cols(); ++c) {
-        const float g = hidden(t, c);
-        hidden(t, c) = g / (1.0f + std::exp(-g)) * up(t, c);
-      }
-    });
-    if (capture) (*capture)(Site::mlp_hidden, hidden);
-    LinearInput output(hidden);
-    return block[LinearId::down].forward(output, execution_);
-  }
+                                        std::optional<Capture> capture = {}) const;
 
  private:
-  static void x_plus(pare::MatrixView<float> x, const pare::Matrix<float>& y) {
-    for (Index t = 0; t < x.rows(); ++t)
-      for (Index c = 0; c < x.cols(); ++c) x(t, c) += y(t, c);
-  }
-
   ModelConfig config_;
   Rope rope_;
   Attention attention_;

@@ -126,10 +126,9 @@ inline void refuse_unsupported(const nlohmann::json& config, Index max_positions
         detail::read_positive(json["rope_parameters"], "rope_theta", config.rope_theta);
   config.tied_embeddings = json.value("tie_word_embeddings", false);
   if (config.heads % config.kv_heads != 0)
-    throw pare::FormatError("the field \"num_key_value_heads\" is " +
-                            std::to_string(config.kv_heads) +
-                            ", which does not divide num_attention_heads " +
-                            std::to_string(config.heads));
+    throw pare::FormatError(
+        "the field \"num_key_value_heads\" is " + std::to_string(config.kv_heads) +
+        ", which does not divide num_attention_heads " + std::to_string(config.heads));
   if (config.head_dim % 2 != 0)
     throw pare::FormatError("the field \"head_dim\" is odd: " + std::to_string(config.head_dim));
   detail::refuse_unsupported(json, config.max_positions);

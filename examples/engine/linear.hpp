@@ -1,14 +1,11 @@
 #pragma once
 
-#include <algorithm>
 #include <optional>
-#include <string>
 #include <utility>
 
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/any_packed_matrix.hpp"
-#include "pare/kernels/gemm.hpp"
-#include "pare/kernels/matmul.hpp"
+#include "pare/kernels/execution.hpp"
 #include "pare/kernels/quantized_activations.hpp"
 
 namespace engine {
@@ -23,14 +20,7 @@ class LinearInput {
   [[nodiscard]] pare::MatrixView<const float> values() const noexcept { return x_; }
 
   [[nodiscard]] const pare::QuantizedActivations& quantized(const pare::ActivationOptions& options,
-                                                            const pare::Execution& execution) {
-    if (!quantized_ || options_.scale != options.scale ||
-        options_.zero_point != options.zero_point) {
-      quantized_ = pare::quantize_activations(x_, options, execution);
-      options_ = options;
-    }
-    return *quantized_;
-  }
+                                                            const pare::Execution& execution);
 
  private:
   pare::MatrixView<const float> x_;
@@ -71,26 +61,8 @@ class Linear {
   }
 
   /// y (tokens, out) is overwritten.
-  void forward(LinearInput& x, pare::MatrixView<float> y, const pare::Execution& execution) const {
-    if (!packed_) {
-      for (Index t = 0; t < y.rows(); ++t) std::fill_n(&y(t, 0), y.cols(), 0.0f);
-      pare::gemm(1.0f, x.values(), dense_.view().transposed(), y, execution);
-    } else if (activations_) {
-      pare::matmul(x.quantized(*activations_, execution), *packed_, y, execution);
-    } else {
-      pare::matmul(x.values(), *packed_, y, execution);
-    }
-    if (bias_.empty()) return;
-    for (Index t = 0; t < y.rows(); ++t)
-      for (Index n = 0; n < y.cols(); ++n) y(t, n) += bias_[n];
-  }
-
-  [[nodiscard]] pare::Matrix<float> forward(LinearInput& x,
-                                            const pare::Execution& execution) const {
-    pare::Matrix<float> y({x.values().rows(), out_features()});
-    forward(x, y, execution);
-    return y;
-  }
+  void forward(LinearInput& x, pare::MatrixView<float> y, const pare::Execution& execution) const;
+  [[nodiscard]] pare::Matrix<float> forward(LinearInput& x, const pare::Execution& execution) const;
 
  private:
   pare::Matrix<float> dense_;

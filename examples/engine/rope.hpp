@@ -17,8 +17,8 @@ class Rope {
   explicit Rope(const ModelConfig& config)
       : head_dim_(config.head_dim), frequencies_({config.head_dim / 2}) {
     for (Index i = 0; i < head_dim_ / 2; ++i)
-      frequencies_[i] = std::pow(config.rope_theta, -static_cast<float>(2 * i) /
-                                                        static_cast<float>(head_dim_));
+      frequencies_[i] =
+          std::pow(config.rope_theta, -static_cast<float>(2 * i) / static_cast<float>(head_dim_));
   }
 
   /// Rotates every head of x (tokens, heads * head_dim) in place; row t is at `first + t % period`.

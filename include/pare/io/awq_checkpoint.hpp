@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -60,8 +59,11 @@ struct AwqConfig {
 
 namespace detail {
 
-/// Nibble i of a word holds output 8 c + awq_order[i].
-inline constexpr std::array<Index, 8> awq_order{0, 2, 4, 6, 1, 3, 5, 7};
+/// The output that a nibble of word `word` of a row holds.
+[[nodiscard]] constexpr Index awq_output(Index word, Index nibble) noexcept {
+  constexpr Index order[] = {0, 2, 4, 6, 1, 3, 5, 7};
+  return 8 * word + order[nibble];
+}
 
 }  // namespace detail
 
@@ -88,15 +90,18 @@ inline constexpr std::array<Index, 8> awq_order{0, 2, 4, 6, 1, 3, 5, 7};
                         "static groups needs");
 
   Matrix<std::uint32_t> qweight({in, out / 8}), qzeros({q.groups(), out / 8});
-  std::vector<std::uint8_t> codes(static_cast<std::size_t>(in));
-  for (Index i = 0; i < out; ++i) {
-    const Index n = i / 8 * 8 + detail::awq_order[static_cast<std::size_t>(i % 8)];
-    const Index shift = 4 * (i % 8);
-    detail::store_row(q, n, codes);
-    for (Index k = 0; k < in; ++k)
-      qweight(k, i / 8) |= std::uint32_t{codes[static_cast<std::size_t>(k)]} << shift;
+  Matrix<std::uint8_t> codes({8, in});
+  for (Index c = 0; c < out / 8; ++c) {
+    for (Index i = 0; i < 8; ++i)
+      detail::store_row(q, detail::awq_output(c, i), {&codes(i, 0), static_cast<std::size_t>(in)});
+    for (Index k = 0; k < in; ++k) {
+      std::uint32_t word = 0;
+      for (Index i = 0; i < 8; ++i) word |= std::uint32_t{codes.data()[i * in + k]} << 4 * i;
+      qweight(k, c) = word;
+    }
     for (Index g = 0; g < q.groups(); ++g)
-      qzeros(g, i / 8) |= std::uint32_t{detail::stored_zero(q, n, g)} << shift;
+      for (Index i = 0; i < 8; ++i)
+        qzeros(g, c) |= std::uint32_t{detail::stored_zero(q, detail::awq_output(c, i), g)} << 4 * i;
   }
 
   std::vector<NamedTensor> tensors;
@@ -148,13 +153,13 @@ template <TensorSource Source>
 
     QuantizedMatrix<UInt<4>> q(8 * words, in, group_size, scale_type);
     for (Index i = 0; i < q.rows(); ++i) {
-      const Index n = i / 8 * 8 + detail::awq_order[static_cast<std::size_t>(i % 8)];
-      const Index shift = 4 * (i % 8);
+      const Index c = i / 8, shift = 4 * (i % 8), n = detail::awq_output(c, i % 8);
+      std::uint8_t* codes = &q.codes()(n, 0);
       for (Index k = 0; k < in; ++k)
-        q.codes()(n, k) = static_cast<std::uint8_t>(qweight(k, i / 8) >> shift & 15u);
+        codes[k] = static_cast<std::uint8_t>(qweight.data()[k * words + c] >> shift & 15u);
       for (Index g = 0; g < groups; ++g)
         q.parameters()(n, g) = {scales(g, n),
-                                static_cast<std::int32_t>(qzeros(g, i / 8) >> shift & 15u)};
+                                static_cast<std::int32_t>(qzeros(g, c) >> shift & 15u)};
     }
     return q;
   };

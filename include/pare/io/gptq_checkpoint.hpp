@@ -134,8 +134,7 @@ template <GptqFormat F>
   for (Index n = 0; n < out; ++n) {
     for (Index w = 0; w < packed_rows; ++w) words[static_cast<std::size_t>(w)] = qweight(w, n);
     unpack_bits<std::uint32_t>(words, b, codes);
-    for (Index k = 0; k < in; ++k)
-      q.codes()(n, k) = from_stored<F>(codes[static_cast<std::size_t>(k)]);
+    load_row<F>(codes, n, q);
   }
 
   const int shift = config.version == GptqVersion::v1 ? 1 : 0;

@@ -89,14 +89,21 @@ template <class T>
 /// set: one outside its bits would spill into its neighbours. Throws ArgumentError.
 template <Format F>
 void store_row(const QuantizedMatrix<F>& q, Index i, std::span<std::uint8_t> stored) {
+  const auto codes = q.codes().row(i);
   for (Index j = 0; j < q.cols(); ++j) {
-    const int number = static_cast<int>(q.code(i, j)) + F::code_offset;
+    const int number = int{codes.data()[j]} + F::code_offset;
     if (number < 0 || number >> F::code_bits != 0)
-      throw ArgumentError("code " + std::to_string(static_cast<int>(q.code(i, j))) + " at [" +
-                          std::to_string(i) + ", " + std::to_string(j) + "] is no " +
-                          std::string(F::name));
+      throw ArgumentError("code " + std::to_string(int{codes[j]}) + " at [" + std::to_string(i) +
+                          ", " + std::to_string(j) + "] is no " + std::string(F::name));
     stored[static_cast<std::size_t>(j)] = static_cast<std::uint8_t>(number);
   }
+}
+
+/// The reverse, for numbers of code_bits bits.
+template <Format F>
+void load_row(std::span<const std::uint8_t> stored, Index i, QuantizedMatrix<F>& q) {
+  typename F::Code* codes = q.codes().row(i).data();
+  for (std::size_t j = 0; j < stored.size(); ++j) codes[j] = from_stored<F>(stored[j]);
 }
 
 /// The code that stands for zero, as the unsigned number stored: value = scale * (stored - zero).

@@ -130,8 +130,7 @@ template <Format F>
   for (Index i = 0; i < rows && !codes.empty(); ++i) {
     numbers.resize(static_cast<std::size_t>(cols));
     unpack_row(codes, i, b, "codes", numbers);
-    for (Index j = 0; j < cols; ++j)
-      q.codes()(i, j) = from_stored<F>(numbers[static_cast<std::size_t>(j)]);
+    load_row<F>(numbers, i, q);
     numbers.assign(static_cast<std::size_t>(groups), 0);
     if (layer.zero_points) unpack_row(zeros, i, b, "zero_points", numbers);
     for (Index g = 0; g < groups; ++g) {

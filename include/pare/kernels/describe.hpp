@@ -48,9 +48,9 @@ template <Format F>
                                            std::to_string(kernel.tiles.largest()) + " tokens");
 }
 
-[[nodiscard]] inline std::string describe(const AnyPackedMatrix& w, Index tokens,
-                                          const Execution& execution = {},
-                                          ActivationType activations = ActivationType::float32) {
+template <std::same_as<AnyPackedMatrix> W>
+[[nodiscard]] std::string describe(const W& w, Index tokens, const Execution& execution = {},
+                                   ActivationType activations = ActivationType::float32) {
   return w.visit(
       [&](const auto& packed) { return describe(packed, tokens, execution, activations); });
 }

@@ -1,13 +1,16 @@
 #pragma once
 
+#include <concepts>
 #include <string>
 
-#include "pare/kernels/any_packed_matrix.hpp"
 #include "pare/kernels/matmul_float.hpp"
 #include "pare/kernels/matmul_integer.hpp"
+#include "pare/kernels/packed_matrix.hpp"
 #include "pare/kernels/quantized_activations.hpp"
 
 namespace pare {
+
+class AnyPackedMatrix;
 
 namespace kernels::detail {
 
@@ -43,9 +46,9 @@ template <Format F>
 /// Errors    ShapeError naming the three shapes; ArgumentError for a forced kernel that does not
 ///           exist or that the CPU cannot run
 /// Edge      without input channels y is 0; activations that are not finite reach y
-/// Accuracy  float32; |error| <= c eps sum |x| s (|code| + |zero_point|) where c is, with one
-/// token,
-///           about the group length / 4 plus the number of groups, else 256 plus in / 256
+/// Accuracy  sums in float32: |error| <= c 2^-24 sum |x| s (|code| + |zero_point|), where c is
+/// about
+///           256 + in / 256, with one token group length / 4 + number of groups
 /// Order     bit-identical for any number of threads; differs between kernels, and between one
 ///           token and several
 template <Format F>
@@ -81,13 +84,11 @@ void matmul(const QuantizedActivations& x, const PackedMatrix<F>& w, MatrixView<
   matmul(dequantize(x), w, y, execution);
 }
 
-inline void matmul(MatrixView<const float> x, const AnyPackedMatrix& w, MatrixView<float> y,
-                   const Execution& execution = {}) {
-  w.visit([&](const auto& packed) { matmul(x, packed, y, execution); });
-}
-
-inline void matmul(const QuantizedActivations& x, const AnyPackedMatrix& w, MatrixView<float> y,
-                   const Execution& execution = {}) {
+/// The same for a weight of any format, with either kind of activations.
+///
+/// A template, so that only translation units that call it compile the kernels of all formats.
+template <class X, std::same_as<AnyPackedMatrix> W>
+void matmul(const X& x, const W& w, MatrixView<float> y, const Execution& execution = {}) {
   w.visit([&](const auto& packed) { matmul(x, packed, y, execution); });
 }
 

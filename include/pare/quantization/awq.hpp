@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pare/core/error.hpp"
+#include "pare/core/finite.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/quantization/quantize.hpp"
@@ -56,7 +57,7 @@ namespace detail {
   const float norm = std::sqrt(largest * smallest);
   for (Index c = 0; c < scales.size(); ++c) {
     scales[c] /= norm;
-    if (!(scales[c] > 0.0f) || !std::isfinite(scales[c])) scales[c] = 1.0f;
+    if (!(scales[c] > 0.0f) || !is_finite(scales[c])) scales[c] = 1.0f;
   }
   return scales;
 }
@@ -115,7 +116,7 @@ template <Format F, class Loss>
       throw ShapeError("a layer of shape " + to_string(w.shape()) + " shares an input of " +
                        std::to_string(mean_abs_input.size()) + " channels");
   for (Index c = 0; c < mean_abs_input.size(); ++c)
-    if (!(mean_abs_input[c] >= 0.0f) || !std::isfinite(mean_abs_input[c]))
+    if (!(mean_abs_input[c] >= 0.0f) || !is_finite(mean_abs_input[c]))
       throw NumericError("the mean activation of channel " + std::to_string(c) + " is " +
                          std::to_string(mean_abs_input[c]));
 
@@ -134,7 +135,7 @@ template <Format F, class Loss>
       best.loss = trial_loss;
     }
   }
-  if (!std::isfinite(best.loss)) throw NumericError("no ratio of the AWQ grid has a finite loss");
+  if (!is_finite(best.loss)) throw NumericError("no ratio of the AWQ grid has a finite loss");
   return best;
 }
 

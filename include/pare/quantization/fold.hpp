@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "pare/core/error.hpp"
+#include "pare/core/finite.hpp"
 #include "pare/core/float16.hpp"
 #include "pare/core/tensor.hpp"
 
@@ -60,7 +61,7 @@ template <class Stored>
 
 inline void require_fold_scales(VectorView<const float> scales) {
   for (Index c = 0; c < scales.size(); ++c)
-    if (!(scales[c] > 0.0f) || !std::isfinite(scales[c]))
+    if (!(scales[c] > 0.0f) || !is_finite(scales[c]))
       throw ArgumentError("scale " + std::to_string(c) + " is " + std::to_string(scales[c]) +
                           ", not positive and finite");
 }
@@ -72,7 +73,7 @@ void fold_elements(MatrixView<float> values, F f) {
   for (Index i = 0; i < values.rows(); ++i)
     for (Index j = 0; j < values.cols(); ++j) {
       folded(i, j) = round_once<Stored>(f(static_cast<double>(values(i, j)), i, j));
-      if (!std::isfinite(folded(i, j)))
+      if (!is_finite(folded(i, j)))
         throw NumericError("folding a scale into element [" + std::to_string(i) + ", " +
                            std::to_string(j) + "] leaves the stored type's range");
     }

@@ -33,7 +33,7 @@ namespace pare {
   if (consumers.empty()) throw ArgumentError("smoothing needs a layer that consumes the input");
   const Index channels = act_absmax.size();
   for (Index c = 0; c < channels; ++c)
-    if (!(act_absmax[c] >= 0.0f) || !std::isfinite(act_absmax[c]))
+    if (!(act_absmax[c] >= 0.0f) || !is_finite(act_absmax[c]))
       throw NumericError("the largest activation of channel " + std::to_string(c) + " is " +
                          std::to_string(act_absmax[c]));
 

@@ -74,14 +74,14 @@ TEST_CASE("every GPTQ format comes back bit for bit, in both versions", "[gptq_c
   std::uint64_t seed = 1;
   for (const Case& c : cases)
     for_each_type(GptqFormats{}, [&]<class F>(TypeTag<F>) {
-      for (const GptqVersion version : {GptqVersion::v1, GptqVersion::v2}) {
-        CAPTURE(F::name, c.out, c.in, c.group_size, version == GptqVersion::v1);
+      for (const GptqVersion stored_as : {GptqVersion::v1, GptqVersion::v2}) {
+        CAPTURE(F::name, c.out, c.in, c.group_size, stored_as == GptqVersion::v1);
         auto q =
             test::random_quantized<F>(c.out, c.in, c.group_size, c.type, seed++, c.group_index);
-        if (version == GptqVersion::v1) q = without_zero(q);
-        const test::StoredTensors tensors(gptq_tensors("l", q, version));
+        if (stored_as == GptqVersion::v1) q = without_zero(q);
+        const test::StoredTensors tensors(gptq_tensors("l", q, stored_as));
         GptqConfig config = gptq_config(q);
-        config.version = version;
+        config.version = stored_as;
         CHECK(config.desc_act == c.group_index);
         CHECK(read_gptq_layer(tensors, "l", config) == AnyQuantizedMatrix(q));
       }

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "pare/core/parallel_openmp.hpp"
+#include "pare/kernels/any_packed_matrix.hpp"
 #include "pare/kernels/describe.hpp"
 #include "support/catch.hpp"
 #include "support/random_matrix.hpp"
@@ -41,59 +42,65 @@ constexpr Case cases[] = {{1, 1, 1, -1},
                           {2, 0, 8, -1},
                           {3, 5, 0, -1}};
 
-/// A weight as scale * (code - zero_point), both factors exact; codebook values stand for codes.
-struct Weight {
-  double scale, centered_code, centered_zero_point;
-  double value() const { return scale * (centered_code - centered_zero_point); }
-  /// Bounds the terms a kernel adds, which may split value() in two.
-  double magnitude() const {
-    return scale * (std::abs(centered_code) + std::abs(centered_zero_point));
-  }
+/// A factor of the product in double, and what bounds the terms that kernels split it into.
+struct Factor {
+  Matrix<double> values, magnitudes;
+  explicit Factor(Shape<2> shape) : values(shape), magnitudes(shape) {}
 };
 
+/// scale * (code - zero_point) is exact in double; a codebook's values stand for codes. Kernels
+/// count both codes and zero points from the middle of the codes.
 template <Format F>
-Weight weight(const QuantizedMatrix<F>& q, Index i, Index j) {
-  auto parameters = q.parameters()(i, q.group_of(j));
+Factor weight_factor(const QuantizedMatrix<F>& q) {
+  Factor w({q.rows(), q.cols()});
   const int center = 1 << (F::code_bits - 1);
-  const double scale = parameters.scale;
-  const double zero_point = F::has_zero_point ? F::zero_point(parameters) - center : 0.0;
-  parameters.scale = 1.0f;
-  F::set_zero_point(parameters, center);
-  return {scale, F::decode(q.code(i, j), parameters), zero_point};
+  for (Index i = 0; i < q.rows(); ++i)
+    for (Index j = 0; j < q.cols(); ++j) {
+      auto parameters = q.parameters()(i, q.group_of(j));
+      const double scale = parameters.scale;
+      const double zero = F::has_zero_point ? F::zero_point(parameters) - center : 0.0;
+      parameters.scale = 1.0f;
+      F::set_zero_point(parameters, center);
+      const double code = F::decode(q.code(i, j), parameters);
+      w.values(i, j) = scale * (code - zero);
+      w.magnitudes(i, j) = scale * (std::abs(code) + std::abs(zero));
+    }
+  return w;
+}
+
+Factor activation_factor(MatrixView<const float> activations) {
+  Factor x(activations.shape());
+  for (Index t = 0; t < activations.rows(); ++t)
+    for (Index j = 0; j < activations.cols(); ++j) {
+      x.values(t, j) = activations(t, j);
+      x.magnitudes(t, j) = std::abs(x.values(t, j));
+    }
+  return x;
+}
+
+Factor activation_factor(const QuantizedActivations& q) {
+  Factor x({q.tokens(), q.cols()});
+  for (Index t = 0; t < q.tokens(); ++t)
+    for (Index j = 0; j < q.cols(); ++j) {
+      x.values(t, j) = double{q.scales[t]} * (q.codes(t, j) - q.zero_point);
+      x.magnitudes(t, j) = double{q.scales[t]} * (std::abs(q.codes(t, j)) + std::abs(q.zero_point));
+    }
+  return x;
 }
 
 /// Compares with sums in double: n additions of float32 terms are off by at most n eps sum |term|.
-template <Format F, class X>
-void check_product(const QuantizedMatrix<F>& q, const X& x, MatrixView<const float> y,
-                   double additions) {
+void check_product(const Factor& x, const Factor& w, MatrixView<const float> y, Index additions) {
   for (Index t = 0; t < y.rows(); ++t)
     for (Index i = 0; i < y.cols(); ++i) {
       double sum = 0.0, magnitude = 0.0;
-      for (Index j = 0; j < q.cols(); ++j) {
-        const Weight w = weight(q, i, j);
-        sum += x.value(t, j) * w.value();
-        magnitude += x.magnitude(t, j) * w.magnitude();
+      for (Index k = 0; k < w.values.cols(); ++k) {
+        sum += x.values(t, k) * w.values(i, k);
+        magnitude += x.magnitudes(t, k) * w.magnitudes(i, k);
       }
-      CAPTURE(t, i);
-      REQUIRE(std::abs(y(t, i) - sum) <= additions * eps * magnitude);
+      CAPTURE(t, i, sum);
+      REQUIRE(std::abs(y(t, i) - sum) <= static_cast<double>(additions) * eps * magnitude);
     }
 }
-
-struct FloatInput {
-  const Matrix<float>& x;
-  double value(Index t, Index j) const { return x(t, j); }
-  double magnitude(Index t, Index j) const { return std::abs(value(t, j)); }
-};
-
-struct IntegerInput {
-  const QuantizedActivations& q;
-  double value(Index t, Index j) const {
-    return double{q.scales[t]} * (q.codes(t, j) - q.zero_point);
-  }
-  double magnitude(Index t, Index j) const {
-    return double{q.scales[t]} * (std::abs(q.codes(t, j)) + std::abs(q.zero_point));
-  }
-};
 
 template <Format F>
 QuantizedMatrix<F> make(const Case& c, Random& random) {
@@ -117,7 +124,7 @@ TEST_CASE("float matmul of every format, kernel and shape is the sum in double",
         Matrix<float> y({c.tokens, c.rows});
         y.fill(std::numeric_limits<float>::quiet_NaN());
         matmul(x, w, y, {.force = kernel});
-        check_product(q, FloatInput{x}, y, static_cast<double>(c.cols + q.groups()) + 4.0);
+        check_product(activation_factor(x), weight_factor(q), y, c.cols + q.groups() + 4);
       }
     }
   });
@@ -140,10 +147,8 @@ TEST_CASE("integer matmul is exact up to one rounding per group", "[matmul]") {
           CAPTURE(F::name, c.tokens, c.rows, c.cols, c.group_size, zero_point, to_string(kernel));
           Matrix<float> y({c.tokens, c.rows});
           matmul(x, w, y, {.force = kernel});
-          const double additions = kernels::has_integer_kernel<F>
-                                       ? static_cast<double>(q.groups()) + 5.0
-                                       : static_cast<double>(c.cols + q.groups()) + 5.0;
-          check_product(q, IntegerInput{x}, y, additions);
+          const Index in_floats = kernels::has_integer_kernel<F> ? 0 : c.cols;
+          check_product(activation_factor(x), weight_factor(q), y, in_floats + q.groups() + 5);
         }
       }
   });

@@ -2,6 +2,7 @@
 
 #include <immintrin.h>
 
+#include "pare/core/config.hpp"
 #include "pare/kernels/gemm_kernel.hpp"
 #include "pare/kernels/x86/target.hpp"
 
