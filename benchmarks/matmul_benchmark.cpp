@@ -21,6 +21,7 @@
 
 #include "pare/core/parallel_openmp.hpp"
 #include "pare/core/random.hpp"
+#include "pare/formats/all.hpp"
 #include "pare/kernels/describe.hpp"
 #include "pare/kernels/matmul.hpp"
 #include "pare/quantization/quantize.hpp"

@@ -24,7 +24,9 @@ class Attention {
                   pare::MatrixView<const float> v, Index start, pare::MatrixView<float> out,
                   const pare::Execution& execution) const {
     const Index tiles = pare::ceil_div(q.rows(), tile_tokens);
-    execution.parallel_for(config_.heads * tiles, [&](Index task) {
+    const Index work = config_.q_size() * q.rows() * (start + q.rows());
+    const auto loop = work < pare::parallel_grain ? pare::ParallelFor() : execution.parallel_for;
+    loop(config_.heads * tiles, [&](Index task) {
       head_tile(q, k, v, start, task / tiles, (task % tiles) * tile_tokens, out);
     });
   }

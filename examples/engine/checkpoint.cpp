@@ -18,10 +18,40 @@ Checkpoint::Checkpoint(std::filesystem::path directory)
     const auto settings = pare::find_quantization_config(directory_);
     return settings ? std::optional(QuantizationSettings::from_json(*settings)) : std::nullopt;
   });
-  for (const char* norm : {"self_attn.q_norm.weight", "self_attn.k_norm.weight"})
-    if (tensors_.contains(block_prefix(0) + norm))
-      throw pare::FormatError(directory_.string() + ": " + block_prefix(0) + norm +
-                              ": normalized queries and keys are not supported");
+  require_tensors();
+}
+
+/// Before anything is computed or allocated: every tensor is there and has the shape that the
+/// configuration gives it.
+void Checkpoint::require_tensors() const {
+  const Index hidden = config_.hidden_size, vocab = config_.vocab_size;
+  require_shape("model.embed_tokens.weight", {vocab, hidden});
+  require_shape("model.norm.weight", {hidden});
+  if (!config_.tied_embeddings) require_shape("lm_head.weight", {vocab, hidden});
+  for (Index index = 0; index < config_.layers; ++index) {
+    const std::string prefix = block_prefix(index);
+    for (const char* norm : {"self_attn.q_norm.weight", "self_attn.k_norm.weight"})
+      if (tensors_.contains(prefix + norm))
+        throw pare::FormatError(directory_.string() + ": " + prefix + norm +
+                                ": normalized queries and keys are not supported");
+    require_shape(prefix + "input_layernorm.weight", {hidden});
+    require_shape(prefix + "post_attention_layernorm.weight", {hidden});
+    for (std::size_t i = 0; i < linear_names.size(); ++i) {
+      const auto id = static_cast<LinearId>(i);
+      const std::string name = linear_name(index, id);
+      const auto [out, in] = linear_shape(config_, id);
+      if (!quantization_ || !quantization_->holds(tensors_, name))
+        require_shape(name + ".weight", {out, in});
+      if (tensors_.contains(name + ".bias")) require_shape(name + ".bias", {out});
+    }
+  }
+}
+
+void Checkpoint::require_shape(const std::string& name, const std::vector<Index>& shape) const {
+  if (const auto& stored = tensors_.info(name).shape; stored != shape)
+    throw pare::ShapeError(directory_.string() + ": " + name + ": the tensor has the shape " +
+                           pare::to_string(stored) + ", the configuration gives it " +
+                           pare::to_string(shape));
 }
 
 nlohmann::json Checkpoint::open_config() const {
@@ -41,15 +71,14 @@ ModelConfig Checkpoint::parse() const {
 }
 
 pare::Matrix<float> Checkpoint::embedding() const {
-  return read_matrix("model.embed_tokens.weight", {config_.vocab_size, config_.hidden_size});
+  return read_matrix("model.embed_tokens.weight");
 }
 
 Block Checkpoint::block(Index index) const {
   Block block;
   const std::string prefix = block_prefix(index);
-  block.input_norm = read_vector(prefix + "input_layernorm.weight", config_.hidden_size);
-  block.post_attention_norm =
-      read_vector(prefix + "post_attention_layernorm.weight", config_.hidden_size);
+  block.input_norm = read_vector(prefix + "input_layernorm.weight");
+  block.post_attention_norm = read_vector(prefix + "post_attention_layernorm.weight");
   for (std::size_t i = 0; i < linear_names.size(); ++i) {
     const auto id = static_cast<LinearId>(i);
     const std::string name = linear_name(index, id);
@@ -57,9 +86,8 @@ Block Checkpoint::block(Index index) const {
     if (auto quantized = quantized_linear(index, id))
       linear = Linear(pare::pack(quantized->weight), quantized->activations);
     else
-      linear = Linear(read_matrix(name + ".weight", linear_shape(config_, id)));
-    if (tensors_.contains(name + ".bias"))
-      linear.set_bias(read_vector(name + ".bias", linear.out_features()));
+      linear = Linear(read_matrix(name + ".weight"));
+    if (tensors_.contains(name + ".bias")) linear.set_bias(read_vector(name + ".bias"));
   }
   return block;
 }
@@ -78,13 +106,11 @@ std::optional<QuantizedLinear> Checkpoint::quantized_linear(Index index, LinearI
   });
 }
 
-pare::Vector<float> Checkpoint::final_norm() const {
-  return read_vector("model.norm.weight", config_.hidden_size);
-}
+pare::Vector<float> Checkpoint::final_norm() const { return read_vector("model.norm.weight"); }
 
 std::optional<Linear> Checkpoint::head() const {
   if (config_.tied_embeddings) return std::nullopt;
-  return Linear(read_matrix("lm_head.weight", {config_.vocab_size, config_.hidden_size}));
+  return Linear(read_matrix("lm_head.weight"));
 }
 
 Model Checkpoint::load() const {
@@ -95,30 +121,17 @@ Model Checkpoint::load() const {
   return model;
 }
 
-pare::Matrix<float> Checkpoint::read_matrix(const std::string& name, pare::Shape<2> shape) const {
-  return pare::with_context(directory_.string(), [&] {
-    auto matrix = tensors_.read_matrix(name);
-    return pare::with_context(name, [&] {
-      if (matrix.shape() != shape)
-        throw pare::ShapeError("the tensor has the shape " + pare::to_string(matrix.shape()) +
-                               ", the configuration gives it " + pare::to_string(shape));
-      pare::require_finite(matrix.view(), "the tensor");
-      return std::move(matrix);
-    });
-  });
+pare::Matrix<float> Checkpoint::read_matrix(const std::string& name) const {
+  auto matrix = tensors_.read_matrix(name);
+  pare::require_finite(matrix.view(), directory_.string() + ": " + name);
+  return matrix;
 }
 
-pare::Vector<float> Checkpoint::read_vector(const std::string& name, Index size) const {
-  return pare::with_context(directory_.string(), [&] {
-    auto vector = tensors_.read_vector(name);
-    return pare::with_context(name, [&] {
-      if (vector.size() != size)
-        throw pare::ShapeError("the tensor has " + std::to_string(vector.size()) +
-                               " elements, the configuration gives it " + std::to_string(size));
-      pare::require_finite(pare::MatrixView<const float>(vector.data(), {1, size}), "the tensor");
-      return std::move(vector);
-    });
-  });
+pare::Vector<float> Checkpoint::read_vector(const std::string& name) const {
+  auto vector = tensors_.read_vector(name);
+  pare::require_finite(pare::MatrixView<const float>(vector.data(), {1, vector.size()}),
+                       directory_.string() + ": " + name);
+  return vector;
 }
 
 }  // namespace engine

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/model.hpp"
 #include "engine/quantization_settings.hpp"
@@ -12,7 +13,8 @@
 namespace engine {
 
 /// A Hugging Face directory: config.json and safetensors, float or quantized by pare, GPTQ or AWQ
-/// tools. Tensors are read when asked for; `release_pages` gives the mapped memory back.
+/// tools. Shapes are checked at once, tensors are read when asked for; `release_pages` gives the
+/// mapped memory back.
 ///
 /// Errors    name file, tensor and reason: FormatError for what is missing, misshapen or not
 ///           supported, NumericError for NaN and infinity
@@ -43,10 +45,10 @@ class Checkpoint {
  private:
   [[nodiscard]] nlohmann::json open_config() const;
   [[nodiscard]] ModelConfig parse() const;
-  [[nodiscard]] Block norms(Index index) const;
-  [[nodiscard]] pare::Matrix<float> read_matrix(const std::string& name,
-                                                pare::Shape<2> shape) const;
-  [[nodiscard]] pare::Vector<float> read_vector(const std::string& name, Index size) const;
+  void require_tensors() const;
+  void require_shape(const std::string& name, const std::vector<Index>& shape) const;
+  [[nodiscard]] pare::Matrix<float> read_matrix(const std::string& name) const;
+  [[nodiscard]] pare::Vector<float> read_vector(const std::string& name) const;
 
   std::filesystem::path directory_;
   nlohmann::json json_;

@@ -45,24 +45,30 @@ namespace detail {
     if (fallback) return *fallback;
     throw pare::FormatError(std::string("the field \"") + key + "\" is missing");
   }
-  constexpr std::int64_t largest = std::int64_t{1} << 31;
   const auto& value = config[key];
-  const bool is_size = value.is_number_unsigned() && value.get<std::uint64_t>() >= 1 &&
-                       value.get<std::uint64_t>() <= static_cast<std::uint64_t>(largest);
-  if (!is_size)
+  const auto size = value.is_number_integer() ? value.get<std::int64_t>() : 0;
+  if (size < 1 || size > std::int64_t{1} << 31)
     throw pare::FormatError(std::string("the field \"") + key + "\" is " + value.dump() +
                             ", not a size between 1 and 2^31");
-  return value.get<Index>();
+  return size;
 }
 
 [[nodiscard]] inline float read_positive(const nlohmann::json& config, const char* key,
                                          float fallback) {
   if (!is_set(config, key)) return fallback;
   const auto& value = config[key];
-  if (!value.is_number() || !(value.get<double>() > 0.0) || !std::isfinite(value.get<float>()))
+  if (!value.is_number() || !(value.get<float>() > 0.0f) || !std::isfinite(value.get<float>()))
     throw pare::FormatError(std::string("the field \"") + key + "\" is " + value.dump() +
                             ", not a positive number");
   return value.get<float>();
+}
+
+[[nodiscard]] inline bool read_flag(const nlohmann::json& config, const char* key, bool fallback) {
+  if (!is_set(config, key)) return fallback;
+  if (!config[key].is_boolean())
+    throw pare::FormatError(std::string("the field \"") + key + "\" is " + config[key].dump() +
+                            ", neither true nor false");
+  return config[key].get<bool>();
 }
 
 /// Refuses what this engine would compute wrongly, naming the field.
@@ -78,10 +84,11 @@ inline void refuse_unsupported(const nlohmann::json& config, Index max_positions
     if (!is_set(config, key) || config[key].empty()) continue;
     const auto& scaling = config[key];
     if (!scaling.is_object()) refuse(key, scaling.dump());
-    const auto type = scaling.value("rope_type", scaling.value("type", std::string("default")));
-    if (type != "default") refuse(key, "rope type \"" + type + "\"");
+    for (const char* type : {"rope_type", "type"})
+      if (is_set(scaling, type) && scaling[type] != "default")
+        refuse(key, "rope type " + scaling[type].dump());
   }
-  if (is_set(config, "sliding_window") && config.value("use_sliding_window", true)) {
+  if (is_set(config, "sliding_window") && read_flag(config, "use_sliding_window", true)) {
     const Index window = read_size(config, "sliding_window");
     if (window < max_positions)
       refuse("sliding_window", "attention to the last " + std::to_string(window) + " of " +
@@ -91,7 +98,7 @@ inline void refuse_unsupported(const nlohmann::json& config, Index max_positions
     if (is_set(config, key) && config[key] != 0 && config[key] != 1)
       refuse(key, "a mixture of experts");
   for (const char* key : {"qk_norm", "use_qk_norm", "qk_layernorm"})
-    if (config.value(key, false)) refuse(key, "normalized queries and keys");
+    if (read_flag(config, key, false)) refuse(key, "normalized queries and keys");
   if (is_set(config, "hidden_act") && config["hidden_act"] != "silu" &&
       config["hidden_act"] != "swish")
     refuse("hidden_act", "the activation " + config["hidden_act"].dump());
@@ -124,7 +131,7 @@ inline void refuse_unsupported(const nlohmann::json& config, Index max_positions
   if (detail::is_set(json, "rope_parameters") && json["rope_parameters"].is_object())
     config.rope_theta =
         detail::read_positive(json["rope_parameters"], "rope_theta", config.rope_theta);
-  config.tied_embeddings = json.value("tie_word_embeddings", false);
+  config.tied_embeddings = detail::read_flag(json, "tie_word_embeddings", false);
   if (config.heads % config.kv_heads != 0)
     throw pare::FormatError(
         "the field \"num_key_value_heads\" is " + std::to_string(config.kv_heads) +

@@ -9,6 +9,10 @@
 
 namespace pare {
 
+/// Multiply-adds that are worth another thread's attention: some 5 us of work, as long as handing
+/// it over and waiting for it takes. Loops are cut into iterations of at least this much.
+inline constexpr Index parallel_grain = Index{1} << 19;
+
 /// How a loop of independent iterations is run: serially, or on the caller's threads.
 ///
 /// A ParallelFor is made from any small (two words) trivially copyable callable

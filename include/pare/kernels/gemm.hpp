@@ -72,9 +72,12 @@ void gemm(T alpha, std::type_identity_t<MatrixView<const T>> a,
     c = c.transposed();
   }
   const Index tile = kernel.tiles[0].rows;
-  const Index row_blocks = ceil_div(c.rows(), kernels::gemm_block);
-  const Index rows = ceil_div(ceil_div(c.rows(), row_blocks), tile) * tile;
-  const Index cols = kernels::gemm_block;
+  // Half as many rows as columns: a window of 256 tokens still makes two blocks.
+  const Index row_blocks = ceil_div(c.rows(), kernels::gemm_block / 2);
+  const Index rows = round_up(ceil_div(c.rows(), row_blocks), tile);
+  const Index column_work = std::min(rows, c.rows()) * a.cols();
+  const Index cols =
+      round_up(std::max(kernels::gemm_block, parallel_grain / column_work), kernels::gemm_block);
   const Index blocks_down = ceil_div(c.rows(), rows), blocks_across = ceil_div(c.cols(), cols);
   execution.parallel_for(blocks_down * blocks_across, [&](Index block) {
     const Index i = block / blocks_across * rows, j = block % blocks_across * cols;

@@ -9,15 +9,17 @@
 /// How the matmul drivers cut their work; nothing here depends on the number of threads.
 namespace pare::kernels {
 
-/// Panels per parallel iteration: activations are read from far caches once for 64 channels.
+/// Panels per parallel iteration, at least: activations are read from far caches once for 64
+/// channels.
 inline constexpr Index panels_per_block = 4;
 
-/// Calls `f(first, last)` for blocks of panels, in parallel.
+/// Calls `f(first, last)` for blocks of panels, in parallel. A panel costs `panel_work`
+/// multiply-adds.
 template <class F>
-void for_each_panel_block(const Execution& execution, Index panels, F&& f) {
-  execution.parallel_for(ceil_div(panels, panels_per_block), [&](Index block) {
-    const Index first = block * panels_per_block;
-    f(first, std::min(panels, first + panels_per_block));
+void for_each_panel_block(const Execution& execution, Index panels, Index panel_work, F&& f) {
+  const Index size = std::max(panels_per_block, parallel_grain / std::max<Index>(1, panel_work));
+  execution.parallel_for(ceil_div(panels, size), [&](Index block) {
+    f(block * size, std::min(panels, (block + 1) * size));
   });
 }
 
@@ -30,13 +32,14 @@ void for_each_tile(const TileTable<Tile>& tiles, Index begin, Index end, F&& f) 
   }
 }
 
-/// The same tiles as for_each_tile over [0, tokens), in parallel.
+/// The same tiles as for_each_tile over [0, tokens), in parallel; a token costs `token_work`.
 template <class Tile, class F>
 void parallel_for_each_tile(const Execution& execution, const TileTable<Tile>& tiles, Index tokens,
-                            F&& f) {
-  const Index largest = tiles.largest();
-  execution.parallel_for(ceil_div(tokens, largest), [&](Index block) {
-    for_each_tile(tiles, block * largest, std::min(tokens, (block + 1) * largest), f);
+                            Index token_work, F&& f) {
+  const Index grain = parallel_grain / std::max<Index>(1, token_work);
+  const Index size = std::max<Index>(1, grain / tiles.largest()) * tiles.largest();
+  execution.parallel_for(ceil_div(tokens, size), [&](Index block) {
+    for_each_tile(tiles, block * size, std::min(tokens, (block + 1) * size), f);
   });
 }
 

@@ -98,13 +98,14 @@ inline void matmul_float(const FloatKernel& kernel, MatrixView<const float> x, c
   float* arranged = scratch.take<float>(tokens * padded);
   float* sums = scratch.take<float>(w.groups());
 
-  parallel_for_each_tile(execution, kernel.tiles, tokens, [&](Index token, Index count) {
-    detail::arrange_floats(x, w, token, count, arranged + token * padded);
-  });
+  parallel_for_each_tile(execution, kernel.tiles, tokens, 8 * padded,
+                         [&](Index token, Index count) {
+                           detail::arrange_floats(x, w, token, count, arranged + token * padded);
+                         });
   const bool in_registers = tokens == 1 && kernel.gemv;
   if (in_registers && w.first.zero_points) detail::sum_groups(w, arranged, sums);
 
-  for_each_panel_block(execution, w.panels(), [&](Index first, Index last) {
+  for_each_panel_block(execution, w.panels(), 16 * tokens * padded, [&](Index first, Index last) {
     if (!in_registers) return detail::multiply_decoded(kernel, arranged, w, first, last, y);
     for (Index panel = first; panel < last; ++panel)
       run_tile(y, 0, 1, panel * panel_channels,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 
 #include "pare/core/config.hpp"
 #include "pare/kernels/cpu.hpp"
@@ -55,10 +56,15 @@ inline void arrange_codes(const QuantizedActivations& x, const PackedView& w, In
       std::int8_t* out = codes + g * w.padded_group() * count + 4 * t;
       const Index begin = g * w.group_length, length = std::min(w.group_length, w.cols - begin);
       std::int32_t sum = 0;
-      for (Index k = 0; k < length; ++k) {
-        const std::int8_t code = row[w.order ? w.order[begin + k] : begin + k];
-        out[k / 4 * 4 * count + k % 4] = code;
-        sum += code;
+      for (Index k = 0; k < length; k += 4, out += 4 * count) {
+        std::int8_t four[4] = {};
+        if (!w.order && length - k >= 4)
+          std::memcpy(four, row + begin + k, 4);
+        else
+          for (Index i = 0; i < std::min<Index>(4, length - k); ++i)
+            four[i] = row[w.order ? w.order[begin + k + i] : begin + k + i];
+        std::memcpy(out, four, 4);
+        sum += four[0] + four[1] + four[2] + four[3];
       }
       offsets[g * count + t] = factor * sum;
     }
@@ -86,10 +92,11 @@ inline void matmul_integer(const IntegerKernel& kernel, const QuantizedActivatio
   auto* codes = scratch.take<std::int8_t>(tokens * padded);
   auto* offsets = scratch.take<std::int32_t>(tokens * groups);
 
-  parallel_for_each_tile(execution, kernel.tiles, tokens, [&](Index token, Index count) {
-    detail::arrange_codes(x, w, token, count, codes + token * padded, offsets + token * groups);
-  });
-  for_each_panel_block(execution, w.panels(), [&](Index first, Index last) {
+  parallel_for_each_tile(
+      execution, kernel.tiles, tokens, 8 * padded, [&](Index token, Index count) {
+        detail::arrange_codes(x, w, token, count, codes + token * padded, offsets + token * groups);
+      });
+  for_each_panel_block(execution, w.panels(), 16 * tokens * padded, [&](Index first, Index last) {
     for_each_tile(kernel.tiles, 0, tokens, [&](Index token, Index count) {
       const IntegerTokens tile{codes + token * padded, offsets + token * groups,
                                x.scales.data() + token};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -68,8 +69,8 @@ namespace detail {
 
 template <Format F>
 [[nodiscard]] constexpr auto make_code_values() {
-  constexpr int codes = 1 << F::code_bits;
-  std::array < float, codes<16 ? 16 : codes> values{};
+  constexpr std::size_t codes = std::size_t{1} << F::code_bits;
+  std::array<float, std::max<std::size_t>(codes, 16)> values{};
   typename F::Parameters parameters{};
   parameters.scale = 1.0f;
   F::set_zero_point(parameters, packed_codes<F>::center);

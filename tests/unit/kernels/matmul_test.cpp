@@ -139,8 +139,9 @@ TEST_CASE("integer matmul is exact up to one rounding per group", "[matmul]") {
         const auto w = pack(q);
         ActivationOptions options;
         if (zero_point != 0) options = {.scale = 0.02f, .zero_point = zero_point};
-        const QuantizedActivations x =
+        QuantizedActivations x =
             quantize_activations(test::random_matrix(c.tokens, c.cols, random()), options);
+        for (Index t = 0; t < c.tokens; ++t) x.scales[t] *= 1.0f + static_cast<float>(t);
         for (const KernelName kernel : integer_kernels) {
           if (!kernels::cpu_supports(kernel)) continue;
           if (!kernels::has_integer_kernel<F> && kernel == KernelName::avx512vnni) continue;

@@ -46,11 +46,11 @@ struct GemmVector<float> {
     const Register r0 = pieces(src, src_stride), r1 = pieces(src + src_stride, src_stride);
     const Register r2 = pieces(src + 2 * src_stride, src_stride);
     const Register r3 = pieces(src + 3 * src_stride, src_stride);
-    constexpr __mmask16 all = 0xffff;
-    const Register lo01 = _mm512_maskz_unpacklo_ps(all, r0, r1),
-                   hi01 = _mm512_maskz_unpackhi_ps(all, r0, r1);
-    const Register lo23 = _mm512_maskz_unpacklo_ps(all, r2, r3),
-                   hi23 = _mm512_maskz_unpackhi_ps(all, r2, r3);
+    constexpr __mmask16 full = 0xffff;
+    const Register lo01 = _mm512_maskz_unpacklo_ps(full, r0, r1),
+                   hi01 = _mm512_maskz_unpackhi_ps(full, r0, r1);
+    const Register lo23 = _mm512_maskz_unpacklo_ps(full, r2, r3),
+                   hi23 = _mm512_maskz_unpackhi_ps(full, r2, r3);
     store(dst, _mm512_shuffle_ps(lo01, lo23, 0x44));
     store(dst + dst_stride, _mm512_shuffle_ps(lo01, lo23, 0xee));
     store(dst + 2 * dst_stride, _mm512_shuffle_ps(hi01, hi23, 0x44));
@@ -87,9 +87,9 @@ struct GemmVector<double> {
                                                                      Index src_stride, double* dst,
                                                                      Index dst_stride) {
     const Register r0 = pieces(src, src_stride), r1 = pieces(src + src_stride, src_stride);
-    constexpr __mmask8 all = 0xff;
-    store(dst, _mm512_maskz_unpacklo_pd(all, r0, r1));
-    store(dst + dst_stride, _mm512_maskz_unpackhi_pd(all, r0, r1));
+    constexpr __mmask8 full = 0xff;
+    store(dst, _mm512_maskz_unpacklo_pd(full, r0, r1));
+    store(dst + dst_stride, _mm512_maskz_unpackhi_pd(full, r0, r1));
   }
 };
 

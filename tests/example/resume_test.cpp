@@ -1,0 +1,154 @@
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/directory_content.hpp"
+#include "support/program.hpp"
+#include "support/tiny_model.hpp"
+
+namespace {
+
+using namespace pare;
+using namespace pare::test;
+
+constexpr int layers = 10;
+
+/// A model deep enough to be caught between its blocks.
+class Fixture {
+ public:
+  Fixture() { model.write(directory / "m"); }
+
+  [[nodiscard]] std::vector<std::string> command(const std::vector<std::string>& recipe,
+                                                 const std::string& out = "q",
+                                                 const std::string& threads = "1") const {
+    std::vector<std::string> words{"quantize",  (directory / "m").string(),
+                                   "--out",     (directory / out).string(),
+                                   "--threads", threads};
+    words.insert(words.end(), recipe.begin(), recipe.end());
+    return words;
+  }
+  /// What an uninterrupted run writes.
+  [[nodiscard]] auto expected(const std::vector<std::string>& recipe) const {
+    const Outcome outcome = run_pare(command(recipe, "whole"));
+    CAPTURE(outcome.err);
+    REQUIRE(outcome.status == 0);
+    auto content = directory_content(directory / "whole");
+    std::filesystem::remove_all(directory / "whole");
+    return content;
+  }
+  /// Starts a run and kills it when `shards` blocks are written; false when it was faster.
+  [[nodiscard]] bool run_until(const std::vector<std::string>& recipe, int shards) const {
+    Program program(command(recipe));
+    while (program.running() && finished_shards() < shards)
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    program.kill();
+    program.wait();
+    return !exists(directory / "q") && finished_shards() >= shards;
+  }
+  /// Leaves what a run leaves that was killed once at each of these numbers of blocks.
+  void interrupt(const std::vector<std::string>& recipe, const std::vector<int>& stops) const {
+    for (int attempt = 0; attempt < 20; ++attempt) {
+      std::filesystem::remove_all(directory / "q");
+      std::filesystem::remove_all(directory / "q.partial");
+      if (std::all_of(stops.begin(), stops.end(),
+                      [&](int shards) { return run_until(recipe, shards); }))
+        return;
+    }
+    FAIL("the program could not be killed in time");
+  }
+  [[nodiscard]] int finished_shards() const {
+    int count = 0;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(directory / "q.partial", error))
+      count += entry.path().extension() == ".safetensors";
+    return count;
+  }
+
+  TinyModel model{{.layers = layers}};
+  TemporaryDirectory directory;
+};
+
+}  // namespace
+
+TEST_CASE("after a kill the same command resumes and ends with the same bytes") {
+  const Fixture fixture;
+  const std::vector<std::vector<std::string>> recipes{
+      {"--method", "gptq", "--format", "int4", "--act-order"},
+      {"--method", "gptq", "--format", "uint4", "--group-size", "32", "--save-as", "gptq"},
+      {"--method", "awq+gptq", "--format", "uint4", "--calib-windows", "4"},
+      {"--method", "awq", "--format", "uint4", "--calib-windows", "4"},
+      {"--method", "smoothquant", "--format", "w8a8-static"},
+  };
+  for (const auto& recipe : recipes) {
+    const auto expected = fixture.expected(recipe);
+    for (const std::vector<int>& stops :
+         {std::vector{1}, {layers / 2}, {layers - 1}, {2, 3, layers - 2}}) {
+      CAPTURE(recipe, stops);
+      fixture.interrupt(recipe, stops);
+      const Outcome outcome = run_pare(fixture.command(recipe));
+      CAPTURE(outcome.err);
+      CHECK(outcome.status == 0);
+      CHECK(outcome.err.starts_with("resuming: "));
+      CHECK(outcome.err.find("resuming", 1) == std::string::npos);
+      CHECK(directory_content(fixture.directory / "q") == expected);
+      CHECK_FALSE(exists(fixture.directory / "q.partial"));
+    }
+  }
+}
+
+TEST_CASE("with other options, another model or other text the work starts afresh") {
+  Fixture fixture;
+  const std::vector<std::string> recipe{"--method", "gptq", "--format", "int4"};
+  fixture.interrupt(recipe, {3});
+  std::vector<std::string> other = recipe;
+  SECTION("another option") { other.insert(other.end(), {"--damping", "0.02"}); }
+  SECTION("another text") { other.insert(other.end(), {"--calib-windows", "7"}); }
+  SECTION("another model") {
+    fixture.model.change("model.layers.9.mlp.up_proj.weight", [](float v) { return 1.5f * v; });
+    fixture.model.write(fixture.directory / "m");
+  }
+  SECTION("an unreadable manifest") {
+    write_text(fixture.directory.path() / "q.partial" / "manifest.json", "{");
+  }
+  const Outcome outcome = run_pare(fixture.command(other));
+  CHECK(outcome.status == 0);
+  CHECK(outcome.err.find("resuming") == std::string::npos);
+  CHECK(directory_content(fixture.directory / "q") == fixture.expected(other));
+}
+
+TEST_CASE("the number of threads changes no byte") {
+  const Fixture fixture;
+  for (const std::vector<std::string>& recipe : std::vector<std::vector<std::string>>{
+           {"--method", "gptq", "--format", "uint4", "--act-order"},
+           {"--method", "awq", "--format", "uint4"},
+           {"--method", "smoothquant", "--format", "w8a8-static", "--observer", "entropy"}}) {
+    CAPTURE(recipe);
+    const auto expected = fixture.expected(recipe);
+    for (const char* threads : {"2", "3"}) {
+      REQUIRE(run_pare(fixture.command(recipe, threads, threads)).status == 0);
+      CHECK(directory_content(fixture.directory / threads) == expected);
+      std::filesystem::remove_all(fixture.directory / threads);
+    }
+  }
+}
+
+TEST_CASE("an existing output is refused, and replaced when asked to") {
+  const Fixture fixture;
+  const std::vector<std::string> recipe{"--format", "int4"};
+  const auto expected = fixture.expected(recipe);
+  std::filesystem::create_directory(fixture.directory / "q");
+  write_text(fixture.directory.path() / "q" / "precious", "data");
+  const Outcome refused = run_pare(fixture.command(recipe));
+  CHECK(refused.status == 1);
+  CHECK(refused.error_lines() == 1);
+  CHECK_THAT(refused.err, ContainsSubstring("q exists") && ContainsSubstring("--force"));
+  CHECK(read_text(fixture.directory.path() / "q" / "precious") == "data");
+
+  auto forced = fixture.command(recipe);
+  forced.push_back("--force");
+  CHECK(run_pare(forced).status == 0);
+  CHECK(directory_content(fixture.directory / "q") == expected);
+  CHECK(fixture.directory.entries() == std::set<std::string>{"m", "q"});
+}
