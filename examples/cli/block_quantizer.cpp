@@ -58,34 +58,10 @@ void with_stored_type(pare::DType dtype, F&& fold) {
   }
 }
 
-void fold_norm(pare::Vector<float>& norm, const pare::Vector<float>& scales, pare::DType dtype) {
-  with_stored_type(dtype,
-                   [&](auto stored) { pare::fold_into_vector<decltype(stored)>(norm, scales); });
-}
-
 /// Multiplies the columns of the layers fed at `site`. They are quantized next, from float32.
 void fold_consumers(Block& block, Site site, const pare::Vector<float>& scales) {
   for (const LinearId id : engine::linears_at(site))
     pare::fold_into_columns(block[id].dense().view(), scales);
-}
-
-/// Divides what produces the activations of `site`.
-void fold_producer(Block& block, Site site, const pare::Vector<float>& scales,
-                   pare::DType norm_dtype) {
-  const auto divide = [&](engine::Linear& linear) {
-    pare::fold_into_rows(linear.dense().view(), scales);
-    if (!linear.bias().empty()) pare::fold_into_vector(linear.bias(), scales);
-  };
-  switch (site) {
-    case Site::attention_input:
-      return fold_norm(block.input_norm, scales, norm_dtype);
-    case Site::attention_output:
-      return divide(block[LinearId::v]);
-    case Site::mlp_input:
-      return fold_norm(block.post_attention_norm, scales, norm_dtype);
-    case Site::mlp_hidden:
-      return divide(block[LinearId::up]);
-  }
 }
 
 /// AWQ folds into v_proj only where its rows are o_proj's columns, one to one (no grouped heads).
@@ -98,12 +74,40 @@ bool can_fold(const Block& block, Site site) {
 
 BlockQuantizer::BlockQuantizer(const Recipe& recipe, const engine::BlockRunner& runner,
                                const CalibrationWindows* windows, MatrixView<const float> embedding,
-                               FloatCalibration* float_calibration, pare::DType norm_dtype)
+                               FloatCalibration* float_calibration, StoredType stored_type)
     : recipe_(recipe),
       runner_(runner),
       float_calibration_(float_calibration),
-      norm_dtype_(norm_dtype) {
+      stored_type_(std::move(stored_type)) {
   if (needs_stream()) stream_.emplace(embedding, *windows);
+}
+
+void BlockQuantizer::fold_vector(const std::string& tensor, pare::Vector<float>& values,
+                                 const pare::Vector<float>& scales) const {
+  with_stored_type(stored_type_(tensor),
+                   [&](auto stored) { pare::fold_into_vector<decltype(stored)>(values, scales); });
+}
+
+/// Divides what produces the activations of `site`. Linear layers are quantized next, from float32.
+void BlockQuantizer::fold_producer(Index index, Block& block, Site site,
+                                   const pare::Vector<float>& scales) const {
+  const std::string prefix = engine::block_prefix(index);
+  const auto divide = [&](LinearId id) {
+    pare::fold_into_rows(block[id].dense().view(), scales);
+    if (auto& bias = block[id].bias(); !bias.empty())
+      fold_vector(engine::linear_name(index, id) + ".bias", bias, scales);
+  };
+  switch (site) {
+    case Site::attention_input:
+      return fold_vector(prefix + "input_layernorm.weight", block.input_norm, scales);
+    case Site::attention_output:
+      return divide(LinearId::v);
+    case Site::mlp_input:
+      return fold_vector(prefix + "post_attention_layernorm.weight", block.post_attention_norm,
+                         scales);
+    case Site::mlp_hidden:
+      return divide(LinearId::up);
+  }
 }
 
 void BlockQuantizer::smooth(Index index, Block& block) {
@@ -111,7 +115,7 @@ void BlockQuantizer::smooth(Index index, Block& block) {
   for (const Site site : {Site::attention_input, Site::mlp_input}) {
     const auto scales = pare::smoothquant_scales(statistics[site].statistics.absmax(),
                                                  weights_at(block, site), recipe_.alpha);
-    fold_producer(block, site, scales, norm_dtype_);
+    fold_producer(index, block, site, scales);
     fold_consumers(block, site, scales);
   }
 }
@@ -148,7 +152,7 @@ void BlockQuantizer::search_awq(Index index, Block& block, const Listener& liste
                     .scales);
     }
     for (const auto& [site, scales] : found) {
-      fold_producer(block, site, scales, norm_dtype_);
+      fold_producer(index, block, site, scales);
       fold_consumers(block, site, scales);
     }
     // GPTQ compensates better over the unclipped range; queries and keys are never clipped.
@@ -235,7 +239,7 @@ QuantizedBlock BlockQuantizer::quantize(Index index, Block block, const Listener
         result.linears.push_back(
             {quantize_weight(block[id].dense(), observations, site), activations});
       });
-      block[id].replace(pare::pack(result.linears.back().weight), activations);
+      block[id].replace(result.linears.back().weight, activations);
     }
   }
   if (stream_ && recipe_.uses_gptq()) stream_->advance(runner_, block);

@@ -30,11 +30,14 @@ class BlockQuantizer {
   /// Called before each layer with its name and the share of the block that is done.
   using Listener = std::function<void(const std::string& layer, double fraction)>;
 
-  /// `windows` may be null when the recipe needs no calibration. `norm_dtype` is the type norms are
-  /// stored in: folded ones are rounded to it before anything is evaluated.
+  /// The type a tensor has in the checkpoint, by name.
+  using StoredType = std::function<pare::DType(const std::string& tensor)>;
+
+  /// `windows` may be null when the recipe needs no calibration. Norms and biases that are folded
+  /// into are rounded to their stored type before anything is evaluated.
   BlockQuantizer(const Recipe& recipe, const engine::BlockRunner& runner,
                  const CalibrationWindows* windows, pare::MatrixView<const float> embedding,
-                 FloatCalibration* float_calibration, pare::DType norm_dtype);
+                 FloatCalibration* float_calibration, StoredType stored_type);
 
   /// Throws NumericError and ShapeError naming the layer.
   [[nodiscard]] QuantizedBlock quantize(Index index, engine::Block block, const Listener& listener);
@@ -47,6 +50,10 @@ class BlockQuantizer {
   struct Observations;
 
   void smooth(Index index, engine::Block& block);
+  void fold_producer(Index index, engine::Block& block, engine::Site site,
+                     const pare::Vector<float>& scales) const;
+  void fold_vector(const std::string& tensor, pare::Vector<float>& values,
+                   const pare::Vector<float>& scales) const;
   void search_awq(Index index, engine::Block& block, const Listener& listener);
   [[nodiscard]] Observations observe(const engine::Block& block) const;
   [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(pare::MatrixView<const float> weight,
@@ -59,7 +66,7 @@ class BlockQuantizer {
   Recipe recipe_;
   engine::BlockRunner runner_;
   FloatCalibration* float_calibration_;
-  pare::DType norm_dtype_;
+  StoredType stored_type_;
   std::optional<CalibrationStream> stream_;
 };
 

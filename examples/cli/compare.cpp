@@ -10,7 +10,6 @@
 #include "cli/options.hpp"
 #include "cli/progress.hpp"
 #include "cli/report.hpp"
-#include "pare/kernels/describe.hpp"
 
 namespace cli {
 namespace {
@@ -85,8 +84,6 @@ class Comparison {
     windows_.emplace(tokens_, length);
     model_ = checkpoint_.load();
     size_ = stored_size(checkpoint_);
-    norm_dtype_ =
-        checkpoint_.tensors().info(engine::block_prefix(0) + "input_layernorm.weight").dtype;
   }
 
   void run() {
@@ -126,7 +123,9 @@ class Comparison {
     row.act_order = recipe.act_order;
     const Stopwatch watch;
     BlockQuantizer quantizer(recipe, runner, calibration_ ? &*calibration_ : nullptr,
-                             *model_.embedding, float_calibration, norm_dtype_);
+                             *model_.embedding, float_calibration, [&](const std::string& tensor) {
+                               return checkpoint_.tensors().info(tensor).dtype;
+                             });
     Progress progress(row.method + " " + row.format, model_.config.layers);
     Index quantized_bytes = 0, replaced_bytes = 0, weights = 0;
     for (Index i = 0; i < model_.config.layers; ++i) {
@@ -168,10 +167,8 @@ class Comparison {
   void add_kernel(const std::string& format, const engine::Model& model) {
     const auto& linear = model.blocks[0][engine::LinearId::q];
     for (const Index tokens : {Index{1}, windows_->length()}) {
-      const std::string line = format + ", " + std::to_string(tokens) + " tokens: " +
-                               pare::describe(*linear.packed(), tokens, execution_,
-                                              linear.activations() ? pare::ActivationType::int8
-                                                                   : pare::ActivationType::float32);
+      const std::string line = format + ", " + std::to_string(tokens) +
+                               " tokens: " + linear.describe(tokens, execution_);
       if (std::find(kernels_.begin(), kernels_.end(), line) == kernels_.end())
         kernels_.push_back(line);
     }
@@ -186,7 +183,6 @@ class Comparison {
   std::optional<EvaluationWindows> windows_;
   engine::Model model_;
   StoredSize size_;
-  pare::DType norm_dtype_ = pare::DType::F32;
   Table table_;
   std::vector<ReportRow> rows_;
   std::vector<std::string> kernels_;

@@ -123,7 +123,13 @@ Quality Evaluator::measure(const engine::Model& model) {
       rows[i] =
           compare_row(&logits(t, 0), reference_ ? &reference(t, 0) : nullptr, vocab, targets[i]);
     });
-    for (const RowResult& row : rows) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const RowResult& row = rows[i];
+      if (!std::isfinite(row.nats) || !std::isfinite(row.kl))
+        throw pare::NumericError(
+            "the prediction of token " +
+            std::to_string(first * windows_.length() + static_cast<Index>(i) + 1) +
+            " of the text is not a finite number");
       total.nats += row.nats;
       total.kl += row.kl;
       total.agrees += row.agrees;

@@ -4,7 +4,6 @@
 #include "cli/options.hpp"
 #include "engine/checkpoint.hpp"
 #include "pare/io/safetensors_reader.hpp"
-#include "pare/kernels/describe.hpp"
 
 namespace cli {
 namespace {
@@ -34,14 +33,10 @@ void inspect_layers(const engine::Checkpoint& checkpoint) {
     const auto id = static_cast<engine::LinearId>(i);
     const auto linear = checkpoint.quantized_linear(0, id);
     if (!linear) continue;
-    const auto packed = pare::pack(linear->weight);
     std::printf("%-34s %-8s %6td %7.3f %12td  %s\n", engine::linear_name(0, id).c_str(),
                 std::string(linear->weight.format()).c_str(), linear->weight.group_size(),
                 linear->weight.bits_per_weight(), linear->weight.bytes(),
-                pare::describe(packed, 1, {},
-                               linear->activations ? pare::ActivationType::int8
-                                                   : pare::ActivationType::float32)
-                    .c_str());
+                engine::Linear(linear->weight, linear->activations).describe(1, {}).c_str());
   }
   std::printf("(block 0 of %td)\n", checkpoint.config().layers);
 }

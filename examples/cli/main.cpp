@@ -23,6 +23,10 @@ struct RecipeText {
     recipe.format = format;
     if (group_size_option->count() > 0) recipe.group_size = group_size;
     recipe.act_order = act_order;
+    if (no_static_groups && !act_order)
+      throw pare::ArgumentError(
+          "--no-static-groups needs --act-order: other sweeps have no static "
+          "groups");
     recipe.static_groups = act_order && !no_static_groups;
     recipe.observer = cli::parse_name<cli::ObserverKind>(cli::observer_names, observer, "observer");
     recipe.activation_zero_point = activation_zero_point;

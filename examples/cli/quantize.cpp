@@ -138,7 +138,7 @@ class ModelWriter {
     for (std::size_t i = 0; i < engine::linear_names.size(); ++i) {
       const std::string name = engine::linear_name(index, static_cast<engine::LinearId>(i));
       const auto linear = settings.read(reader, name);
-      block.linears[i] = engine::Linear(pare::pack(linear.weight), linear.activations);
+      block.linears[i] = engine::Linear(linear.weight, linear.activations);
       if (reader.contains(name + ".bias"))
         block.linears[i].set_bias(reader.read_vector(name + ".bias"));
     }
@@ -267,6 +267,8 @@ void quantize(const QuantizeCommand& options) {
   recipe.validate();
   const pare::Execution execution = options.model.execution();
   const engine::Checkpoint checkpoint(options.model.model);
+  if (std::error_code error; fs::equivalent(options.model.model, options.out, error))
+    throw pare::ArgumentError("--out " + options.out.string() + " is the model itself");
   if (checkpoint.quantization())
     throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " +
                               checkpoint.quantization()->method() + ")");
@@ -288,7 +290,7 @@ void quantize(const QuantizeCommand& options) {
   BlockQuantizer quantizer(
       recipe, runner, windows ? &*windows : nullptr, embedding,
       float_calibration ? &*float_calibration : nullptr,
-      checkpoint.tensors().info(engine::block_prefix(0) + "input_layernorm.weight").dtype);
+      [&](const std::string& tensor) { return checkpoint.tensors().info(tensor).dtype; });
 
   const Stopwatch watch;
   {

@@ -84,7 +84,7 @@ Block Checkpoint::block(Index index) const {
     const std::string name = linear_name(index, id);
     Linear& linear = block[id];
     if (auto quantized = quantized_linear(index, id))
-      linear = Linear(pare::pack(quantized->weight), quantized->activations);
+      linear = Linear(quantized->weight, quantized->activations);
     else
       linear = Linear(read_matrix(name + ".weight"));
     if (tensors_.contains(name + ".bias")) linear.set_bias(read_vector(name + ".bias"));

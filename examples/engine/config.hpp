@@ -71,8 +71,12 @@ namespace detail {
   return config[key].get<bool>();
 }
 
+[[nodiscard]] inline Index read_max_positions(const nlohmann::json& config) {
+  return read_size(config, "max_position_embeddings", 2048);
+}
+
 /// Refuses what this engine would compute wrongly, naming the field.
-inline void refuse_unsupported(const nlohmann::json& config, Index max_positions) {
+inline void refuse_unsupported(const nlohmann::json& config) {
   const auto refuse = [](const std::string& field, const std::string& why) {
     throw pare::FormatError("the field \"" + field + "\" asks for " + why +
                             ", which this engine does not compute");
@@ -90,6 +94,7 @@ inline void refuse_unsupported(const nlohmann::json& config, Index max_positions
   }
   if (is_set(config, "sliding_window") && read_flag(config, "use_sliding_window", true)) {
     const Index window = read_size(config, "sliding_window");
+    const Index max_positions = read_max_positions(config);
     if (window < max_positions)
       refuse("sliding_window", "attention to the last " + std::to_string(window) + " of " +
                                    std::to_string(max_positions) + " positions");
@@ -113,6 +118,7 @@ inline void refuse_unsupported(const nlohmann::json& config, Index max_positions
 [[nodiscard]] inline ModelConfig parse_config(const nlohmann::json& json) {
   using detail::read_size;
   if (!json.is_object()) throw pare::FormatError("the file is not a JSON object");
+  detail::refuse_unsupported(json);
   ModelConfig config;
   config.vocab_size = read_size(json, "vocab_size");
   config.hidden_size = read_size(json, "hidden_size");
@@ -125,7 +131,7 @@ inline void refuse_unsupported(const nlohmann::json& config, Index max_positions
                             ", which does not divide hidden_size " +
                             std::to_string(config.hidden_size));
   config.head_dim = read_size(json, "head_dim", config.hidden_size / config.heads);
-  config.max_positions = read_size(json, "max_position_embeddings", 2048);
+  config.max_positions = detail::read_max_positions(json);
   config.rms_norm_eps = detail::read_positive(json, "rms_norm_eps", 1e-6f);
   config.rope_theta = detail::read_positive(json, "rope_theta", 10000.0f);
   if (detail::is_set(json, "rope_parameters") && json["rope_parameters"].is_object())
@@ -138,7 +144,6 @@ inline void refuse_unsupported(const nlohmann::json& config, Index max_positions
         ", which does not divide num_attention_heads " + std::to_string(config.heads));
   if (config.head_dim % 2 != 0)
     throw pare::FormatError("the field \"head_dim\" is odd: " + std::to_string(config.head_dim));
-  detail::refuse_unsupported(json, config.max_positions);
   return config;
 }
 

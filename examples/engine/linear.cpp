@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pare/kernels/describe.hpp"
 #include "pare/kernels/gemm.hpp"
 #include "pare/kernels/matmul.hpp"
 
@@ -14,6 +15,23 @@ const pare::QuantizedActivations& LinearInput::quantized(const pare::ActivationO
     options_ = options;
   }
   return *quantized_;
+}
+
+Linear::Linear(const pare::AnyQuantizedMatrix& weight,
+               std::optional<pare::ActivationOptions> activations)
+    : packed_(pare::pack(weight)), activations_(activations) {}
+
+void Linear::replace(const pare::AnyQuantizedMatrix& weight,
+                     std::optional<pare::ActivationOptions> activations) {
+  packed_ = pare::pack(weight);
+  activations_ = activations;
+  dense_ = {};
+}
+
+std::string Linear::describe(Index tokens, const pare::Execution& execution) const {
+  if (!packed_) return "float32 gemm";
+  return pare::describe(*packed_, tokens, execution,
+                        activations_ ? pare::ActivationType::int8 : pare::ActivationType::float32);
 }
 
 void Linear::forward(LinearInput& x, pare::MatrixView<float> y,

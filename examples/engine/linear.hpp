@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "pare/core/tensor.hpp"
@@ -33,8 +34,9 @@ class Linear {
  public:
   Linear() = default;
   explicit Linear(pare::Matrix<float> weight) : dense_(std::move(weight)) {}
-  Linear(pare::AnyPackedMatrix weight, std::optional<pare::ActivationOptions> activations)
-      : packed_(std::move(weight)), activations_(activations) {}
+  /// Packs the weight for the kernels.
+  Linear(const pare::AnyQuantizedMatrix& weight,
+         std::optional<pare::ActivationOptions> activations);
 
   void set_bias(pare::Vector<float> bias) { bias_ = std::move(bias); }
 
@@ -54,11 +56,11 @@ class Linear {
   [[nodiscard]] const pare::Vector<float>& bias() const noexcept { return bias_; }
 
   /// Replaces the weight and keeps the bias.
-  void replace(pare::AnyPackedMatrix weight, std::optional<pare::ActivationOptions> activations) {
-    packed_ = std::move(weight);
-    activations_ = activations;
-    dense_ = {};
-  }
+  void replace(const pare::AnyQuantizedMatrix& weight,
+               std::optional<pare::ActivationOptions> activations);
+
+  /// Which kernel runs for `tokens` tokens; see pare::describe.
+  [[nodiscard]] std::string describe(Index tokens, const pare::Execution& execution) const;
 
   /// y (tokens, out) is overwritten.
   void forward(LinearInput& x, pare::MatrixView<float> y, const pare::Execution& execution) const;

@@ -13,7 +13,7 @@ using namespace pare;
 using namespace pare::test;
 using nlohmann::json;
 
-json llama() { return TinyModel({.layers = 0}).config; }
+json llama() { return TinyModel().config; }
 
 json changed(json config, const json& changes) {
   config.update(changes);
