@@ -175,7 +175,7 @@ void BlockQuantizer::search_awq(Index index, Block& block, const Listener& liste
   });
 }
 
-BlockQuantizer::Observations BlockQuantizer::observe(const Block& block) const {
+BlockQuantizer::Observations BlockQuantizer::observe(Index index, const Block& block) const {
   Observations observations;
   for (const Site site : engine::sites) {
     const Index width = block[engine::linears_at(site)[0]].in_features();
@@ -186,8 +186,10 @@ BlockQuantizer::Observations BlockQuantizer::observe(const Block& block) const {
   if (!needs_stream()) return observations;
   stream_->observe(runner_, block, [&](Site site, MatrixView<const float> x) {
     const auto s = static_cast<std::size_t>(site);
-    if (recipe_.uses_gptq()) observations.hessians[s].add(x, runner_.execution());
-    if (recipe_.activations() == Activations::static_int8) observations.observers[s].observe(x);
+    pare::with_context(engine::input_name(index, site), [&] {
+      if (recipe_.uses_gptq()) observations.hessians[s].add(x, runner_.execution());
+      if (recipe_.activations() == Activations::static_int8) observations.observers[s].observe(x);
+    });
   });
   return observations;
 }
@@ -220,7 +222,7 @@ QuantizedBlock BlockQuantizer::quantize(Index index, Block block, const Listener
   if (recipe_.method == Method::smoothquant) smooth(index, block);
   if (recipe_.uses_awq()) search_awq(index, block, listener);
   listener("calibration", 0.0);
-  const Observations observations = observe(block);
+  const Observations observations = observe(index, block);
   // Static ranges belong to the float model: its stream moves on before the layers are replaced.
   if (stream_ && !recipe_.uses_gptq()) stream_->advance(runner_, block);
 

@@ -55,7 +55,7 @@ class BlockQuantizer {
   void fold_vector(const std::string& tensor, pare::Vector<float>& values,
                    const pare::Vector<float>& scales) const;
   void search_awq(Index index, engine::Block& block, const Listener& listener);
-  [[nodiscard]] Observations observe(const engine::Block& block) const;
+  [[nodiscard]] Observations observe(Index index, const engine::Block& block) const;
   [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(pare::MatrixView<const float> weight,
                                                          const Observations& observations,
                                                          engine::Site site) const;

@@ -70,7 +70,7 @@ class Comparison {
         recipes_(recipes_of(options)),
         execution_(options.model.execution()),
         checkpoint_(options.model.model) {
-    require_report_name(options.report);
+    require_report_path(options.report, {".json", ".csv"});
     if (checkpoint_.quantization())
       throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " +
                                 checkpoint_.quantization()->method() +

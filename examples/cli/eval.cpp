@@ -4,14 +4,14 @@
 #include "cli/evaluation.hpp"
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
+#include "cli/report.hpp"
 #include "pare/io/json.hpp"
 
 namespace cli {
 
 void eval(const EvalCommand& options) {
   const pare::Execution execution = options.model.execution();
-  if (!options.report.empty() && options.report.extension() != ".json")
-    throw pare::ArgumentError("--report " + options.report.string() + " does not end in .json");
+  require_report_path(options.report, {".json"});
   const engine::Checkpoint checkpoint(options.model.model);
   const Tokens tokens = evaluation_tokens(options.text, checkpoint);
   const EvaluationWindows windows(tokens, window_length(options.model, checkpoint.config()));

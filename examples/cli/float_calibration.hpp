@@ -60,7 +60,8 @@ class FloatCalibration {
       const Index seen = s.statistics.count();
       if (const Index wanted = std::min(rows - seen, x.rows()); wanted > 0)
         pare::copy(x.slice(0, 0, wanted), s.sample.view().slice(0, seen, wanted));
-      s.statistics.add(x, runner_.execution());
+      pare::with_context(engine::input_name(index, site),
+                         [&] { s.statistics.add(x, runner_.execution()); });
     };
     advance(index, block, capture);
     if (!keeps_all_) kept_.clear();

@@ -200,7 +200,10 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    std::fprintf(stderr, "pare: %s (see --help)\n", error.what());
+    if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty())
+      std::fprintf(stderr, "pare: unknown command \"%s\" (see --help)\n", argv[1]);
+    else
+      std::fprintf(stderr, "pare: %s (see --help)\n", error.what());
     return 2;
   }
 

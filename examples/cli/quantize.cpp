@@ -273,10 +273,10 @@ void quantize(const QuantizeCommand& options) {
     throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " +
                               checkpoint.quantization()->method() + ")");
   require_shapes(recipe, checkpoint.config());
+  const Index length = window_length(options.model, checkpoint.config());
   std::optional<CalibrationWindows> windows;
   if (recipe.needs_calibration())
-    windows = calibration_windows(options.calibration, checkpoint,
-                                  window_length(options.model, checkpoint.config()));
+    windows = calibration_windows(options.calibration, checkpoint, length);
 
   ModelWriter writer(options, checkpoint, make_manifest(options, checkpoint, windows));
   const Index blocks = checkpoint.config().layers, done = writer.finished_blocks();

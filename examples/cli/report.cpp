@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <fstream>
@@ -86,9 +87,18 @@ nlohmann::json run_context(const ModelOptions& options, const std::vector<std::s
           {"date", date}};
 }
 
-void require_report_name(const std::filesystem::path& path) {
-  if (path.empty() || path.extension() == ".json" || path.extension() == ".csv") return;
-  throw pare::ArgumentError("--report " + path.string() + " ends neither in .json nor in .csv");
+void require_report_path(const std::filesystem::path& path,
+                         std::initializer_list<const char*> extensions) {
+  if (path.empty()) return;
+  if (std::find(extensions.begin(), extensions.end(), path.extension()) == extensions.end()) {
+    std::string expected;
+    for (const char* extension : extensions)
+      expected += (expected.empty() ? "" : " or ") + std::string(extension);
+    throw pare::ArgumentError("--report " + path.string() + " does not end in " + expected);
+  }
+  std::error_code ignored;
+  if (path.has_parent_path() && !std::filesystem::is_directory(path.parent_path(), ignored))
+    throw pare::IoError("--report " + path.string() + ": there is no such directory");
 }
 
 void write_report(const std::filesystem::path& path, const std::vector<ReportRow>& rows,

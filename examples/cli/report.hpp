@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -41,8 +42,10 @@ class Table {
 [[nodiscard]] nlohmann::json run_context(const ModelOptions& options,
                                          const std::vector<std::string>& kernels);
 
-/// Throws ArgumentError unless `path` ends in .json or .csv.
-void require_report_name(const std::filesystem::path& path);
+/// Refuses, before the work, a report whose name ends in none of `extensions` (ArgumentError) or
+/// whose directory does not exist (IoError).
+void require_report_path(const std::filesystem::path& path,
+                         std::initializer_list<const char*> extensions);
 
 /// Writes rows and context as JSON, or the rows alone as CSV, atomically.
 void write_report(const std::filesystem::path& path, const std::vector<ReportRow>& rows,

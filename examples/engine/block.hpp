@@ -73,6 +73,11 @@ inline constexpr std::array<Site, 4> sites{Site::attention_input, Site::attentio
   return block_prefix(block) + std::string(linear_names[static_cast<std::size_t>(id)]);
 }
 
+/// What enters the layers at a site, for messages: "input of model.layers.3.mlp.down_proj".
+[[nodiscard]] inline std::string input_name(Index block, Site site) {
+  return "input of " + linear_name(block, linears_at(site).front());
+}
+
 /// One decoder layer: x += attention(norm(x)); x += mlp(norm(x)).
 struct Block {
   pare::Vector<float> input_norm;

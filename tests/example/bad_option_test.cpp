@@ -97,6 +97,7 @@ TEST_CASE("the other commands refuse unusable options in one line") {
                          {{"--threads", "0"}, "--threads 0"},
                      });
   check({"eval"}, {{{"--report", "table.csv"}, ".json"},
+                   {{"--reference", "/no/such/model"}, "/no/such/model"},
                    {{"--window", "257"}, "context of 256"},
                    {{"--threads", "0"}, "--threads 0"}});
   check({"generate"}, {{{}, "--prompt"},

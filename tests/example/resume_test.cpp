@@ -1,3 +1,8 @@
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -130,6 +135,22 @@ TEST_CASE("the number of threads changes no byte") {
     CHECK(directory_content(fixture.directory / "threads") == expected);
     std::filesystem::remove_all(fixture.directory / "threads");
   }
+}
+
+TEST_CASE("two runs do not write to one output") {
+  const Fixture fixture;
+  const std::vector<std::string> recipe{"--method", "gptq", "--format", "int4"};
+  fixture.interrupt(recipe, {2});
+  const auto left = directory_content(fixture.directory / "q.partial");
+  const int lock = ::open((fixture.directory / "q.partial").c_str(), O_RDONLY | O_DIRECTORY);
+  REQUIRE(::flock(lock, LOCK_EX) == 0);
+  const Outcome refused = run_pare(fixture.command(recipe));
+  ::close(lock);
+  CHECK(refused.status == 1);
+  CHECK(refused.error_lines() == 1);
+  CHECK_THAT(refused.err, ContainsSubstring("another process is writing here"));
+  CHECK(directory_content(fixture.directory / "q.partial") == left);
+  CHECK(run_pare(fixture.command(recipe)).err.starts_with("resuming: "));
 }
 
 TEST_CASE("an existing output is refused, and replaced when asked to") {
