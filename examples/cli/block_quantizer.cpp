@@ -139,7 +139,7 @@ void BlockQuantizer::search_awq(Index index, Block& block, const Listener& liste
         return b[layers[0]].forward(input, execution);
       };
       listener(std::string(engine::linear_names[static_cast<std::size_t>(layers[0])]) + " (awq)",
-               0.0);
+               0.1 * static_cast<double>(site));
       const Matrix<float> wanted = output(block);
       Block trial = block;
       const auto loss = [&](std::span<const Matrix<float>> weights) {
@@ -166,7 +166,7 @@ void BlockQuantizer::search_awq(Index index, Block& block, const Listener& liste
       }
       for (const LinearId id : engine::linears_at(site)) {
         if (id == LinearId::q || id == LinearId::k) continue;
-        listener(std::string(engine::linear_names[static_cast<std::size_t>(id)]) + " (clip)", 0.0);
+        listener(std::string(engine::linear_names[static_cast<std::size_t>(id)]) + " (clip)", 0.4);
         Matrix<float>& weight = block[id].dense();
         pare::apply_clip(weight, pare::awq_clip<F>(weight, x, options, execution),
                          options.group_size);
@@ -196,32 +196,45 @@ BlockQuantizer::Observations BlockQuantizer::observe(Index index, const Block& b
 
 pare::AnyQuantizedMatrix BlockQuantizer::quantize_weight(MatrixView<const float> weight,
                                                          const Observations& observations,
-                                                         Site site) const {
+                                                         Site site,
+                                                         std::vector<std::string>& notices) const {
+  const Index group_size = recipe_.weight_group_size();
   pare::RangeOptions range{.method = recipe_.range};
   if (recipe_.method == Method::awq) range.extend_to_zero = false;
-  return pare::with_format(
+  pare::ScaleType scale_type{};
+  pare::GptqReport report;
+  auto quantized = pare::with_format(
       recipe_.weight_format(), [&]<class F>(pare::TypeTag<F>) -> pare::AnyQuantizedMatrix {
+        scale_type = recipe_.scale_type.value_or(pare::default_scale_type<F>(group_size));
         if (!recipe_.uses_gptq())
-          return pare::quantize<F>(weight,
-                                   {.group_size = recipe_.weight_group_size(),
-                                    .scale_type = recipe_.scale_type,
-                                    .range = range},
-                                   runner_.execution());
+          return pare::quantize<F>(
+              weight, {.group_size = group_size, .scale_type = scale_type, .range = range},
+              runner_.execution());
         return pare::gptq<F>(weight, observations.hessians[static_cast<std::size_t>(site)],
-                             {.group_size = recipe_.weight_group_size(),
-                              .scale_type = recipe_.scale_type,
+                             {.group_size = group_size,
+                              .scale_type = scale_type,
                               .range = range,
                               .damping = recipe_.damping,
                               .act_order = recipe_.act_order,
-                              .static_groups = recipe_.static_groups},
+                              .static_groups = recipe_.static_groups,
+                              .report = &report},
                              runner_.execution());
       });
+  if (report.attempts > 1)
+    notices.push_back("the damping was raised to " + std::to_string(report.damping));
+  if (report.dead_inputs > 0)
+    notices.push_back(std::to_string(report.dead_inputs) +
+                      " inputs were always zero; their weights are zeroed");
+  if (quantized.scale_type() != scale_type)
+    notices.push_back("a scale does not fit " + std::string(to_string(scale_type)) +
+                      "; all scales are kept in f32");
+  return quantized;
 }
 
 QuantizedBlock BlockQuantizer::quantize(Index index, Block block, const Listener& listener) {
   if (recipe_.method == Method::smoothquant) smooth(index, block);
   if (recipe_.uses_awq()) search_awq(index, block, listener);
-  listener("calibration", 0.0);
+  listener("calibration", recipe_.uses_awq() ? 0.4 : 0.0);
   const Observations observations = observe(index, block);
   // Static ranges belong to the float model: its stream moves on before the layers are replaced.
   if (stream_ && !recipe_.uses_gptq()) stream_->advance(runner_, block);
@@ -236,11 +249,13 @@ QuantizedBlock BlockQuantizer::quantize(Index index, Block block, const Listener
     for (const LinearId id : engine::linears_at(site)) {
       const std::string name = engine::linear_name(index, id);
       listener(std::string(engine::linear_names[static_cast<std::size_t>(id)]),
-               static_cast<double>(result.linears.size()) / 7.0);
+               0.5 + static_cast<double>(result.linears.size()) / 14.0);
+      std::vector<std::string> notices;
       pare::with_context(name, [&] {
         result.linears.push_back(
-            {quantize_weight(block[id].dense(), observations, site), activations});
+            {quantize_weight(block[id].dense(), observations, site, notices), activations});
       });
+      for (const std::string& notice : notices) result.notices.push_back(name + ": " + notice);
       block[id].replace(result.linears.back().weight, activations);
     }
   }

@@ -18,6 +18,8 @@ namespace cli {
 struct QuantizedBlock {
   engine::Block block;
   std::vector<engine::QuantizedLinear> linears;  // by engine::LinearId
+  /// What its maker should know: raised damping, dead inputs, scales that did not fit their type.
+  std::vector<std::string> notices;
 };
 
 /// Quantizes a model block by block, in order, following one recipe.
@@ -58,7 +60,8 @@ class BlockQuantizer {
   [[nodiscard]] Observations observe(Index index, const engine::Block& block) const;
   [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(pare::MatrixView<const float> weight,
                                                          const Observations& observations,
-                                                         engine::Site site) const;
+                                                         engine::Site site,
+                                                         std::vector<std::string>& notices) const;
   [[nodiscard]] bool needs_stream() const {
     return recipe_.uses_gptq() || recipe_.activations() == Activations::static_int8;
   }

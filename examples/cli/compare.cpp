@@ -30,6 +30,7 @@ std::vector<Recipe> recipes_of(const CompareOptions& options) {
   if (options.methods.empty() && options.formats.empty()) {
     recipes = default_panel(options.base);
   } else {
+    std::vector<pare::ArgumentError> refused;
     for (const auto& method : split(options.methods.empty() ? "rtn" : options.methods))
       for (const auto& format : split(options.formats.empty() ? "int4" : options.formats)) {
         Recipe recipe = options.base;
@@ -38,8 +39,16 @@ std::vector<Recipe> recipes_of(const CompareOptions& options) {
         recipe.act_order = options.act_order && recipe.uses_gptq();
         recipe.static_groups = recipe.static_groups && recipe.act_order;
         if (recipe.is_w8a8()) recipe.group_size.reset();
-        recipes.push_back(recipe);
+        try {
+          recipe.validate();
+          recipes.push_back(recipe);
+        } catch (const pare::ArgumentError& error) {
+          refused.push_back(error);
+        }
       }
+    // Of a list of methods and formats what combines is run; one that never does is an error.
+    if (recipes.empty()) throw refused.front();
+    for (const auto& error : refused) std::fprintf(stderr, "note: left out: %s\n", error.what());
     if (options.act_order &&
         std::none_of(recipes.begin(), recipes.end(), [](const Recipe& r) { return r.uses_gptq(); }))
       throw pare::ArgumentError("--act-order orders the columns of gptq and awq+gptq only");
@@ -101,10 +110,9 @@ class Comparison {
     for (const Recipe& recipe : recipes_) {
       engine::Model quantized{model_.config, model_.embedding, {}, model_.final_norm, model_.head};
       row = quantize(recipe, runner, float_calibration ? &*float_calibration : nullptr, quantized);
-      finish_row(row, quantized, evaluator);
       add_kernel(recipe.format, quantized);
+      finish_row(row, quantized, evaluator);
     }
-    write_report(options_.report, rows_, run_context(options_.model, kernels_));
   }
 
  private:
@@ -143,6 +151,9 @@ class Comparison {
             engine::linear_name(i, static_cast<engine::LinearId>(l)) + ".weight");
         replaced_bytes += static_cast<Index>(info.bytes.size());
       }
+      progress.clear();
+      for (const std::string& notice : result.notices)
+        std::fprintf(stderr, "note: %s\n", notice.c_str());
       quantized.blocks.push_back(std::move(result.block));
     }
     row.quantize_seconds = watch.seconds();
@@ -161,6 +172,8 @@ class Comparison {
     row.speed = measure_speed(model, *windows_, execution_);
     table_.add(row);
     rows_.push_back(row);
+    // After every row: what is measured is not lost when a later row fails.
+    write_report(options_.report, rows_, run_context(options_.model, kernels_));
   }
 
   /// Which kernel ran, for one token and for a window.

@@ -35,38 +35,49 @@ void generate(const GenerateCommand& options) {
   if (!(options.temperature >= 0.0) || !std::isfinite(options.temperature))
     throw pare::ArgumentError("--temperature " + std::to_string(options.temperature) +
                               " is not a finite number from 0");
+  if (options.prompt.empty() == options.tokens.empty())
+    throw pare::ArgumentError("give either --prompt TEXT, not empty, or --tokens FILE");
   const engine::Checkpoint checkpoint(options.model.model);
-  Tokenizer tokenizer(checkpoint.directory(), checkpoint.config());
-  const Tokens prompt = tokenizer.encode(options.prompt);
-  const Index start = static_cast<Index>(prompt.ids.size());
-  const Index context = checkpoint.config().max_positions;
-  if (start >= context)
+  const auto& config = checkpoint.config();
+  Tokenizer tokenizer(checkpoint.directory(), config);
+  const bool is_text = options.tokens.empty();
+  std::vector<std::int32_t> ids = is_text ? tokenizer.encode(options.prompt).ids
+                                          : read_token_file(options.tokens, config.vocab_size).ids;
+  if (is_text && config.begin_token >= 0)
+    ids.insert(ids.begin(), static_cast<std::int32_t>(config.begin_token));
+  const Index start = static_cast<Index>(ids.size());
+  if (start >= config.max_positions)
     throw pare::ArgumentError("the prompt has " + std::to_string(start) +
-                              " tokens, the model's context is " + std::to_string(context));
+                              " tokens, the model's context is " +
+                              std::to_string(config.max_positions));
   const engine::Model model = checkpoint.load();
   engine::Decoder decoder(model, execution);
   pare::Random random(options.seed);
 
-  const Index capacity = std::min(context, start + options.length);
-  std::vector<std::int32_t> ids = prompt.ids;
+  const Index capacity = start + std::min(options.length, config.max_positions - start);
   decoder.start(capacity);
-  std::string printed = tokenizer.decode(ids);
+  std::string printed = is_text ? tokenizer.decode(ids) : std::string();
   std::fwrite(printed.data(), 1, printed.size(), stdout);
   auto logits = decoder.extend(ids);
   const Stopwatch watch;
   while (static_cast<Index>(ids.size()) < capacity) {
     ids.push_back(pick(logits.row(0), options.temperature, random));
-    // Whole texts are compared, because a token alone may be a part of a character.
-    const std::string text = tokenizer.decode(ids);
-    if (text.size() > printed.size())
-      std::fwrite(text.data() + printed.size(), 1, text.size() - printed.size(), stdout);
+    if (ids.back() == config.end_token) break;
+    if (is_text) {
+      // Whole texts are compared, because a token alone may be a part of a character.
+      const std::string text = tokenizer.decode(ids);
+      if (text.size() > printed.size())
+        std::fwrite(text.data() + printed.size(), 1, text.size() - printed.size(), stdout);
+      printed = text;
+    } else {
+      std::printf("%d\n", ids.back());
+    }
     std::fflush(stdout);
-    printed = text;
     if (static_cast<Index>(ids.size()) < capacity)
       logits = decoder.extend(std::span<const std::int32_t>(ids).last(1));
   }
-  std::printf("\n");
-  const double made = static_cast<double>(capacity - start);
+  if (is_text) std::printf("\n");
+  const double made = static_cast<double>(static_cast<Index>(ids.size()) - start);
   std::fprintf(stderr, "%.0f tokens, %.0f tokens/s\n", made, made / watch.seconds());
 }
 

@@ -11,7 +11,11 @@ namespace {
 
 using std::filesystem::path;
 
+/// Beyond this the OpenMP runtime fails to start threads, without a message.
+constexpr int most_threads = 1024;
+
 /// Tokens of the first source given: a token file, a text file, or a default beside the model.
+/// Any byte-level model falls back on the demo model's text.
 Tokens read_tokens(const path& tokens, const path& text, const char* beside,
                    const std::string& missing, const engine::Checkpoint& checkpoint) {
   const auto from_text = [&](const path& file) {
@@ -25,6 +29,8 @@ Tokens read_tokens(const path& tokens, const path& text, const char* beside,
   if (const path file = path(base) += ".txt"; std::filesystem::exists(file)) return from_text(file);
   if (const path file = path(base) += ".npy"; std::filesystem::exists(file))
     return read_token_file(file, vocab);
+  if (checkpoint.config().is_byte_level())
+    return from_text(path(PARE_DEMO_MODEL_DIR) / (std::string(beside) + ".txt"));
   throw pare::ArgumentError(missing);
 }
 
@@ -33,6 +39,9 @@ Tokens read_tokens(const path& tokens, const path& text, const char* beside,
 pare::Execution ModelOptions::execution() const {
   if (threads && *threads < 1)
     throw pare::ArgumentError("--threads " + std::to_string(*threads) + " is not positive");
+  if (threads && *threads > most_threads)
+    throw pare::ArgumentError("--threads " + std::to_string(*threads) + " is more than " +
+                              std::to_string(most_threads));
   return {.parallel_for = pare::OpenMpFor(threads.value_or(0))};
 }
 

@@ -8,16 +8,24 @@
 namespace cli {
 namespace {
 
+/// Text of a file as a terminal may show it: control characters become '?'.
+std::string printable(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return text;
+}
+
 void print_tensor(const std::string& name, const pare::TensorInfo& info) {
-  std::printf("%-64s %-8s %-18s %12zu\n", name.c_str(), std::string(to_string(info.dtype)).c_str(),
-              pare::to_string(info.shape).c_str(), info.bytes.size());
+  std::printf("%-64s %-8s %-18s %12zu\n", printable(name).c_str(),
+              std::string(to_string(info.dtype)).c_str(), pare::to_string(info.shape).c_str(),
+              info.bytes.size());
 }
 
 void inspect_file(const std::filesystem::path& path) {
   const auto reader = pare::SafetensorsReader::open(path);
   for (const auto& [key, value] : reader.metadata())
-    std::printf("%s: %s\n", key.c_str(),
-                (value.size() > 200 ? value.substr(0, 200) + "..." : value).c_str());
+    std::printf("%s: %s\n", printable(key).c_str(),
+                printable(value.size() > 200 ? value.substr(0, 200) + "..." : value).c_str());
   std::size_t total = 0;
   for (const std::string& name : reader.names()) {
     print_tensor(name, reader.info(name));

@@ -172,7 +172,10 @@ int run(int argc, char** argv) {
   generate.model.model = demo;
   auto* g = app.add_subcommand("generate", "continue a text");
   add_model(*g, generate.model);
-  g->add_option("--prompt", generate.prompt, "text to continue")->required()->type_name("TEXT");
+  g->add_option("--prompt", generate.prompt, "text to continue")->type_name("TEXT");
+  g->add_option("--tokens", generate.tokens,
+                "token ids to continue instead; ids are printed, one a line")
+      ->type_name("FILE");
   g->add_option("--length", generate.length, "tokens to add")->capture_default_str();
   g->add_option("--temperature", generate.temperature, "0 takes the likeliest token")
       ->capture_default_str();
@@ -187,14 +190,15 @@ int run(int argc, char** argv) {
   cli::MakeCheckpointCommand make;
   auto* m = app.add_subcommand("make-checkpoint", "write a LLaMA-shaped model of random weights");
   m->add_option("--out", make.out, "directory to write")->required()->type_name("DIR");
-  m->add_option("--layers", make.layers)->capture_default_str();
-  m->add_option("--hidden", make.hidden)->capture_default_str();
-  m->add_option("--intermediate", make.intermediate)->capture_default_str();
-  m->add_option("--heads", make.heads)->capture_default_str();
-  m->add_option("--kv-heads", make.kv_heads)->capture_default_str();
-  m->add_option("--vocab", make.vocab)->capture_default_str();
+  m->add_option("--layers", make.layers, "decoder blocks")->capture_default_str();
+  m->add_option("--hidden", make.hidden, "width of the model")->capture_default_str();
+  m->add_option("--intermediate", make.intermediate, "width of the feed-forward layers")
+      ->capture_default_str();
+  m->add_option("--heads", make.heads, "attention heads")->capture_default_str();
+  m->add_option("--kv-heads", make.kv_heads, "key-value heads")->capture_default_str();
+  m->add_option("--vocab", make.vocab, "tokens; 256 means raw bytes")->capture_default_str();
   m->add_option("--dtype", make.dtype, "f32, f16 or bf16")->capture_default_str();
-  m->add_option("--seed", make.seed)->capture_default_str();
+  m->add_option("--seed", make.seed, "of the random weights")->capture_default_str();
 
   try {
     app.parse(argc, argv);

@@ -59,6 +59,7 @@ struct EvalCommand {
 struct GenerateCommand {
   ModelOptions model;
   std::string prompt;
+  std::filesystem::path tokens;  // instead of the prompt
   Index length = 200;
   double temperature = 0.0;
   std::uint64_t seed = 1;

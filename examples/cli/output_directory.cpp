@@ -4,6 +4,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <exception>
 #include <map>
 
@@ -17,7 +20,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* manifest_name = "manifest.json";
+/// Kept in the finished directory too: it says how the model was made, and removing it would make
+/// the last steps of the work impossible to resume.
+constexpr const char* manifest_name = "pare_manifest.json";
 
 /// Runs a file system operation; its failure becomes an IoError naming `path`.
 template <class F>
@@ -40,6 +45,9 @@ OutputDirectory::OutputDirectory(fs::path out, bool replace, const nlohmann::jso
   partial_ = fs::path(out_) += ".partial";
   if (fs::exists(out_) && !replace_)
     throw pare::ArgumentError(out_.string() + " exists: choose another --out or add --force");
+  if (fs::exists(out_) && !fs::exists(out_ / "config.json") &&
+      !(fs::is_directory(out_) && fs::is_empty(out_)))
+    throw pare::ArgumentError(out_.string() + " is no model: --force replaces only models");
   checked(partial_, "cannot create the directory",
           [&](std::error_code& error) { fs::create_directories(partial_, error); });
   // The lock is on the directory itself: it goes when this process does, however it ends.
@@ -98,19 +106,18 @@ void OutputDirectory::finish() {
   }
   pare::write_safetensors_index(partial_ / "model.safetensors.index.json", file_of_tensor,
                                 total_bytes);
-  checked(partial_, "cannot remove the manifest",
-          [&](std::error_code& error) { fs::remove(partial_ / manifest_name, error); });
-  const fs::path old = fs::path(out_) += ".replaced";
-  if (replace_ && fs::exists(out_))
-    checked(out_, "cannot be replaced", [&](std::error_code& error) {
-      fs::remove_all(old, error);
-      fs::rename(out_, old, error);
-    });
-  checked(out_, "cannot rename the finished directory",
-          [&](std::error_code& error) { fs::rename(partial_, out_, error); });
-  finished_ = true;
-  std::error_code ignored;
-  if (replace_) fs::remove_all(old, ignored);
+  if (fs::exists(out_)) {
+    // Both names change at once; what had the name before is then removed.
+    if (::renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, out_.c_str(), RENAME_EXCHANGE) != 0)
+      throw pare::IoError(out_.string() + ": cannot be replaced: " + std::strerror(errno));
+    finished_ = true;
+    checked(partial_, "cannot remove the replaced model",
+            [&](std::error_code& error) { fs::remove_all(partial_, error); });
+  } else {
+    checked(out_, "cannot rename the finished directory",
+            [&](std::error_code& error) { fs::rename(partial_, out_, error); });
+    finished_ = true;
+  }
 }
 
 }  // namespace cli

@@ -1,7 +1,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -88,6 +90,33 @@ pare::NamedTensor to_stored(const std::string& name, const pare::Vector<float>& 
   return tensor;
 }
 
+/// False when an element's exponent bits, `mask`, are all set.
+template <class Word>
+bool is_finite(std::span<const std::byte> bytes, Word mask) {
+  for (std::size_t i = 0; i + sizeof(Word) <= bytes.size(); i += sizeof(Word)) {
+    Word word;
+    std::memcpy(&word, bytes.data() + i, sizeof(Word));
+    if ((word & mask) == mask) return false;
+  }
+  return true;
+}
+
+/// False for stored floating-point numbers with NaN or infinity among them.
+bool is_finite(pare::DType dtype, std::span<const std::byte> bytes) {
+  switch (dtype) {
+    case pare::DType::F16:
+      return is_finite<std::uint16_t>(bytes, 0x7c00u);
+    case pare::DType::BF16:
+      return is_finite<std::uint16_t>(bytes, 0x7f80u);
+    case pare::DType::F32:
+      return is_finite<std::uint32_t>(bytes, 0x7f800000u);
+    case pare::DType::F64:
+      return is_finite<std::uint64_t>(bytes, 0x7ff0000000000000u);
+    default:
+      return true;
+  }
+}
+
 /// Writes a model's blocks as they are quantized: a shard each, and one for everything else.
 class ModelWriter {
  public:
@@ -155,6 +184,10 @@ class ModelWriter {
  private:
   [[nodiscard]] std::vector<pare::NamedTensor> layer_tensors(
       const std::string& name, const pare::AnyQuantizedMatrix& weight) const {
+    if (recipe_.save_as != SaveAs::pare && weight.scale_type() != pare::ScaleType::f16)
+      throw pare::NumericError(name + ": a scale over- or underflows F16, which " +
+                               std::string(name_of(save_as_names, recipe_.save_as)) +
+                               " files need; use --save-as pare");
     switch (recipe_.save_as) {
       case SaveAs::gptq:
         return pare::gptq_tensors(name, weight);
@@ -200,7 +233,11 @@ class ModelWriter {
     for (const auto& spec : specs) {
       const auto bytes = source.info(spec.name).bytes;
       for (std::size_t begin = 0; begin < bytes.size(); begin += piece) {
-        writer.write(spec.name, bytes.subspan(begin, std::min(piece, bytes.size() - begin)));
+        const auto part = bytes.subspan(begin, std::min(piece, bytes.size() - begin));
+        if (!is_finite(spec.dtype, part))
+          throw pare::NumericError(checkpoint_.directory().string() + ": " + spec.name +
+                                   ": the tensor holds NaN or infinity");
+        writer.write(spec.name, part);
         checkpoint_.release_pages();
       }
     }
@@ -265,6 +302,7 @@ class ModelWriter {
 void quantize(const QuantizeCommand& options) {
   Recipe recipe = options.recipe;
   recipe.validate();
+  recipe.refuse_unused_options();
   const pare::Execution execution = options.model.execution();
   const engine::Checkpoint checkpoint(options.model.model);
   if (std::error_code error; fs::equivalent(options.model.model, options.out, error))
@@ -301,13 +339,16 @@ void quantize(const QuantizeCommand& options) {
             i, [&] { return checkpoint.block(i); }, [&] { return writer.read_block(i); });
       } else {
         progress.begin_block(i);
-        const std::string where = options.model.model.string();
-        pare::with_context(where, [&] {
-          writer.write_block(i, quantizer.quantize(i, checkpoint.block(i),
-                                                   [&](const std::string& layer, double fraction) {
-                                                     progress.step(layer, fraction);
-                                                   }));
+        auto block = checkpoint.block(i);
+        const auto quantized = pare::with_context(options.model.model.string(), [&] {
+          return quantizer.quantize(
+              i, std::move(block),
+              [&](const std::string& layer, double fraction) { progress.step(layer, fraction); });
         });
+        progress.clear();
+        for (const std::string& notice : quantized.notices)
+          std::fprintf(stderr, "note: %s\n", notice.c_str());
+        writer.write_block(i, quantized);
       }
       checkpoint.release_pages();
     }

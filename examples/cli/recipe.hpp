@@ -94,6 +94,9 @@ struct Recipe {
 
   /// Refuses what does not combine, in one line that says what would work.
   void validate() const;
+
+  /// Refuses options that this recipe does not read.
+  void refuse_unused_options() const;
 };
 
 /// Formats of the command line. The library has more widths; these are the ones tools exchange.
@@ -125,6 +128,9 @@ inline void Recipe::validate() const {
   if (save_as == SaveAs::gptq && (is_w8a8() || format == "nf4"))
     throw pare::ArgumentError("--save-as gptq does not hold " + format +
                               ": use int or uint of 2, 3, 4 or 8 bits, or --save-as pare");
+  if (save_as != SaveAs::pare && scale_type && *scale_type != pare::ScaleType::f16)
+    throw pare::ArgumentError("--save-as " + std::string(name_of(save_as_names, save_as)) +
+                              " needs f16 scales: its readers expect them");
   if (save_as == SaveAs::awq && format != "uint4")
     throw pare::ArgumentError("--save-as awq does not hold " + format +
                               ": use uint4, or --save-as pare");
@@ -135,6 +141,18 @@ inline void Recipe::validate() const {
     throw pare::ArgumentError("--damping " + std::to_string(damping) + " is outside [0, 1]");
   if (!(alpha >= 0.0f && alpha <= 1.0f))
     throw pare::ArgumentError("--alpha " + std::to_string(alpha) + " is outside [0, 1]");
+}
+
+inline void Recipe::refuse_unused_options() const {
+  const Recipe defaults;
+  const auto refuse = [](const char* option, const char* where) {
+    throw pare::ArgumentError(std::string(option) + " has no effect here: it belongs to " + where);
+  };
+  if (damping != defaults.damping && !uses_gptq()) refuse("--damping", "gptq and awq+gptq");
+  if (alpha != defaults.alpha && method != Method::smoothquant) refuse("--alpha", "smoothquant");
+  if (activations() == Activations::static_int8) return;
+  if (observer != defaults.observer) refuse("--observer", "w8a8-static");
+  if (activation_zero_point) refuse("--activation-zero-point", "w8a8-static");
 }
 
 /// What `pare compare` runs unless told otherwise: each method where it matters, 8 to 2 bits.

@@ -112,6 +112,11 @@ Tokens Tokenizer::encode(const std::string& text) {
   std::vector<int> ids;
   if (const auto status = piece.processor.Encode(text, &ids); !status.ok())
     throw pare::ArgumentError("the text cannot be tokenized: " + status.ToString());
+  for (const int id : ids)
+    if (id < 0 || id >= config_.vocab_size)
+      throw pare::ArgumentError("the tokenizer gives token " + std::to_string(id) +
+                                ", outside the model's vocabulary of " +
+                                std::to_string(config_.vocab_size));
   tokens.ids.assign(ids.begin(), ids.end());
 #endif
   return tokens;

@@ -26,6 +26,8 @@ struct ModelConfig {
   float rms_norm_eps = 1e-6f;
   float rope_theta = 10000.0f;
   bool tied_embeddings = false;
+  /// Put before a text, and the end of one; -1 for none.
+  Index begin_token = -1, end_token = -1;
 
   [[nodiscard]] Index q_size() const noexcept { return heads * head_dim; }
   [[nodiscard]] Index kv_size() const noexcept { return kv_heads * head_dim; }
@@ -91,6 +93,8 @@ inline void refuse_unsupported(const nlohmann::json& config) {
     for (const char* type : {"rope_type", "type"})
       if (is_set(scaling, type) && scaling[type] != "default")
         refuse(key, "rope type " + scaling[type].dump());
+    for (const auto& [name, value] : scaling.items())
+      if (name != "rope_type" && name != "type" && name != "rope_theta") refuse(key, name);
   }
   if (is_set(config, "sliding_window") && read_flag(config, "use_sliding_window", true)) {
     const Index window = read_size(config, "sliding_window");
@@ -138,6 +142,14 @@ inline void refuse_unsupported(const nlohmann::json& config) {
     config.rope_theta =
         detail::read_positive(json["rope_parameters"], "rope_theta", config.rope_theta);
   config.tied_embeddings = detail::read_flag(json, "tie_word_embeddings", false);
+  if (json.contains("bos_token_id") && json["bos_token_id"].is_number_integer())
+    config.begin_token = json["bos_token_id"].get<Index>();
+  if (json.contains("eos_token_id") && json["eos_token_id"].is_number_integer())
+    config.end_token = json["eos_token_id"].get<Index>();
+  if (config.begin_token >= config.vocab_size || config.end_token >= config.vocab_size)
+    throw pare::FormatError(
+        "the field \"bos_token_id\" or \"eos_token_id\" is outside the vocabulary of " +
+        std::to_string(config.vocab_size));
   if (config.heads % config.kv_heads != 0)
     throw pare::FormatError(
         "the field \"num_key_value_heads\" is " + std::to_string(config.kv_heads) +

@@ -5,6 +5,7 @@
 
 #include "pare/core/tensor_view.hpp"
 
+/// Opt-in: who includes this header links Eigen3::Eigen, which pare::pare does not bring along.
 namespace pare {
 
 /// A view of an Eigen matrix, vector or map: either storage order, any strides, no copy.

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <new>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "pare/core/tensor_view.hpp"
@@ -35,6 +36,7 @@ template <class T>
 using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
 /// Owning row-major tensor of trivially copyable elements, 64-byte aligned, zero-initialized.
+/// One that was moved from is empty, with extents of zero.
 template <class T, std::size_t Rank>
 class Tensor {
   static_assert(std::is_trivially_copyable_v<T> && !std::same_as<T, bool>);
@@ -44,6 +46,15 @@ class Tensor {
   static constexpr std::size_t rank = Rank;
 
   Tensor() = default;
+  Tensor(const Tensor&) = default;
+  Tensor& operator=(const Tensor&) = default;
+  Tensor(Tensor&& other) noexcept
+      : shape_(std::exchange(other.shape_, {})), data_(std::exchange(other.data_, {})) {}
+  Tensor& operator=(Tensor&& other) noexcept {
+    shape_ = std::exchange(other.shape_, {});
+    data_ = std::exchange(other.data_, {});
+    return *this;
+  }
   explicit Tensor(Shape<Rank> shape)
       : shape_(shape), data_(static_cast<std::size_t>(element_count(shape))) {}
 

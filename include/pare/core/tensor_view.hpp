@@ -105,6 +105,7 @@ class TensorView {
   requires(Rank == 1) constexpr TensorView(R&& range)
       : TensorView(std::data(range), {static_cast<Index>(std::size(range))}) {}
 
+  /// Throws ShapeError for extents that Index cannot count.
   template <MdspanLike M>
   requires(M::rank() == Rank &&
            std::convertible_to<typename M::element_type*, T*>) constexpr TensorView(const M& m)
@@ -113,6 +114,7 @@ class TensorView {
       shape_[d] = static_cast<Index>(m.extent(d));
       strides_[d] = static_cast<Index>(m.stride(d));
     }
+    (void)element_count(shape_);
   }
 
   /// Adds const: TensorView<float, R> converts to TensorView<const float, R>, never back.
@@ -213,7 +215,11 @@ class TensorView {
   }
 
   [[nodiscard]] constexpr TensorView transposed() const noexcept requires(Rank == 2) {
-    return {data_, {shape_[1], shape_[0]}, {strides_[1], strides_[0]}};
+    // Not through a constructor, which may throw: the extents were checked already.
+    TensorView result = *this;
+    result.shape_ = {shape_[1], shape_[0]};
+    result.strides_ = {strides_[1], strides_[0]};
+    return result;
   }
 
  private:

@@ -142,6 +142,21 @@ class QuantizedMatrix {
   std::vector<std::int32_t> group_index_;
 };
 
+namespace detail {
+
+/// The unsigned number that is stored for code [i, j]. Codes are plain bytes that anyone may set:
+/// one outside its bits would spill into its neighbours. Throws ArgumentError.
+template <Format F>
+[[nodiscard]] std::uint8_t stored_code(const QuantizedMatrix<F>& q, Index i, Index j) {
+  const int code = q.code(i, j), number = code + F::code_offset;
+  if (number < 0 || number >> F::code_bits != 0)
+    throw ArgumentError("code " + std::to_string(code) + " at [" + std::to_string(i) + ", " +
+                        std::to_string(j) + "] is no " + std::string(F::name));
+  return static_cast<std::uint8_t>(number);
+}
+
+}  // namespace detail
+
 /// The values that the codes stand for, (rows, cols).
 template <Format F>
 [[nodiscard]] Matrix<float> dequantize(const QuantizedMatrix<F>& q) {

@@ -85,18 +85,10 @@ template <class T>
   return scales;
 }
 
-/// The unsigned numbers that stand for the codes of row i. Codes are plain bytes that anyone may
-/// set: one outside its bits would spill into its neighbours. Throws ArgumentError.
+/// The unsigned numbers that stand for the codes of row i. Throws ArgumentError as stored_code.
 template <Format F>
 void store_row(const QuantizedMatrix<F>& q, Index i, std::span<std::uint8_t> stored) {
-  const auto codes = q.codes().row(i);
-  for (Index j = 0; j < q.cols(); ++j) {
-    const int number = int{codes.data()[j]} + F::code_offset;
-    if (number < 0 || number >> F::code_bits != 0)
-      throw ArgumentError("code " + std::to_string(int{codes[j]}) + " at [" + std::to_string(i) +
-                          ", " + std::to_string(j) + "] is no " + std::string(F::name));
-    stored[static_cast<std::size_t>(j)] = static_cast<std::uint8_t>(number);
-  }
+  for (Index j = 0; j < q.cols(); ++j) stored[static_cast<std::size_t>(j)] = stored_code(q, i, j);
 }
 
 /// The reverse, for numbers of code_bits bits.

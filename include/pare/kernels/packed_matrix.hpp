@@ -150,10 +150,11 @@ void PackedMatrix<F>::pack_parameters(const QuantizedMatrix<F>& q, Index row, In
   }
 
   if constexpr (F::has_zero_point) {
+    constexpr int largest = (1 << F::code_bits) - 1;
     const int zero_point = F::zero_point(parameters);
-    if (zero_point < 0 || zero_point > 255)
+    if (zero_point < 0 || zero_point > largest)
       throw ArgumentError("zero point " + std::to_string(zero_point) + where() +
-                          " is outside [0, 255]");
+                          " is outside [0, " + std::to_string(largest) + "]");
     zero_points_[static_cast<std::size_t>(at)] = static_cast<std::uint8_t>(zero_point);
   }
 }
@@ -172,7 +173,7 @@ void PackedMatrix<F>::pack_panel(const QuantizedMatrix<F>& q, Index panel) {
       for (Index k = 0; k < count; ++k) {
         const Index column =
             order_.empty() ? begin + k : order_[static_cast<std::size_t>(begin + k)];
-        const unsigned code = to_stored<F>(q.code(row, column));
+        const unsigned code = detail::stored_code(q, row, column);
         kernels::store_code<Codes>(unit + k / Codes::unit * Codes::unit_words,
                                    static_cast<int>(k % Codes::unit), row - first, code);
         group_sum += q.code(row, column);
@@ -188,8 +189,9 @@ void PackedMatrix<F>::pack_panel(const QuantizedMatrix<F>& q, Index panel) {
 
 /// Arranges a quantized weight for matmul: any shape, any group size, with or without group index.
 ///
-/// Errors    ArgumentError naming row and group of a scale that is not a number of the matrix's
-///           scale type, or of a zero point outside [0, 255]
+/// Errors    ArgumentError naming row and column of a code that the format does not have, or row
+///           and group of a scale that is not a number of the matrix's scale type or of a zero
+///           point outside [0, 2^b - 1]
 /// Order     independent of the number of threads
 template <Format F>
 PackedMatrix<F> pack(const QuantizedMatrix<F>& q, const Execution& execution) {

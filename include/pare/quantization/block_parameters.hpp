@@ -2,8 +2,11 @@
 
 #include <cmath>
 #include <cstdint>
-#include <optional>
+#include <limits>
+#include <string>
 
+#include "pare/core/error.hpp"
+#include "pare/core/finite.hpp"
 #include "pare/formats/format.hpp"
 
 namespace pare {
@@ -19,11 +22,28 @@ struct RangeOptions {
   SymmetricDenominator denominator = SymmetricDenominator::automatic;
   /// See FitOptions::extend_to_zero.
   bool extend_to_zero = true;
-  /// Of `mse_clip`: candidates p = 1 - i / grid for i in [0, max_shrink * grid), as GPTQ's code.
+  /// Of `mse_clip`: candidates p = 1 - i / grid for i in [0, max_shrink * grid), as GPTQ's code;
+  /// exponent > 0, grid >= 1, max_shrink in [0, 1).
   float exponent = 2.4f;
   int grid = 100;
   float max_shrink = 0.8f;
 };
+
+namespace detail {
+
+/// Throws ArgumentError naming the option that is out of range.
+inline void require_valid(const RangeOptions& options) {
+  if (!(options.exponent > 0.0f) || !is_finite(options.exponent))
+    throw ArgumentError("the exponent of the clip error is " + std::to_string(options.exponent) +
+                        ", not finite and positive");
+  if (options.grid < 1)
+    throw ArgumentError("the clip grid has " + std::to_string(options.grid) + " steps");
+  if (!(options.max_shrink >= 0.0f && options.max_shrink < 1.0f))
+    throw ArgumentError("the largest shrinkage of a range is " +
+                        std::to_string(options.max_shrink) + ", outside [0, 1)");
+}
+
+}  // namespace detail
 
 /// The default storage of scales: 16 bits for groups, 32 bits per row and at 8 bits.
 template <Format F>
@@ -31,7 +51,8 @@ template <Format F>
   return group_size == -1 || F::code_bits == 8 ? ScaleType::f32 : ScaleType::f16;
 }
 
-/// Parameters of the block of `count` >= 1 finite weights, `stride` elements apart.
+/// Parameters of the block of `count` >= 1 finite weights, `stride` elements apart. Unchecked:
+/// callers check weights and options once.
 ///
 /// Edge      a zero block gets scale 1; a scale that the storage type cannot hold comes back as
 ///           0 or infinity: see is_usable_scale

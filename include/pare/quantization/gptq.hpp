@@ -195,8 +195,8 @@ std::optional<double> gptq_codes(MatrixView<const float> w, const GptqPlan& plan
 /// inputs (H_jj = 0) get H_jj = 1 and weight 0.
 ///
 /// Shapes    w (rows, n), any strides; h of n inputs
-/// Errors    ShapeError; ArgumentError for group, block size or damping; NumericError naming a
-///           weight that is not finite, and as inverse_factor
+/// Errors    ShapeError; ArgumentError for group, range options, block size or damping;
+///           NumericError naming a weight that is not finite, and as inverse_factor
 /// Edge      damping grows until the factorization succeeds (see the report). With act_order and
 ///           groups but without static_groups, groups follow the visiting order and the result
 ///           has a group index. Scales that do not fit their type: all in F32, as quantize
@@ -212,6 +212,7 @@ template <Format F>
   if (h.in_features() != w.cols())
     throw ShapeError("a Hessian of " + std::to_string(h.in_features()) +
                      " inputs does not fit the weight of shape " + to_string(w.shape()));
+  detail::require_valid(options.range);
   require_finite(w, "weight");
   const ScaleType wanted = options.scale_type.value_or(default_scale_type<F>(options.group_size));
   QuantizedMatrix<F> q(w.rows(), w.cols(), options.group_size, wanted);

@@ -43,7 +43,7 @@ bool quantize_row(MatrixView<const float> w, Index i, const RangeOptions& range,
 ///
 /// Shapes    w (rows, cols), any strides
 /// Errors    NumericError naming the element when a weight is not finite; ArgumentError for a
-///           group size of 0, below -1 or larger than the row
+///           group size of 0, below -1 or larger than the row, and for range options out of range
 /// Edge      when a scale over- or underflows its storage type the matrix keeps all scales in
 ///           F32: the result's scale_type() then differs from the one asked for
 /// Order     independent of the number of threads
@@ -51,6 +51,7 @@ template <Format F>
 [[nodiscard]] QuantizedMatrix<F> quantize(MatrixView<const float> w,
                                           const QuantizeOptions& options = {},
                                           const Execution& execution = {}) {
+  detail::require_valid(options.range);
   require_finite(w, "weight");
   const ScaleType wanted = options.scale_type.value_or(default_scale_type<F>(options.group_size));
   for (const ScaleType type : {wanted, ScaleType::f32}) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 #include <new>
+#include <utility>
 
 #include "support/catch.hpp"
 
@@ -32,8 +33,29 @@ TEST_CASE("a copied tensor owns its elements", "[core]") {
   CHECK(a == b);
   b(1, 1) = 4;
   CHECK(a(1, 1) == 3);
-  const Matrix<int> moved = std::move(b);
-  CHECK(moved(1, 1) == 4);
+}
+
+TEST_CASE("a tensor moved from is empty and its extents are zero", "[core]") {
+  Matrix<int> a({2, 3});
+  a.fill(3);
+  const int* memory = a.data();
+  Matrix<int> b = std::move(a);
+  CHECK(b.shape() == Shape<2>{2, 3});
+  CHECK(b.data() == memory);
+  CHECK(a.view().empty());
+  CHECK(a == Matrix<int>());
+
+  Matrix<int> c({5, 7});
+  c = std::move(b);
+  CHECK(c.data() == memory);
+  CHECK(b == Matrix<int>());
+  b = Matrix<int>({1, 2});
+  CHECK(b.shape() == Shape<2>{1, 2});
+
+  Matrix<int>& same = c;
+  c = std::move(same);
+  CHECK(c.shape() == Shape<2>{2, 3});
+  CHECK(c(1, 2) == 3);
 }
 
 TEST_CASE("a tensor made from a view converts and compacts it", "[core]") {

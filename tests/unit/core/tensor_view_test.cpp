@@ -169,6 +169,13 @@ TEST_CASE("shapes that are negative, overflow or exceed the memory are refused",
   CHECK_THROWS_AS(MatrixView<int>(memory.data(), {huge, 2}), ShapeError);
   CHECK_THROWS_AS(MatrixView<int>(memory, {2, 4}), ShapeError);
   CHECK_NOTHROW(MatrixView<int>(memory.data(), {huge, 0}));
+
+  using Span = ColumnMajorSpan<int, 2>;
+  constexpr auto negative = static_cast<std::size_t>(-1);
+  CHECK_THROWS_AS((MatrixView<int>(Span{memory.data(), {negative, 3}})), ShapeError);
+  CHECK_THROWS_AS((MatrixView<int>(Span{memory.data(), {std::size_t{huge}, 2}})), ShapeError);
+  const MatrixView<int> no_columns(Span{memory.data(), {std::size_t{huge}, 0}});
+  CHECK(no_columns.transposed().shape() == Shape<2>{0, huge});
 }
 
 TEST_CASE("copying converts between element types and strides", "[core]") {

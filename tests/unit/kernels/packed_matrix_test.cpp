@@ -68,6 +68,39 @@ TEST_CASE("packed sizes count padding and parameters", "[packed_matrix]") {
   CHECK(any.bytes() == 16 * 4 + 16 * 4);
 }
 
+TEST_CASE("codes outside their bits are refused by position", "[packed_matrix]") {
+  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+    if constexpr (F::code_bits < 8) {
+      constexpr int lowest = -F::code_offset, highest = (1 << F::code_bits) - 1 - F::code_offset;
+      for (const Index group_size : {-1, 7})
+        for (const int code : {lowest - 1, highest + 1}) {
+          CAPTURE(F::name, group_size, code);
+          QuantizedMatrix<F> q(18, 33, group_size, ScaleType::f32);
+          const auto given = static_cast<typename F::Code>(code);
+          q.codes()(17, 32) = given;
+          CHECK_THROWS_AS(pack(q), ArgumentError);
+          CHECK_THROWS_WITH(pack(q), Catch::Contains("code " + std::to_string(int{given}) +
+                                                     " at [17, 32] is no"));
+        }
+    }
+  });
+}
+
+TEST_CASE("zero points outside the bits of a code are refused", "[packed_matrix]") {
+  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+    if constexpr (F::has_zero_point) {
+      constexpr int codes = 1 << F::code_bits;
+      for (const int zero_point : {-1, codes}) {
+        QuantizedMatrix<F> q(3, 8, 4, ScaleType::f32);
+        F::set_zero_point(q.parameters()(2, 1), zero_point);
+        CHECK_THROWS_WITH(pack(q), "zero point " + std::to_string(zero_point) +
+                                       " of row 2, group 1 is outside [0, " +
+                                       std::to_string(codes - 1) + "]");
+      }
+    }
+  });
+}
+
 TEST_CASE("parameters that cannot be stored are refused", "[packed_matrix]") {
   QuantizedMatrix<UInt<8>> q(3, 8, 4, ScaleType::f16);
   q.parameters()(2, 1).scale = 0.1f;

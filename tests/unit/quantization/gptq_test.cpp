@@ -306,6 +306,7 @@ TEST_CASE("gptq refuses what it cannot quantize") {
     CHECK_THROWS_AS(gptq<Int<4>>(layer.w, layer.h, {.group_size = group}), ArgumentError);
   CHECK_THROWS_AS(gptq<Int<4>>(layer.w, layer.h, {.block_size = 0}), ArgumentError);
   CHECK_THROWS_AS(gptq<Int<4>>(layer.w, layer.h, {.damping = -1.0}), ArgumentError);
+  CHECK_THROWS_AS(gptq<Int<4>>(layer.w, layer.h, {.range = {.grid = 0}}), ArgumentError);
   Matrix<float> broken = layer.w;
   broken(1, 19) = NAN;
   CHECK_THROWS_WITH(gptq<Int<4>>(broken, layer.h), "weight holds NaN at [1, 19]");

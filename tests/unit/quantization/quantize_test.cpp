@@ -162,6 +162,24 @@ TEST_CASE("the order in which rows are quantized changes nothing", "[quantizatio
         quantize<NF4>(w, {.group_size = 16}, {.parallel_for = backwards}));
 }
 
+TEST_CASE("range options out of range are refused by name", "[quantization]") {
+  const Matrix<float> w = test::random_matrix(1, 3);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  const auto refused = [&](const RangeOptions& range, const std::string& message) {
+    CHECK_THROWS_AS(quantize<Int<4>>(w, {.range = range}), ArgumentError);
+    CHECK_THROWS_WITH(quantize<Int<4>>(w, {.range = range}), Catch::Contains(message));
+  };
+  for (const float exponent : {0.0f, -1.0f, nan, infinity})
+    refused({.exponent = exponent}, "the exponent of the clip error is");
+  for (const int grid : {0, -5}) refused({.grid = grid}, "grid has " + std::to_string(grid));
+  for (const float shrink : {-0.1f, 1.0f, nan, infinity})
+    refused({.max_shrink = shrink}, "outside [0, 1)");
+  CHECK_NOTHROW(quantize<Int<4>>(
+      w, {.range = {
+              .method = RangeMethod::mse_clip, .exponent = 1.0f, .grid = 1, .max_shrink = 0.0f}}));
+}
+
 TEST_CASE("NaN, infinity and impossible groups are refused", "[quantization]") {
   Matrix<float> w = test::random_matrix(3, 8);
   for (const Index group_size : {0, -2, 9})
