@@ -126,7 +126,11 @@ void BlockQuantizer::search_awq(Index index, Block& block, const Listener& liste
   const Index length = float_calibration_->window_length();
   std::vector<std::pair<Site, pare::Vector<float>>> found;
   pare::with_format(recipe_.weight_format(), [&]<class F>(pare::TypeTag<F>) {
-    const pare::AwqOptions options{.group_size = recipe_.weight_group_size()};
+    const Index group_size = recipe_.weight_group_size();
+    // Trials round scales as they will be stored: what the search compares is what ships.
+    const pare::AwqOptions options{
+        .group_size = group_size,
+        .scale_type = recipe_.scale_type.value_or(pare::default_scale_type<F>(group_size))};
     for (const Site site : engine::sites) {
       if (!can_fold(block, site)) continue;
       const auto layers = engine::linears_at(site);

@@ -35,6 +35,7 @@ std::vector<Recipe> recipes_of(const CompareOptions& options) {
       for (const auto& format : split(options.formats.empty() ? "int4" : options.formats)) {
         Recipe recipe = options.base;
         recipe.method = parse_name<Method>(method_names, method, "method");
+        (void)parse_name<std::size_t>(format_names, format, "format");
         recipe.format = format;
         recipe.act_order = options.act_order && recipe.uses_gptq();
         recipe.static_groups = recipe.static_groups && recipe.act_order;

@@ -115,7 +115,7 @@ TEST_CASE("with other options, another model or other text the work starts afres
     fixture.model.write(fixture.directory / "m");
   }
   SECTION("an unreadable manifest") {
-    write_text(fixture.directory.path() / "q.partial" / "manifest.json", "{");
+    write_text(fixture.directory.path() / "q.partial" / "pare_manifest.json", "{");
   }
   const Outcome outcome = run_pare(fixture.command(other));
   CHECK(outcome.status == 0);
@@ -158,15 +158,18 @@ TEST_CASE("an existing output is refused, and replaced when asked to") {
   const std::vector<std::string> recipe{"--format", "int4"};
   const auto expected = fixture.expected(recipe);
   std::filesystem::create_directory(fixture.directory / "q");
-  write_text(fixture.directory.path() / "q" / "precious", "data");
+  write_text(fixture.directory / "q/precious", "data");
   const Outcome refused = run_pare(fixture.command(recipe));
   CHECK(refused.status == 1);
   CHECK(refused.error_lines() == 1);
   CHECK_THAT(refused.err, ContainsSubstring("q exists") && ContainsSubstring("--force"));
-  CHECK(read_text(fixture.directory.path() / "q" / "precious") == "data");
 
   auto forced = fixture.command(recipe);
   forced.push_back("--force");
+  CHECK_THAT(run_pare(forced).err, ContainsSubstring("q is no model"));
+  CHECK(read_text(fixture.directory / "q/precious") == "data");
+
+  write_text(fixture.directory / "q/config.json", "{}");
   CHECK(run_pare(forced).status == 0);
   CHECK(directory_content(fixture.directory / "q") == expected);
   CHECK(fixture.directory.entries() == std::set<std::string>{"m", "q"});
