@@ -1,5 +1,8 @@
+#include <unistd.h>
 #include <CLI/CLI.hpp>
+
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 
@@ -230,9 +233,19 @@ int run(int argc, char** argv) {
   return 0;
 }
 
+/// OpenMP threads spin for milliseconds while they wait, by default. On a busy machine that keeps
+/// the very thread they wait for off its core, and a step of microseconds takes a time slice. The
+/// runtime reads its settings before main, so the program starts itself again with a short spin.
+void limit_spinning(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
+  ::setenv("GOMP_SPINCOUNT", "10000", 1);
+  ::execv("/proc/self/exe", argv);  // where that fails, the program just goes on
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  limit_spinning(argv);
   try {
     return run(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -1,0 +1,7 @@
+#!/bin/sh
+# Quantizes the demo model in every way of the README's table and checks what each reaches: minutes.
+cd "$(dirname "$0")/.."
+set -e
+cmake --preset ci
+cmake --build --preset ci --target pare_cli pare_example_pare
+build/ci/tests/example/pare_example_pare "[.quality]"
