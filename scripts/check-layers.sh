@@ -20,7 +20,7 @@ BEGIN {
   platform = "__GNUC__|__clang__|_MSC_VER|__x86_64__|__i386__|_M_X64|__aarch64__|__linux__|" \
              "__unix__|__APPLE__|_WIN32|_OPENMP|NDEBUG|__CUDACC__|__OPTIMIZE__|__FAST_MATH__"
   instruction_set = "__ARM|__SSE|__AVX|__FMA__|__F16C__"
-  opt_in = "^pare/(core/eigen|core/parallel_openmp|fwd)[.]hpp$|^pare/kernels/cuda/"
+  opt_in = "^pare/(core/eigen|core/parallel_openmp|core/thread_pool|fwd)[.]hpp$|^pare/kernels/cuda/"
 }
 function layer_of(file, parts) { return split(file, parts, "/") == 2 ? "" : parts[2] }
 function breach(reason) { printf "include/%s:%d: %s\n", FILENAME, FNR, reason; failed = 1 }

@@ -201,6 +201,7 @@ BlockQuantizer::Observations BlockQuantizer::observe(Index index, const Block& b
 pare::AnyQuantizedMatrix BlockQuantizer::quantize_weight(MatrixView<const float> weight,
                                                          const Observations& observations,
                                                          Site site,
+                                                         std::optional<pare::GptqFactor>& factor,
                                                          std::vector<std::string>& notices) const {
   const Index group_size = recipe_.weight_group_size();
   pare::RangeOptions range{.method = recipe_.range};
@@ -214,15 +215,17 @@ pare::AnyQuantizedMatrix BlockQuantizer::quantize_weight(MatrixView<const float>
           return pare::quantize<F>(
               weight, {.group_size = group_size, .scale_type = scale_type, .range = range},
               runner_.execution());
-        return pare::gptq<F>(weight, observations.hessians[static_cast<std::size_t>(site)],
-                             {.group_size = group_size,
-                              .scale_type = scale_type,
-                              .range = range,
-                              .damping = recipe_.damping,
-                              .act_order = recipe_.act_order,
-                              .static_groups = recipe_.static_groups,
-                              .report = &report},
-                             runner_.execution());
+        const pare::GptqOptions options{.group_size = group_size,
+                                        .scale_type = scale_type,
+                                        .range = range,
+                                        .damping = recipe_.damping,
+                                        .act_order = recipe_.act_order,
+                                        .static_groups = recipe_.static_groups,
+                                        .report = &report};
+        if (!factor)
+          factor.emplace(observations.hessians[static_cast<std::size_t>(site)], options,
+                         runner_.execution());
+        return pare::gptq<F>(weight, *factor, options, runner_.execution());
       });
   if (report.attempts > 1)
     notices.push_back("the damping was raised to " + std::to_string(report.damping));
@@ -250,6 +253,7 @@ QuantizedBlock BlockQuantizer::quantize(Index index, Block block, const Listener
     if (recipe_.activations() == Activations::static_int8)
       activations = observations.observers[static_cast<std::size_t>(site)].options(
           recipe_.activation_zero_point);
+    std::optional<pare::GptqFactor> factor;  // layers at a site share their input
     for (const LinearId id : engine::linears_at(site)) {
       const std::string name = engine::linear_name(index, id);
       listener(std::string(engine::linear_names[static_cast<std::size_t>(id)]),
@@ -257,7 +261,7 @@ QuantizedBlock BlockQuantizer::quantize(Index index, Block block, const Listener
       std::vector<std::string> notices;
       pare::with_context(name, [&] {
         result.linears.push_back(
-            {quantize_weight(block[id].dense(), observations, site, notices), activations});
+            {quantize_weight(block[id].dense(), observations, site, factor, notices), activations});
       });
       for (const std::string& notice : notices) result.notices.push_back(name + ": " + notice);
       block[id].replace(result.linears.back().weight, activations);

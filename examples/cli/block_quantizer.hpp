@@ -11,6 +11,7 @@
 #include "cli/recipe.hpp"
 #include "engine/checkpoint.hpp"
 #include "pare/io/dtype.hpp"
+#include "pare/quantization/gptq.hpp"
 
 namespace cli {
 
@@ -61,6 +62,7 @@ class BlockQuantizer {
   [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(pare::MatrixView<const float> weight,
                                                          const Observations& observations,
                                                          engine::Site site,
+                                                         std::optional<pare::GptqFactor>& factor,
                                                          std::vector<std::string>& notices) const;
   [[nodiscard]] bool needs_stream() const {
     return recipe_.uses_gptq() || recipe_.activations() == Activations::static_int8;

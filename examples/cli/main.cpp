@@ -131,7 +131,7 @@ int run(int argc, char** argv) {
                 "comma-separated: rtn, gptq, awq, awq+gptq, smoothquant (default: a panel)");
   c->add_option("--formats", compare.formats,
                 "comma-separated: int8, uint8, int4, uint4, int3, uint3, int2, uint2, nf4, "
-                "w8a8-dynamic, w8a8-static");
+                "fp4, ternary, w8a8-dynamic, w8a8-static");
   add_recipe(*c, compare_text, compare.base);
   add_window(*c, compare.model);
   add_calibration(*c, compare.calibration);
@@ -151,8 +151,8 @@ int run(int argc, char** argv) {
   q->add_option("--method", quantize_text.method, "rtn, gptq, awq, awq+gptq or smoothquant")
       ->capture_default_str();
   q->add_option("--format", quantize_text.format,
-                "int8, uint8, int4, uint4, int3, uint3, int2, uint2, nf4, w8a8-dynamic or "
-                "w8a8-static")
+                "int8, uint8, int4, uint4, int3, uint3, int2, uint2, nf4, fp4, "
+                "ternary, w8a8-dynamic or w8a8-static")
       ->capture_default_str();
   q->add_option("--save-as", quantize_text.save_as,
                 "pare (everything), gptq (int and uint of 2, 3, 4, 8 bits) or awq (uint4)")

@@ -100,9 +100,9 @@ struct Recipe {
 };
 
 /// Formats of the command line. The library has more widths; these are the ones tools exchange.
-inline constexpr std::array<std::string_view, 11> format_names{
-    "int8", "uint8", "int4", "uint4",        "int3",       "uint3",
-    "int2", "uint2", "nf4",  "w8a8-dynamic", "w8a8-static"};
+inline constexpr std::array<std::string_view, 13> format_names{
+    "int8",  "uint8", "int4", "uint4",   "int3",         "uint3",      "int2",
+    "uint2", "nf4",   "fp4",  "ternary", "w8a8-dynamic", "w8a8-static"};
 
 inline void Recipe::validate() const {
   (void)parse_name<std::size_t>(format_names, format, "format");
@@ -125,7 +125,7 @@ inline void Recipe::validate() const {
     throw pare::ArgumentError("--group-size " + std::to_string(*group_size) +
                               " does not combine with " + format +
                               ": its weights have one scale per row (-1)");
-  if (save_as == SaveAs::gptq && (is_w8a8() || format == "nf4"))
+  if (save_as == SaveAs::gptq && !(format.starts_with("int") || format.starts_with("uint")))
     throw pare::ArgumentError("--save-as gptq does not hold " + format +
                               ": use int or uint of 2, 3, 4 or 8 bits, or --save-as pare");
   if (save_as != SaveAs::pare && scale_type && *scale_type != pare::ScaleType::f16)

@@ -7,15 +7,21 @@
 #include "pare/kernels/matmul.hpp"
 
 namespace engine {
+namespace {
 
-const pare::QuantizedActivations& LinearInput::quantized(const pare::ActivationOptions& options,
-                                                         const pare::Execution& execution) {
-  if (!quantized_ || options_.scale != options.scale || options_.zero_point != options.zero_point) {
-    quantized_ = pare::quantize_activations(x_, options, execution);
-    options_ = options;
+void forward_dense(pare::MatrixView<const float> x, const LinearOutput& output,
+                   const pare::Execution& execution) {
+  const auto& [layer, y, accumulate] = output;
+  const auto& bias = layer.bias();
+  for (Index t = 0; t < y.rows(); ++t) {
+    if (!accumulate) std::fill_n(&y(t, 0), y.cols(), 0.0f);
+    if (!bias.empty())
+      for (Index n = 0; n < y.cols(); ++n) y(t, n) += bias[n];
   }
-  return *quantized_;
+  pare::gemm(1.0f, x, layer.dense().view().transposed(), y, execution);
 }
+
+}  // namespace
 
 Linear::Linear(const pare::AnyQuantizedMatrix& weight,
                std::optional<pare::ActivationOptions> activations)
@@ -34,25 +40,49 @@ std::string Linear::describe(Index tokens, const pare::Execution& execution) con
                         activations_ ? pare::ActivationType::int8 : pare::ActivationType::float32);
 }
 
-void Linear::forward(LinearInput& x, pare::MatrixView<float> y,
-                     const pare::Execution& execution) const {
-  if (!packed_) {
-    for (Index t = 0; t < y.rows(); ++t) std::fill_n(&y(t, 0), y.cols(), 0.0f);
-    pare::gemm(1.0f, x.values(), dense_.view().transposed(), y, execution);
-  } else if (activations_) {
-    pare::matmul(x.quantized(*activations_, execution), *packed_, y, execution);
-  } else {
-    pare::matmul(x.values(), *packed_, y, execution);
-  }
-  if (bias_.empty()) return;
-  for (Index t = 0; t < y.rows(); ++t)
-    for (Index n = 0; n < y.cols(); ++n) y(t, n) += bias_[n];
+std::vector<std::span<const std::byte>> Linear::memory() const {
+  const auto bytes = [](const auto* begin, const auto* end) {
+    return std::as_bytes(std::span(begin, end));
+  };
+  if (!packed_) return {bytes(dense_.data(), dense_.data() + dense_.size())};
+  const pare::kernels::PackedView w =
+      packed_->visit([](const auto& packed) { return packed.view(); });
+  const pare::kernels::PackedPanel begin = w.first, end = w.panel(w.panels());
+  std::vector parts{bytes(begin.codes, end.codes), bytes(begin.scales, end.scales)};
+  if (begin.zero_points) parts.push_back(bytes(begin.zero_points, end.zero_points));
+  return parts;
 }
 
-pare::Matrix<float> Linear::forward(LinearInput& x, const pare::Execution& execution) const {
-  pare::Matrix<float> y({x.values().rows(), out_features()});
-  forward(x, y, execution);
+pare::Matrix<float> Linear::forward(pare::MatrixView<const float> x,
+                                    const pare::Execution& execution) const {
+  pare::Matrix<float> y({x.rows(), out_features()});
+  engine::forward(x, {{*this, y}}, execution);
   return y;
+}
+
+void forward(pare::MatrixView<const float> x, std::initializer_list<LinearOutput> outputs,
+             const pare::Execution& execution) {
+  std::vector<pare::MatmulOutput> products;
+  products.reserve(outputs.size());
+  for (const auto* output = outputs.begin(); output != outputs.end();) {
+    if (!output->layer.is_packed()) {
+      forward_dense(x, *output++, execution);
+      continue;
+    }
+    const auto& activations = output->layer.activations();
+    products.clear();
+    for (; output != outputs.end(); ++output) {
+      const Linear& layer = output->layer;
+      if (!layer.is_packed() || layer.activations() != activations) break;
+      products.emplace_back(
+          *layer.packed(), output->y,
+          pare::OutputOptions{.bias = layer.bias(), .accumulate = output->accumulate});
+    }
+    if (activations)
+      pare::matmul_dynamic(x, products, *activations, execution);
+    else
+      pare::matmul(x, products, execution);
+  }
 }
 
 }  // namespace engine

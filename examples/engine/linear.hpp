@@ -1,8 +1,12 @@
 #pragma once
 
+#include <cstddef>
+#include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/any_packed_matrix.hpp"
@@ -12,22 +16,6 @@
 namespace engine {
 
 using pare::Index;
-
-/// The input of linear layers that share it: its 8-bit form is made once for all of them.
-class LinearInput {
- public:
-  explicit LinearInput(pare::MatrixView<const float> x) : x_(x) {}
-
-  [[nodiscard]] pare::MatrixView<const float> values() const noexcept { return x_; }
-
-  [[nodiscard]] const pare::QuantizedActivations& quantized(const pare::ActivationOptions& options,
-                                                            const pare::Execution& execution);
-
- private:
-  pare::MatrixView<const float> x_;
-  pare::ActivationOptions options_{};
-  std::optional<pare::QuantizedActivations> quantized_;
-};
 
 /// y = x Wᵀ + bias with W in float32 or in any packed format, x in float32 or quantized to 8 bits.
 class Linear {
@@ -62,9 +50,11 @@ class Linear {
   /// Which kernel runs for `tokens` tokens; see pare::describe.
   [[nodiscard]] std::string describe(Index tokens, const pare::Execution& execution) const;
 
-  /// y (tokens, out) is overwritten.
-  void forward(LinearInput& x, pare::MatrixView<float> y, const pare::Execution& execution) const;
-  [[nodiscard]] pare::Matrix<float> forward(LinearInput& x, const pare::Execution& execution) const;
+  /// The weight's memory as a product of one token reads it.
+  [[nodiscard]] std::vector<std::span<const std::byte>> memory() const;
+
+  [[nodiscard]] pare::Matrix<float> forward(pare::MatrixView<const float> x,
+                                            const pare::Execution& execution) const;
 
  private:
   pare::Matrix<float> dense_;
@@ -72,5 +62,16 @@ class Linear {
   std::optional<pare::ActivationOptions> activations_;
   pare::Vector<float> bias_;
 };
+
+/// A layer and where its output (tokens, out) goes: there it replaces what is, or is added.
+struct LinearOutput {
+  const Linear& layer;
+  pare::MatrixView<float> y;
+  bool accumulate = false;
+};
+
+/// Layers that read the same x, those of a kind in one matmul: it quantizes x once for all.
+void forward(pare::MatrixView<const float> x, std::initializer_list<LinearOutput> outputs,
+             const pare::Execution& execution);
 
 }  // namespace engine

@@ -21,6 +21,8 @@ requires(Bits >= 2 && Bits <= 8) struct Int;
 template <int Bits>
 requires(Bits >= 2 && Bits <= 8) struct UInt;
 struct NF4;
+struct FP4;
+struct Ternary;
 template <Format F>
 class QuantizedMatrix;
 class AnyQuantizedMatrix;
@@ -33,6 +35,7 @@ struct QuantizedActivations;
 class Hessian;
 class ActivationStatistics;
 
+class PackedFile;
 class SafetensorsReader;
 class SafetensorsWriter;
 

@@ -8,6 +8,8 @@
 #include "pare/io/json.hpp"
 #include "pare/io/layer_tensors.hpp"
 #include "pare/io/mapped_file.hpp"
+#include "pare/io/packed_file.hpp"
+#include "pare/io/packed_header.hpp"
 #include "pare/io/pare_checkpoint.hpp"
 #include "pare/io/quantization_config.hpp"
 #include "pare/io/safetensors_collection.hpp"
@@ -16,3 +18,4 @@
 #include "pare/io/safetensors_shards.hpp"
 #include "pare/io/safetensors_writer.hpp"
 #include "pare/io/stored_tensor.hpp"
+#include "pare/io/xxh64.hpp"

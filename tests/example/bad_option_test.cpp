@@ -53,6 +53,7 @@ TEST_CASE("quantize refuses what does not combine, and says what would work") {
             {{"--method", "awq", "--act-order"}, "gptq and awq+gptq"},
             {{"--method", "gptq", "--no-static-groups"}, "--act-order"},
             {{"--format", "nf4", "--save-as", "gptq"}, "--save-as pare"},
+            {{"--format", "ternary", "--save-as", "gptq"}, "--save-as pare"},
             {{"--format", "w8a8-static", "--save-as", "gptq"}, "--save-as pare"},
             {{"--format", "int4", "--save-as", "awq"}, "use uint4"},
             {{"--format", "uint3", "--save-as", "awq"}, "use uint4"},

@@ -80,6 +80,8 @@ TEST_CASE("a model saved by pare evaluates to the very numbers that compare repo
            {"rtn", "uint2", {"--range", "mse"}},
            {"rtn", "int8"},
            {"rtn", "nf4", {"--scales", "bf16"}},
+           {"rtn", "ternary"},
+           {"gptq", "fp4"},
            {"gptq", "int4", {"--act-order"}},
            {"gptq", "int4", {"--act-order", "--no-static-groups", "--group-size", "32"}},
            {"gptq", "nf4"},

@@ -51,10 +51,10 @@ QuantizedMatrix<F> pick_layer(FuzzedDataProvider& input, Index rows, Index cols)
   const ScaleType types[] = {ScaleType::f32, ScaleType::f16, ScaleType::bf16};
   QuantizedMatrix<F> q(rows, cols, group_size, types[pick(input, {0, 1, 2})]);
   const std::string codes = input.ConsumeRandomLengthString();
-  constexpr unsigned mask = (1u << F::code_bits) - 1;
   for (std::size_t k = 0; k < codes.size() && rows * cols > 0; ++k) {
     const Index at = static_cast<Index>(k) % (rows * cols);
-    const auto number = static_cast<std::uint8_t>(static_cast<unsigned char>(codes[k]) & mask);
+    const auto number =
+        static_cast<std::uint8_t>(static_cast<unsigned char>(codes[k]) % code_count<F>());
     q.codes()(at / cols, at % cols) = from_stored<F>(number);
     F::set_zero_point(q.parameters()(at / cols, q.group_of(at % cols)), number);
   }

@@ -16,7 +16,8 @@ QuantizedMatrix<F> random_quantized(Index rows, Index cols, Index group_size, Sc
   QuantizedMatrix<F> q(rows, cols, group_size, scale_type);
   for (Index i = 0; i < rows; ++i) {
     for (Index j = 0; j < cols; ++j)
-      q.codes()(i, j) = from_stored<F>(static_cast<std::uint8_t>(random.below(1u << F::code_bits)));
+      q.codes()(i, j) =
+          from_stored<F>(static_cast<std::uint8_t>(random.below(std::uint32_t{code_count<F>()})));
     for (Index g = 0; g < q.groups(); ++g) {
       q.parameters()(i, g).scale = store_scale(random.uniform(0.5f, 1.5f), scale_type);
       F::set_zero_point(q.parameters()(i, g), static_cast<int>(random.below(1u << F::code_bits)));

@@ -51,7 +51,9 @@ template <Format F>
                                                   bool group_index = false) {
   Random random(seed);
   QuantizedMatrix<F> q(rows, cols, group_size, type);
-  const auto number = [&] { return static_cast<std::uint8_t>(random.below(1u << F::code_bits)); };
+  const auto number = [&] {
+    return static_cast<std::uint8_t>(random.below(std::uint32_t{code_count<F>()}));
+  };
   for (Index i = 0; i < rows; ++i) {
     for (Index j = 0; j < cols; ++j) q.codes()(i, j) = from_stored<F>(number());
     for (Index g = 0; g < q.groups(); ++g) {

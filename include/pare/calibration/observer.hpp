@@ -5,6 +5,7 @@
 
 #include "pare/core/finite.hpp"
 #include "pare/formats/scale.hpp"
+#include "pare/kernels/elementwise.hpp"
 
 namespace pare {
 
@@ -42,10 +43,16 @@ namespace detail {
 
 /// Range of a batch that is not empty; throws NumericError as observers do.
 [[nodiscard]] inline Range batch_range(MatrixView<const float> x) {
-  require_finite(x, "the observed batch");
+  if (x.stride(1) != 1) require_finite(x, "the observed batch");
+  const kernels::ElementwiseKernel& kernel = kernels::elementwise_kernel();
   Range range{x(0, 0), x(0, 0)};
-  for (Index i = 0; i < x.rows(); ++i)
-    range = join(range, range_of(&x(i, 0), x.cols(), x.stride(1)));
+  for (Index i = 0; i < x.rows(); ++i) {
+    const float* row = &x(i, 0);
+    const Range next =
+        x.stride(1) == 1 ? kernel.range(row, x.cols()) : range_of(row, x.cols(), x.stride(1));
+    if (!is_finite(next.lo)) require_finite(x, "the observed batch");
+    range = join(range, next);
+  }
   return range;
 }
 

@@ -8,6 +8,13 @@
 #define PARE_X86_KERNELS 0
 #endif
 
+/// Arm's dot products, where the consumer compiles for them.
+#if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
+#define PARE_NEON_KERNELS 1
+#else
+#define PARE_NEON_KERNELS 0
+#endif
+
 /// g++ itself: others define __GNUC__ too.
 #if defined(__GNUC__) && !defined(__clang__)
 #define PARE_GCC 1
@@ -21,6 +28,13 @@
 #define PARE_FORCE_INLINE __forceinline
 #endif
 
+/// Asks for the cache line of an address; any address will do.
+#if defined(__GNUC__) || defined(__clang__)
+#define PARE_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PARE_PREFETCH(address) static_cast<void>(address)
+#endif
+
 /// Fully unrolls the constant-bound loop that follows: register tiles rely on it at plain -O2.
 #if defined(__clang__)
 #define PARE_UNROLL _Pragma("clang loop unroll(full)")
@@ -28,4 +42,20 @@
 #define PARE_UNROLL _Pragma("GCC unroll 64")
 #else
 #define PARE_UNROLL
+#endif
+
+/// Tells the core that a loop spins; nothing where there is no such instruction.
+#if PARE_X86_KERNELS
+#define PARE_SPIN_PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__) && defined(__GNUC__)
+#define PARE_SPIN_PAUSE() __asm__ volatile("yield")
+#else
+#define PARE_SPIN_PAUSE() static_cast<void>(0)
+#endif
+
+/// Linux backs memory with huge pages where it is advised to.
+#if defined(__linux__)
+#define PARE_HUGE_PAGES 1
+#else
+#define PARE_HUGE_PAGES 0
 #endif

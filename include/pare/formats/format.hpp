@@ -26,6 +26,12 @@ namespace pare {
 ///     static float decode(Code, const Parameters&);
 ///     static int zero_point(const Parameters&);      // 0 without one
 ///     static void set_zero_point(Parameters&, int);  // no effect without one
+///
+/// Two more are optional:
+///
+///     static constexpr int code_count;               // stored numbers in use: [0, code_count)
+///     static Parameters fit_values(const float* values, Index count, Index stride,
+///                                  const FitOptions&);  // when a block's range does not do
 template <class F>
 concept Format = requires(Range range, FitOptions options, typename F::Parameters parameters,
                           const typename F::Parameters& fixed, typename F::Code code, float value) {
@@ -42,6 +48,16 @@ concept Format = requires(Range range, FitOptions options, typename F::Parameter
   F::set_zero_point(parameters, 0);
 }
 &&sizeof(typename F::Code) == 1 && F::code_bits >= 1 && F::code_bits <= 8;
+
+/// How many codes there are; they are stored as the numbers below. All of `code_bits` bits unless
+/// the format says otherwise.
+template <Format F>
+[[nodiscard]] constexpr int code_count() noexcept {
+  if constexpr (requires { F::code_count; })
+    return F::code_count;
+  else
+    return 1 << F::code_bits;
+}
 
 /// The unsigned number of `code_bits` bits that is stored for a code, and back.
 template <Format F>

@@ -145,11 +145,12 @@ class QuantizedMatrix {
 namespace detail {
 
 /// The unsigned number that is stored for code [i, j]. Codes are plain bytes that anyone may set:
-/// one outside its bits would spill into its neighbours. Throws ArgumentError.
+/// one that the format lacks would spill into its neighbours or stand for nothing. Throws
+/// ArgumentError.
 template <Format F>
 [[nodiscard]] std::uint8_t stored_code(const QuantizedMatrix<F>& q, Index i, Index j) {
   const int code = q.code(i, j), number = code + F::code_offset;
-  if (number < 0 || number >> F::code_bits != 0)
+  if (number < 0 || number >= code_count<F>())
     throw ArgumentError("code " + std::to_string(code) + " at [" + std::to_string(i) + ", " +
                         std::to_string(j) + "] is no " + std::string(F::name));
   return static_cast<std::uint8_t>(number);

@@ -12,7 +12,8 @@ namespace pare {
 
 /// What a GPTQ checkpoint can hold: integers of 2, 3, 4 or 8 bits.
 template <class F>
-concept GptqFormat = Format<F> && F::is_integer &&
+concept GptqFormat =
+    Format<F> && F::is_integer && 1 << F::code_bits == code_count<F>() &&
     (F::code_bits == 2 || F::code_bits == 3 || F::code_bits == 4 || F::code_bits == 8);
 
 /// v1, which every reader knows, where zero points are constant; v2 where 0 may occur.

@@ -91,11 +91,16 @@ void store_row(const QuantizedMatrix<F>& q, Index i, std::span<std::uint8_t> sto
   for (Index j = 0; j < q.cols(); ++j) stored[static_cast<std::size_t>(j)] = stored_code(q, i, j);
 }
 
-/// The reverse, for numbers of code_bits bits.
+/// The reverse, for numbers of code_bits bits. Throws FormatError for one that is no code.
 template <Format F>
 void load_row(std::span<const std::uint8_t> stored, Index i, QuantizedMatrix<F>& q) {
   typename F::Code* codes = q.codes().row(i).data();
-  for (std::size_t j = 0; j < stored.size(); ++j) codes[j] = from_stored<F>(stored[j]);
+  for (std::size_t j = 0; j < stored.size(); ++j) {
+    if (stored[j] >= code_count<F>())
+      throw FormatError("code " + std::to_string(stored[j]) + " stored at [" + std::to_string(i) +
+                        ", " + std::to_string(j) + "] is no " + std::string(F::name));
+    codes[j] = from_stored<F>(stored[j]);
+  }
 }
 
 /// The code that stands for zero, as the unsigned number stored: value = scale * (stored - zero).

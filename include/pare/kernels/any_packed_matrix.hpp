@@ -5,7 +5,9 @@
 #include <variant>
 
 #include "pare/formats/any_quantized_matrix.hpp"
+#include "pare/kernels/pack.hpp"
 #include "pare/kernels/packed_matrix.hpp"
+#include "pare/kernels/unpack.hpp"
 
 namespace pare {
 
@@ -55,9 +57,11 @@ class AnyPackedMatrix {
       [&]<class F>(const QuantizedMatrix<F>& m) -> AnyPackedMatrix { return pack(m, execution); });
 }
 
-[[nodiscard]] inline AnyQuantizedMatrix unpack(const AnyPackedMatrix& packed) {
-  return packed.visit(
-      []<class F>(const PackedMatrix<F>& m) -> AnyQuantizedMatrix { return unpack(m); });
+[[nodiscard]] inline AnyQuantizedMatrix unpack(const AnyPackedMatrix& packed,
+                                               const Execution& execution = {}) {
+  return packed.visit([&]<class F>(const PackedMatrix<F>& m) -> AnyQuantizedMatrix {
+    return unpack(m, execution);
+  });
 }
 
 }  // namespace pare

@@ -1,36 +1,85 @@
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 
 #include "pare/core/config.hpp"
 #include "pare/core/error.hpp"
 #include "pare/kernels/kernel_name.hpp"
+#if PARE_X86_KERNELS
+#include <cpuid.h>
+#endif
 
 namespace pare::kernels {
 
+/// A set of kernels, one bit each.
+using KernelSet = std::uint32_t;
+
+[[nodiscard]] constexpr KernelSet kernel_bit(KernelName name) noexcept {
+  return KernelSet{1} << static_cast<unsigned>(name);
+}
+
+namespace detail {
+
+#if PARE_X86_KERNELS
+/// Leaf 7.1 of cpuid: clang 14's __builtin_cpu_supports does not know the name.
+[[nodiscard]] inline bool has_avxvnni() noexcept {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
+}
+#endif
+
+/// The kernels whose instruction sets this CPU and operating system run.
+[[nodiscard]] inline KernelSet detect_kernels() noexcept {
+  KernelSet set = kernel_bit(KernelName::automatic) | kernel_bit(KernelName::reference) |
+                  kernel_bit(KernelName::portable);
+#if PARE_NEON_KERNELS
+  set |= kernel_bit(KernelName::neon);
+#endif
+#if PARE_X86_KERNELS
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return set;
+  set |= kernel_bit(KernelName::avx2);
+  if (has_avxvnni()) set |= kernel_bit(KernelName::avxvnni);
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+    return set;
+  set |= kernel_bit(KernelName::avx512);
+  if (__builtin_cpu_supports("avx512vnni")) set |= kernel_bit(KernelName::avx512vnni);
+  if (__builtin_cpu_supports("avx512bf16")) set |= kernel_bit(KernelName::avx512bf16);
+  if (__builtin_cpu_supports("avx512vbmi")) set |= kernel_bit(KernelName::avx512vbmi);
+#endif
+  return set;
+}
+
+inline std::atomic<KernelSet> hidden_kernels{0};
+
+}  // namespace detail
+
 /// True when this CPU and operating system run the instruction set of a kernel.
 [[nodiscard]] inline bool cpu_supports(KernelName name) noexcept {
-#if PARE_X86_KERNELS
-  static const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  static const bool avx512 =
-      avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  static const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
-  switch (name) {
-    case KernelName::avx2:
-      return avx2;
-    case KernelName::avx512:
-      return avx512;
-    case KernelName::avx512vnni:
-      return vnni;
-    default:
-      return true;
-  }
-#else
-  return name < KernelName::avx2;
-#endif
+  static const KernelSet detected = detail::detect_kernels();
+  const KernelSet hidden = detail::hidden_kernels.load(std::memory_order_relaxed);
+  return (detected & ~hidden & kernel_bit(name)) != 0;
 }
+
+/// While it lives, the CPU counts as one that lacks some kernels, in all threads: for tests of what
+/// runs elsewhere.
+class HideKernels {
+ public:
+  explicit HideKernels(std::initializer_list<KernelName> names) noexcept {
+    KernelSet set = 0;
+    for (const KernelName name : names) set |= kernel_bit(name);
+    before_ = detail::hidden_kernels.fetch_or(set);
+  }
+  HideKernels(const HideKernels&) = delete;
+  HideKernels& operator=(const HideKernels&) = delete;
+  ~HideKernels() { detail::hidden_kernels.store(before_); }
+
+ private:
+  KernelSet before_;
+};
 
 /// The kernel to run of those that exist (`available`, best first).
 /// Throws ArgumentError when the forced one does not exist or the CPU cannot run it.

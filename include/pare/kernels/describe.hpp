@@ -16,43 +16,57 @@ namespace kernels::detail {
          (execution.force == KernelName::automatic ? " (best of this CPU)" : " (forced)");
 }
 
+[[nodiscard]] inline std::string describe_tiles(Index few, Index largest, Index tokens) {
+  if (tokens <= few) return ", codes decoded in registers";
+  return ", panels decoded for tiles of up to " + std::to_string(largest) + " tokens";
+}
+
 }  // namespace kernels::detail
 
 /// Says which kernel `matmul` runs for `tokens` tokens, and why, in one line:
 ///
-///     int4 x float32: avx512 (best of this CPU), one token, codes decoded in registers
+///     int4 x float32: avx512 (best of this CPU), codes decoded in registers
 ///
+/// `activation_group`: columns that share a scale of int8 activations, -1 for the whole row.
 /// Errors    ArgumentError as matmul
 template <Format F>
 [[nodiscard]] std::string describe(const PackedMatrix<F>& w, Index tokens,
                                    const Execution& execution = {},
-                                   ActivationType activations = ActivationType::float32) {
+                                   ActivationType activations = ActivationType::float32,
+                                   Index activation_group = -1) {
+  using Codes = typename PackedMatrix<F>::Codes;
   const std::string name(F::name);
   if (activations == ActivationType::int8) {
-    if constexpr (kernels::has_integer_kernel<F>)
-      if (kernels::detail::runs_on_integers(w))
-        return name + " x int8: " +
-               kernels::detail::describe_choice(
-                   kernels::integer_kernel<F::code_bits>(execution.force).name, execution) +
-               ", exact 32-bit sums per group";
-    return name + " x int8: " +
-           (kernels::has_integer_kernel<F> ? "groups too long for 32-bit sums"
-                                           : "no integer kernel of this format") +
-           ", activations expanded to float32; " + describe(w, tokens, execution);
+    const kernels::PackedView view = w.view();
+    const Index length = activation_group == -1 ? w.cols() : activation_group;
+    if (!kernels::detail::runs_on_integers(view, length))
+      return name +
+             " x int8: groups of activations end inside units of codes, expanded to "
+             "float32; " +
+             describe(w, tokens, execution);
+    const kernels::IntegerKernel& kernel = kernels::integer_kernel<Codes>(execution.force);
+    const bool row = view.groups() <= 1 && length >= w.cols();
+    return name + " x int8: " + kernels::detail::describe_choice(kernel.name, execution) +
+           (Codes::bits == 8 && tokens > kernel.few.largest()
+                ? ", tiles of up to " +
+                      std::to_string((row ? kernel.row : kernel.group).largest()) + " tokens"
+                : kernels::detail::describe_tiles(
+                      kernel.few.largest(), (row ? kernel.row : kernel.group).largest(), tokens)) +
+           (kernels::integer_codebook<F>.exact ? ", exact 32-bit sums per group"
+                                               : ", codebook rounded to 127ths");
   }
-  const kernels::FloatKernel& kernel =
-      kernels::float_kernel<typename PackedMatrix<F>::Codes>(execution.force);
+  const kernels::FloatKernel& kernel = kernels::float_kernel<Codes>(execution.force);
   return name + " x float32: " + kernels::detail::describe_choice(kernel.name, execution) +
-         (tokens == 1 && kernel.gemv ? ", one token, codes decoded in registers"
-                                     : ", panels decoded to float32, tiles of up to " +
-                                           std::to_string(kernel.tiles.largest()) + " tokens");
+         kernels::detail::describe_tiles(kernel.few.largest(), kernel.tiles.largest(), tokens);
 }
 
 template <std::same_as<AnyPackedMatrix> W>
 [[nodiscard]] std::string describe(const W& w, Index tokens, const Execution& execution = {},
-                                   ActivationType activations = ActivationType::float32) {
-  return w.visit(
-      [&](const auto& packed) { return describe(packed, tokens, execution, activations); });
+                                   ActivationType activations = ActivationType::float32,
+                                   Index activation_group = -1) {
+  return w.visit([&](const auto& packed) {
+    return describe(packed, tokens, execution, activations, activation_group);
+  });
 }
 
 }  // namespace pare

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <concepts>
+#include <numeric>
 #include <type_traits>
 
 #include "pare/core/config.hpp"
@@ -20,24 +21,71 @@ namespace pare {
 
 namespace kernels {
 
-/// Throws ArgumentError when `force` names a kernel that does not exist or cannot run here.
-template <class T>
-[[nodiscard]] GemmKernel<T> select_gemm_kernel(KernelName force) {
+/// The kernel that multiplies matrices of T and adds to one of C. Throws ArgumentError when `force`
+/// names a kernel that does not exist or cannot run here.
+template <class T, class C = T>
+[[nodiscard]] GemmKernel<T, C> select_gemm_kernel(KernelName force) {
 #if PARE_X86_KERNELS
   switch (select_kernel(
       force, {KernelName::avx512, KernelName::avx2, KernelName::portable, KernelName::reference})) {
     case KernelName::avx512:
-      return avx512::gemm_kernel<T>();
+      return avx512::gemm_kernel<T, C>();
     case KernelName::avx2:
-      return avx2::gemm_kernel<T>();
+      return avx2::gemm_kernel<T, C>();
 #else
   switch (select_kernel(force, {KernelName::portable, KernelName::reference})) {
 #endif
     case KernelName::portable:
-      return portable::gemm_kernel<T>();
+      return portable::gemm_kernel<T, C>();
     default:
-      return reference::gemm_kernel<T>();
+      return reference::gemm_kernel<T, C>();
   }
+}
+
+/// Operands that are triangular. A product skips what is surely zero: the other side of the
+/// diagonal of a and b. Of c only the blocks on or above the diagonal are brought up to date.
+struct GemmParts {
+  bool a_upper = false, b_upper = false, b_lower = false, c_upper = false;
+};
+
+/// An order of [0, n) in which neighbours are far apart: step i visits i * stride mod n. Work that
+/// grows along [0, n) so costs the same in every contiguous share of the steps.
+[[nodiscard]] inline Index scattering_stride(Index n) {
+  Index stride = std::max<Index>(1, static_cast<Index>(0.618 * static_cast<double>(n)));
+  while (std::gcd(stride, n) != 1) ++stride;
+  return stride;
+}
+
+/// c += alpha a b, with the same sums as the product of all parts. No extent is 0.
+template <class T>
+void gemm_blocks(const GemmKernel<T>& kernel, T alpha, MatrixView<const T> a, MatrixView<const T> b,
+                 MatrixView<T> c, const GemmParts& parts, const ParallelFor& parallel_for) {
+  // Blocks of half the height where columns alone would make few.
+  const bool wide = c.cols() >= 8 * gemm_block_cols;
+  const Index row_blocks = ceil_div(c.rows(), gemm_block_rows / (wide ? 1 : 2));
+  const Index rows = ceil_div(c.rows(), row_blocks);
+  const Index across = ceil_div(c.cols(), gemm_block_cols),
+              blocks = ceil_div(c.rows(), rows) * across;
+  const Index grain = ceil_div(parallel_grain, rows * gemm_block_cols * a.cols());
+  const bool uneven = parts.a_upper || parts.c_upper;
+  const Index stride = uneven ? scattering_stride(blocks) : 1;
+  const PackedRows<T> packed(kernel, a, parallel_for);
+  parallel_for(ceil_div(blocks, grain), [&](Index share) {
+    for (Index step = share * grain; step < std::min(blocks, (share + 1) * grain); ++step) {
+      const Index block = step * stride % blocks;
+      const Index i = block / across * rows, j = block % across * gemm_block_cols;
+      const Index width = std::min(gemm_block_cols, c.cols() - j);
+      const Index bottom = std::min(c.rows(), i + rows);
+      const Index height = (parts.c_upper ? std::min(bottom, j + width) : bottom) - i;
+      if (height <= 0) continue;
+      const Index first = std::max(parts.a_upper ? i : 0, parts.b_lower ? j : 0);
+      const Index begin = first / gemm_depth<T> * gemm_depth<T>;
+      const Index end = parts.b_upper ? std::min(b.rows(), j + width) : b.rows();
+      if (begin >= end) continue;
+      gemm_block_product(kernel, alpha, packed, i, b, j, begin, end,
+                         c.slice(0, i, height).slice(1, j, width));
+    }
+  });
 }
 
 }  // namespace kernels
@@ -71,20 +119,7 @@ void gemm(T alpha, std::type_identity_t<MatrixView<const T>> a,
     a = left;
     c = c.transposed();
   }
-  const Index tile = kernel.tiles[0].rows;
-  // Half as many rows as columns: a window of 256 tokens still makes two blocks.
-  const Index row_blocks = ceil_div(c.rows(), kernels::gemm_block / 2);
-  const Index rows = round_up(ceil_div(c.rows(), row_blocks), tile);
-  const Index column_work = std::min(rows, c.rows()) * a.cols();
-  const Index cols =
-      round_up(std::max(kernels::gemm_block, parallel_grain / column_work), kernels::gemm_block);
-  const Index blocks_down = ceil_div(c.rows(), rows), blocks_across = ceil_div(c.cols(), cols);
-  execution.parallel_for(blocks_down * blocks_across, [&](Index block) {
-    const Index i = block / blocks_across * rows, j = block % blocks_across * cols;
-    const Index height = std::min(rows, c.rows() - i), width = std::min(cols, c.cols() - j);
-    kernels::gemm_block_product(kernel, alpha, a.slice(0, i, height), b.slice(1, j, width),
-                                c.slice(0, i, height).slice(1, j, width));
-  });
+  kernels::gemm_blocks(kernel, alpha, a, b, c, {}, execution.parallel_for);
 }
 
 }  // namespace pare

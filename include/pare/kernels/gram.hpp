@@ -1,6 +1,8 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "pare/kernels/gemm.hpp"
 
@@ -8,29 +10,47 @@ namespace pare {
 
 namespace kernels {
 
-/// The upper half (diagonal included) of h += xᵀ x for columns [i0, i0 + rows) by
-/// [j0, j0 + cols) of x, j0 >= i0.
-inline void gram_block(const GemmKernel<float>& kernel, MatrixView<const float> x, Index i0,
-                       Index rows, Index j0, Index cols, MatrixView<double> h) {
+/// Tokens that are packed at once: what bounds the scratch memory.
+inline constexpr Index gram_tokens = 2048;
+
+/// Adds a tile's sums to those elements of h on or above the diagonal; (i, j) is its corner.
+inline void add_upper(MatrixView<const double> sums, Index i, Index j, MatrixView<double> h) {
+  for (Index r = 0; r < sums.rows(); ++r)
+    for (Index l = std::max<Index>(0, i + r - j); l < sums.cols(); ++l)
+      h(i + r, j + l) += sums(r, l);
+}
+
+/// The upper half (diagonal included) of h += xᵀ x for `rows` columns of x from i0 on by `cols`
+/// from j0 on; `packed` holds xᵀ.
+inline void gram_block(const GemmKernel<float, double>& kernel, const PackedRows<float>& packed,
+                       MatrixView<const float> x, Index i0, Index rows, Index j0, Index cols,
+                       MatrixView<double> h) {
   constexpr Index depth = gemm_depth<float>;
   const Index panel = kernel.panel_cols;
-  const GemmScratch<float> scratch(rows * depth + panel * (depth + rows));
-  float* const packed_b = scratch.data();
-  float* const sums = packed_b + panel * depth;
-  float* const packed_a = sums + panel * rows;
+  const GemmScratch<float> scratch(panel * depth);
+  const GemmScratch<double> aside(panel * kernel.tile_rows);
   for (Index k = 0; k < x.rows(); k += depth) {
     const Index tokens = std::min(depth, x.rows() - k);
-    gather_block(kernel, rows, tokens, &x(k, i0), x.stride(1), x.stride(0), packed_a, depth);
     for (Index j = j0; j < j0 + cols; j += panel) {
       const Index width = std::min(panel, j0 + cols - j);
-      const Index height = std::min(rows, j + width - i0);
-      if (width < panel) std::fill_n(packed_b, panel * tokens, 0.0f);
-      gather_block(kernel, tokens, width, &x(k, j), x.stride(0), x.stride(1), packed_b, panel);
-      std::fill_n(sums, panel * height, 0.0f);
-      multiply_panel(kernel, height, tokens, 1.0f, packed_a, packed_b, sums, panel);
-      for (Index r = 0; r < height; ++r)
-        for (Index l = std::max<Index>(0, i0 + r - j); l < width; ++l)
-          h(i0 + r, j + l) += static_cast<double>(sums[r * panel + l]);
+      if (width < panel) std::fill_n(scratch.data(), panel * tokens, 0.0f);
+      gather_block(kernel, tokens, width, &x(k, j), x.stride(0), x.stride(1), scratch.data(),
+                   panel);
+      const Index bottom = std::min(i0 + rows, j + width);
+      const Index above =
+          h.stride(1) == 1 && width == panel
+              ? std::clamp<Index>((j - i0) / kernel.tile_rows * kernel.tile_rows, 0, rows)
+              : 0;
+      if (above > 0)
+        multiply_panel(kernel, above, tokens, 1.0f, packed.at(i0, k), scratch.data(), &h(i0, j),
+                       h.stride(0));
+      for (Index i = i0 + above; i < bottom; i += kernel.tile_rows) {
+        const Index height = std::min(kernel.tile_rows, bottom - i);
+        std::fill_n(aside.data(), panel * height, 0.0);
+        multiply_panel(kernel, height, tokens, 1.0f, packed.at(i, k), scratch.data(), aside.data(),
+                       panel);
+        add_upper({aside.data(), {height, width}, {panel, 1}}, i, j, h);
+      }
     }
   }
 }
@@ -51,18 +71,23 @@ inline void gram_upper(MatrixView<const float> x, MatrixView<double> h,
   if (h.rows() != n || h.cols() != n)
     throw ShapeError("cannot add the Gram matrix of " + to_string(x.shape()) + " to " +
                      to_string(h.shape()));
-  const auto kernel = kernels::select_gemm_kernel<float>(execution.force);
+  const auto kernel = kernels::select_gemm_kernel<float, double>(execution.force);
   if (x.empty()) return;
-  constexpr Index side = kernels::gemm_block;
-  const Index blocks = ceil_div(n, side);
-  // Block pairs i <= j in the order of j, so that pair p has j (j + 1) / 2 <= p.
-  execution.parallel_for(blocks * (blocks + 1) / 2, [&](Index pair) {
-    Index j = 0;
-    while ((j + 1) * (j + 2) / 2 <= pair) ++j;
-    const Index i = pair - j * (j + 1) / 2;
-    kernels::gram_block(kernel, x, i * side, std::min(side, n - i * side), j * side,
-                        std::min(side, n - j * side), h);
-  });
+  constexpr Index height = kernels::gemm_block_rows, width = kernels::gemm_block_cols;
+  // Blocks on or above the diagonal, column by column.
+  std::vector<std::pair<Index, Index>> corners;
+  for (Index j = 0; j < n; j += width)
+    for (Index i = 0; i < std::min(n, j + width); i += height) corners.emplace_back(i, j);
+  for (Index begin = 0; begin < x.rows(); begin += kernels::gram_tokens) {
+    const MatrixView<const float> part =
+        x.slice(0, begin, std::min(kernels::gram_tokens, x.rows() - begin));
+    const kernels::PackedRows<float> packed(kernel, part.transposed(), execution.parallel_for);
+    execution.parallel_for(static_cast<Index>(corners.size()), [&](Index block) {
+      const auto [i, j] = corners[static_cast<std::size_t>(block)];
+      kernels::gram_block(kernel, packed, part, i, std::min(height, n - i), j,
+                          std::min(width, n - j), h);
+    });
+  }
 }
 
 /// h(j, i) = h(i, j) for i < j. Throws ShapeError when h is not square.

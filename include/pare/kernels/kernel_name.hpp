@@ -10,10 +10,22 @@
 namespace pare {
 
 /// The implementations a kernel may have, from the plainest to the most special.
-enum class KernelName : std::uint8_t { automatic, reference, portable, avx2, avx512, avx512vnni };
+enum class KernelName : std::uint8_t {
+  automatic,
+  reference,
+  portable,
+  neon,  ///< with dot products
+  avx2,
+  avxvnni,
+  avx512,
+  avx512vnni,
+  avx512bf16,
+  avx512vbmi
+};
 
-inline constexpr std::array<std::string_view, 6> kernel_names{
-    "automatic", "reference", "portable", "avx2", "avx512", "avx512vnni"};
+inline constexpr std::array<std::string_view, 10> kernel_names{
+    "automatic", "reference", "portable",   "neon",       "avx2",
+    "avxvnni",   "avx512",    "avx512vnni", "avx512bf16", "avx512vbmi"};
 
 [[nodiscard]] constexpr std::string_view to_string(KernelName name) noexcept {
   return kernel_names[static_cast<std::size_t>(name)];

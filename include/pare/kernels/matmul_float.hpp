@@ -1,43 +1,29 @@
 #pragma once
 
 #include <algorithm>
+#include <span>
 
-#include "pare/core/config.hpp"
-#include "pare/kernels/cpu.hpp"
 #include "pare/kernels/matmul_blocks.hpp"
-#include "pare/kernels/portable/matmul.hpp"
-#include "pare/kernels/reference/matmul.hpp"
+#include "pare/kernels/matmul_output.hpp"
 #include "pare/kernels/scratch.hpp"
-#if PARE_X86_KERNELS
-#include "pare/kernels/x86/matmul_float_avx2.hpp"
-#include "pare/kernels/x86/matmul_float_avx512.hpp"
-#endif
 
-/// Float activations times packed codes: choice of kernel, arrangement of activations, loops.
+/// Float activations times packed codes: arrangement of activations, loops, memory.
 namespace pare::kernels {
 
-/// Throws ArgumentError as select_kernel does.
-template <class Codes>
-[[nodiscard]] const FloatKernel& float_kernel(KernelName force) {
-#if PARE_X86_KERNELS
-  switch (select_kernel(
-      force, {KernelName::avx512, KernelName::avx2, KernelName::portable, KernelName::reference})) {
-    case KernelName::avx512:
-      return avx512::float_kernel<Codes>;
-    case KernelName::avx2:
-      return avx2::float_kernel<Codes>;
-#else
-  switch (select_kernel(force, {KernelName::portable, KernelName::reference})) {
-#endif
-    case KernelName::portable:
-      return portable::float_kernel<Codes>;
-    default:
-      return reference::float_kernel<Codes>;
-  }
-}
-
-/// Input channels decoded at a time: with 16 channels 16 KiB of values, half a small L1 cache.
+/// Input channels decoded at a time: with 32 channels 32 KiB of values, most of a first-level
+/// cache; the activations of a tile stream past them.
 inline constexpr Index decoded_columns = 256;
+
+/// A product whose activations are arranged.
+struct FloatProduct {
+  const FloatKernel* kernel;
+  PackedView w;
+  MatrixView<float> y;
+  bool accumulate;
+  const float* bias;        ///< [panels][16]
+  const float* x;           ///< tiles [k][t]
+  const float* group_sums;  ///< [groups][t] of the only tile of few tokens, or null
+};
 
 namespace detail {
 
@@ -55,62 +41,105 @@ inline void arrange_floats(MatrixView<const float> x, const PackedView& w, Index
   }
 }
 
-inline void sum_groups(const PackedView& w, const float* x, float* sums) noexcept {
-  for (Index g = 0, k = 0; g < w.groups(); ++g) {
-    sums[g] = 0.0f;
+/// sums[group][count]
+inline void sum_groups(const PackedView& w, const float* x, Index count, float* sums) noexcept {
+  for (Index g = 0, k = 0; g < w.groups(); ++g, sums += count) {
+    std::fill_n(sums, count, 0.0f);
     for (const Index end = std::min(w.padded_cols(), k + w.padded_group()); k < end; ++k)
-      sums[g] += x[k];
+      for (Index t = 0; t < count; ++t) sums[t] += x[k * count + t];
   }
 }
 
-/// Any number of tokens: each piece of a panel is decoded once and used by every tile.
-inline void multiply_decoded(const FloatKernel& kernel, const float* x, const PackedView& w,
-                             Index first_panel, Index last_panel, MatrixView<float> y) {
-  alignas(tensor_alignment_bytes) float values[decoded_columns * panel_channels];
-  const Index step = decoded_columns / w.unit;
+/// Runs `tile(result)` on y's part for `count` tokens and `Channels` channels from `channel` on;
+/// on a copy where the matrix has fewer left.
+template <Index Channels, class Tile>
+void with_float_result(const FloatProduct& p, Index token, Index count, Index channel, bool first,
+                       Tile&& tile) {
+  const Index channels = p.y.cols() - channel;
+  FloatResult result{&p.y(token, channel), p.y.stride(0), first ? p.bias + channel : nullptr,
+                     p.accumulate};
+  if (channels >= Channels) return tile(result);
+  float edge[max_tile_tokens * Channels] = {};
+  for (Index t = 0; t < count; ++t)
+    std::copy_n(&p.y(token + t, channel), channels, edge + t * Channels);
+  result.y = edge;
+  result.y_stride = Channels;
+  tile(result);
+  for (Index t = 0; t < count; ++t)
+    std::copy_n(edge + t * Channels, channels, &p.y(token + t, channel));
+}
 
-  const Index channel = first_panel * panel_channels;
-  const Index channels = std::min(last_panel * panel_channels, w.rows) - channel;
-  for (Index t = 0; t < y.rows(); ++t) std::fill_n(&y(t, channel), channels, 0.0f);
+/// Each piece of two panels is decoded once and used by every tile.
+inline void multiply_decoded(const FloatProduct& p, const TokenTiles& tiles, Index panel) {
+  alignas(64) float values[decoded_columns * 2 * panel_channels];
+  // A last panel without a neighbour is its own: the result is dropped.
+  const PackedPanel first = p.w.panel(panel);
+  const PackedPanel second = p.w.panel(std::min(panel + 1, p.w.panels() - 1));
+  const Index step = decoded_columns / p.w.unit;
+  Index unit = 0;
+  do {  // once without columns, for the bias
+    const Index units = std::min(step, p.w.first.units - unit);
+    p.kernel->decode(first, unit, units, values);
+    p.kernel->decode(second, unit, units, values + panel_channels);
+    for_each_tile(tiles, 0, tiles.count(), [&](Index token, Index count) {
+      const float* x = p.x + token * p.w.padded_cols() + unit * p.w.unit * count;
+      with_float_result<2 * panel_channels>(
+          p, token, count, panel * panel_channels, unit == 0, [&](const FloatResult& result) {
+            p.kernel->tiles[count](x, values, units * p.w.unit, result);
+          });
+    });
+    unit += step;
+  } while (unit < p.w.first.units);
+}
 
-  for (Index unit = 0; unit < w.first.units; unit += step) {
-    const Index units = std::min(step, w.first.units - unit);
-    for (Index panel = first_panel; panel < last_panel; ++panel) {
-      kernel.decode(w.panel(panel), unit, units, values);
-      for_each_tile(kernel.tiles, 0, y.rows(), [&](Index token, Index count) {
-        const float* tile = x + token * w.padded_cols() + unit * w.unit * count;
-        run_tile(y, token, count, panel * panel_channels, [&](float* out, Index stride) {
-          kernel.tiles[count](tile, values, units * w.unit, out, stride);
+inline void multiply_few(const FloatProduct& p, Index tokens, Index first_panel, Index last_panel) {
+  for (Index panel = first_panel; panel < last_panel; ++panel)
+    with_float_result<panel_channels>(
+        p, 0, tokens, panel * panel_channels, true, [&](const FloatResult& result) {
+          p.kernel->few[tokens](p.w.panel(panel), p.x, p.group_sums, result);
         });
-      });
-    }
-  }
+}
+
+inline void matmul_float(MatrixView<const float> x, const MatmulOutput& output,
+                         const Execution& execution) {
+  const PackedView& w = output.weight();
+  const FloatKernel& kernel = output.float_kernel(execution.force);
+  const Index tokens = x.rows(), padded = w.padded_cols();
+  const bool few = tokens <= kernel.few.largest();
+  const TokenTiles tiles(tokens, few ? tokens : kernel.tiles.largest());
+  const Index padded_rows = round_up(w.rows, 2 * panel_channels);
+  Scratch scratch(execution.workspace, Scratch::bytes<float>(tokens * padded) +
+                                           Scratch::bytes<float>(few ? tokens * w.groups() : 0) +
+                                           Scratch::bytes<float>(padded_rows));
+  float* arranged = scratch.take<float>(tokens * padded);
+  float* sums = scratch.take<float>(few ? tokens * w.groups() : 0);
+  float* bias = scratch.take<float>(padded_rows);
+  std::fill_n(bias, padded_rows, 0.0f);
+  if (!output.options().bias.empty())
+    for (Index n = 0; n < w.rows; ++n) bias[n] = output.options().bias[n];
+
+  parallel_for_each_tile(execution, tiles, 8 * padded, [&](Index token, Index count) {
+    arrange_floats(x, w, token, count, arranged + token * padded);
+  });
+  if (few && w.first.zero_points) sum_groups(w, arranged, tokens, sums);
+
+  const FloatProduct product{&kernel, w,        output.y(), output.options().accumulate,
+                             bias,    arranged, sums};
+  const Index block = panel_block(panel_channels * tokens * padded);
+  execution.parallel_for(ceil_div(w.panels(), block), [&](Index index) {
+    const Index begin = index * block, end = std::min(begin + block, w.panels());
+    if (few) return multiply_few(product, tokens, begin, end);
+    for (Index panel = begin; panel < end; panel += 2) multiply_decoded(product, tiles, panel);
+  });
 }
 
 }  // namespace detail
 
-/// y = x wᵀ; shapes fit and y has unit column stride.
-inline void matmul_float(const FloatKernel& kernel, MatrixView<const float> x, const PackedView& w,
-                         MatrixView<float> y, const Execution& execution) {
-  const Index tokens = y.rows(), padded = w.padded_cols();
-  Scratch scratch(execution.workspace,
-                  Scratch::bytes<float>(tokens * padded) + Scratch::bytes<float>(w.groups()));
-  float* arranged = scratch.take<float>(tokens * padded);
-  float* sums = scratch.take<float>(w.groups());
-
-  parallel_for_each_tile(execution, kernel.tiles, tokens, 8 * padded,
-                         [&](Index token, Index count) {
-                           detail::arrange_floats(x, w, token, count, arranged + token * padded);
-                         });
-  const bool in_registers = tokens == 1 && kernel.gemv;
-  if (in_registers && w.first.zero_points) detail::sum_groups(w, arranged, sums);
-
-  for_each_panel_block(execution, w.panels(), 16 * tokens * padded, [&](Index first, Index last) {
-    if (!in_registers) return detail::multiply_decoded(kernel, arranged, w, first, last, y);
-    for (Index panel = first; panel < last; ++panel)
-      run_tile(y, 0, 1, panel * panel_channels,
-               [&](float* out, Index) { kernel.gemv(w.panel(panel), arranged, sums, out); });
-  });
+/// Products of the same activations; shapes fit and y have unit column stride.
+inline void matmul_float(MatrixView<const float> x, std::span<const MatmulOutput> outputs,
+                         const Execution& execution) {
+  if (x.rows() == 0) return;
+  for (const MatmulOutput& output : outputs) detail::matmul_float(x, output, execution);
 }
 
 }  // namespace pare::kernels

@@ -1,112 +1,294 @@
 #pragma once
 
 #include <algorithm>
-#include <cstring>
+#include <array>
+#include <span>
 
 #include "pare/core/config.hpp"
-#include "pare/kernels/cpu.hpp"
-#include "pare/kernels/matmul_blocks.hpp"
-#include "pare/kernels/portable/matmul.hpp"
-#include "pare/kernels/quantized_activations.hpp"
-#include "pare/kernels/reference/matmul.hpp"
-#include "pare/kernels/scratch.hpp"
-#if PARE_X86_KERNELS
-#include "pare/kernels/x86/matmul_integer_avx2.hpp"
-#include "pare/kernels/x86/matmul_integer_avx512vnni.hpp"
-#endif
+#include "pare/kernels/integer_arrangement.hpp"
+#include "pare/kernels/matmul_output.hpp"
 
-/// int8 activations times packed integer codes: choice of kernel, arrangement, loops.
+/// int8 activations times packed codes: choice of tiles, loops, memory.
 ///
-///     y = s_x sum_g s_wg (sum a u - z_wg sum a) - s_x z_x sum w
+///     y = s_x (sum over segments of s_w (sum a u - c sum a) - z_x sum w) + bias
 ///
-/// a: activation codes, u: stored weight codes. The sums in parentheses are exact; the last term
-/// comes from the row sums of the packed matrix and is there for static zero points only.
+/// a: activation codes, u: weights as unsigned integers that count from c, the center of the
+/// format or the zero point of the group. The sums over a segment are exact.
 namespace pare::kernels {
 
-/// Throws ArgumentError as select_kernel does.
-template <int Bits>
-[[nodiscard]] const IntegerKernel& integer_kernel(KernelName force) {
-#if PARE_X86_KERNELS
-  switch (select_kernel(force, {KernelName::avx512vnni, KernelName::avx2, KernelName::portable,
-                                KernelName::reference})) {
-    case KernelName::avx512vnni:
-      return avx512vnni::integer_kernel<Bits>;
-    case KernelName::avx2:
-      return avx2::integer_kernel<Bits>;
-#else
-  switch (select_kernel(force, {KernelName::portable, KernelName::reference})) {
-#endif
-    case KernelName::portable:
-      return portable::integer_kernel<Bits>;
-    default:
-      return reference::integer_kernel<Bits>;
-  }
-}
+/// Sizes that bound what one thread keeps near itself.
+struct IntegerBlocking {
+  /// Columns decoded at once: with 32 channels, or 16 in two bytes each, 16 KiB.
+  static constexpr Index columns = 512;
+  /// Segments at once: their scales are another 16 KiB.
+  static constexpr Index segments = 128;
+  /// Tokens whose partial sums are kept: 16 KiB. Decoding for so many costs a hundredth.
+  static constexpr Index tokens = 128;
+};
+
+/// A product whose activations are arranged, with its padded rows of parameters.
+struct IntegerProduct {
+  const IntegerKernel* kernel;
+  PackedView w;
+  MatrixView<float> y;
+  bool accumulate;
+  const float* start;  ///< [panels][16]
+  const float* bias;   ///< [panels][16]
+};
 
 namespace detail {
 
-/// Codes [k/4][count][4] and offsets [group][count] of one tile.
-inline void arrange_codes(const QuantizedActivations& x, const PackedView& w, Index token,
-                          Index count, std::int8_t* codes, std::int32_t* offsets) noexcept {
-  const std::int32_t factor = w.first.zero_points ? -1 : -w.center;
-  if (w.padded_cols() != w.cols) std::fill_n(codes, w.padded_cols() * count, std::int8_t{0});
-  for (Index t = 0; t < count; ++t) {
-    const std::int8_t* row = x.codes.data() + (token + t) * w.cols;
-    for (Index g = 0; g < w.groups(); ++g) {
-      std::int8_t* out = codes + g * w.padded_group() * count + 4 * t;
-      const Index begin = g * w.group_length, length = std::min(w.group_length, w.cols - begin);
-      std::int32_t sum = 0;
-      for (Index k = 0; k < length; k += 4, out += 4 * count) {
-        std::int8_t four[4] = {};
-        if (!w.order && length - k >= 4)
-          std::memcpy(four, row + begin + k, 4);
-        else
-          for (Index i = 0; i < std::min<Index>(4, length - k); ++i)
-            four[i] = row[w.order ? w.order[begin + k + i] : begin + k + i];
-        std::memcpy(out, four, 4);
-        sum += four[0] + four[1] + four[2] + four[3];
-      }
-      offsets[g * count + t] = factor * sum;
-    }
+inline constexpr Index pair_channels = 2 * panel_channels;
+
+/// Runs `tile()` on y's part for `count` tokens and `channels` channels from `channel` on;
+/// on a copy where the matrix has fewer left. Fills in what is known here of `result`, which is
+/// not copied: copying flags just written waits for all stores of the tile before.
+template <class Tile>
+void with_result(const IntegerProduct& p, Index token, Index count, Index channel, Index channels,
+                 IntegerResult& result, Tile&& tile) {
+  result.y = &p.y(token, channel);
+  result.y_stride = p.y.stride(0);
+  const Index left = p.y.cols() - channel;
+  if (left >= channels) return tile();
+  float edge[max_tile_tokens * pair_channels] = {};
+  for (Index t = 0; t < count; ++t)
+    std::copy_n(&p.y(token + t, channel), left, edge + t * pair_channels);
+  result.y = edge;
+  result.y_stride = pair_channels;
+  tile();
+  for (Index t = 0; t < count; ++t)
+    std::copy_n(edge + t * pair_channels, left, &p.y(token + t, channel));
+}
+
+/// Tiles that read packed codes, one panel after the other.
+inline void multiply_few(const IntegerProduct& p, const IntegerArrangement& x, Index first_panel,
+                         Index last_panel) {
+  for (Index panel = first_panel; panel < last_panel; ++panel) {
+    const Index channel = panel * panel_channels;
+    IntegerResult result{nullptr, 0,   p.start + channel, p.bias + channel, p.accumulate, nullptr,
+                         true,    true};
+    for_each_tile(x.tiles(), 0, x.tiles().count(), [&](Index token, Index count) {
+      with_result(p, token, count, channel, panel_channels, result, [&] {
+        p.kernel->few[count](p.w.panel(panel), x.segments(), x.segment_count(),
+                             x.tile(token, count, 0, 0), result);
+      });
+    });
   }
 }
 
-/// Subtracts what the activations' zero point adds to the channels of some panels.
-inline void subtract_zero_point(const QuantizedActivations& x, const PackedView& w,
-                                Index first_panel, Index last_panel, MatrixView<float> y) noexcept {
-  const Index last = std::min(last_panel * panel_channels, w.rows);
-  for (Index t = 0; t < y.rows(); ++t) {
-    const float shift = x.scales[t] * static_cast<float>(x.zero_point);
-    for (Index n = first_panel * panel_channels; n < last; ++n) y(t, n) -= shift * w.row_sums[n];
+/// Two streams of bytes that the tiles of a piece ask far memory for, a part each.
+struct Ahead {
+  const char *first, *second;
+  Index stream_bytes, tile_bytes, step_bytes;
+
+  [[nodiscard]] const char* address(Index tile) const noexcept {
+    const Index at = tile * tile_bytes;
+    return at < stream_bytes ? first + at : second + (at - stream_bytes);
   }
+};
+
+/// Decodes the panels of a tile piece by piece and runs tiles of many tokens on them.
+class DecodedProduct {
+ public:
+  DecodedProduct(const IntegerProduct& p, const IntegerArrangement& x, Index panel)
+      : p_(p),
+        x_(x),
+        channel_(panel * panel_channels),
+        // A last panel without a neighbour is its own: the result is dropped.
+        panels_{p.w.panel(panel), p.w.panel(std::min(panel + 1, p.w.panels() - 1))},
+        weights_(p.kernel->weights),
+        row_(x.segment_count() == 1) {}
+
+  void run() {
+    const TokenTiles& tiles = x_.tiles();
+    const Index step = weights_.in_place && row_
+                           ? tiles.count()
+                           : std::max<Index>(1, IntegerBlocking::tokens / tiles.largest());
+    for (Index tile = 0; tile < tiles.count(); tile += step)
+      run_tiles(tile, std::min(tiles.count(), tile + step));
+  }
+
+ private:
+  void run_tiles(Index first_tile, Index last_tile) {
+    const Index unit_limit = IntegerBlocking::columns / p_.w.unit;
+    const Segment* segments = x_.segments();
+    if (row_) {
+      const Index units = segments[0].units, step = weights_.in_place ? units : unit_limit;
+      for (Index unit = 0; unit < units; unit += step) {
+        const Segment piece{unit, std::min(step, units - unit), 0, 0};
+        run_piece(&piece, 1, 0, unit == 0, unit + step >= units, first_tile, last_tile);
+      }
+      return;
+    }
+    for (Index s = 0; s < x_.segment_count();) {
+      Index count = 0, units = 0;
+      while (s + count < x_.segment_count() && count < IntegerBlocking::segments &&
+             (count == 0 || units + segments[s + count].units <= unit_limit))
+        units += segments[s + count++].units;
+      run_piece(segments + s, count, s, s == 0, s + count == x_.segment_count(), first_tile,
+                last_tile);
+      s += count;
+    }
+  }
+
+  /// Segments that are the arrangement's from `at` on.
+  void run_piece(const Segment* segments, Index count, Index at, bool first, bool last,
+                 Index first_tile, Index last_tile) {
+    IntegerWeights w = decode(segments, count);
+    const Ahead ahead = ahead_of(segments, count, last, last_tile - first_tile);
+    w.ahead_step_bytes = ahead.step_bytes;
+    IntegerResult result{
+        nullptr, 0, p_.start + channel_, p_.bias + channel_, p_.accumulate, partials_, first, last};
+    Index tile = 0;
+    for_each_tile(x_.tiles(), first_tile, last_tile, [&](Index token, Index tokens) {
+      w.ahead = ahead.address(tile++);
+      with_result(p_, token, tokens, channel_, weights_.channels(), result, [&] {
+        const auto& table = row_ ? p_.kernel->row : p_.kernel->group;
+        table[tokens](w, x_.tile(token, tokens, at, segments[0].first_unit), result);
+      });
+      result.partial += tokens * weights_.channels();
+    });
+  }
+
+  /// The packed codes that are read after these segments, one panel's after the other's: tiles
+  /// ask for them, otherwise far memory idles while they compute.
+  [[nodiscard]] Ahead ahead_of(const Segment* segments, Index count, bool last,
+                               Index tiles) const noexcept {
+    const Segment& end = segments[count - 1];
+    const Index units = end.first_unit + end.units - segments[0].first_unit;
+    const Index panel_words = panels_[0].units * p_.w.unit_words;
+    const Index from =
+        last ? weights_.panels * panel_words : (end.first_unit + end.units) * p_.w.unit_words;
+    const auto* next = reinterpret_cast<const char*>(panels_[0].codes + from);
+    const Index stream_bytes = 4 * units * p_.w.unit_words;
+    const Index tile_bytes = weights_.panels * stream_bytes / tiles;
+    return {next, next + 4 * panel_words, stream_bytes, tile_bytes,
+            ceil_div(tile_bytes, units * p_.w.unit / 4)};
+  }
+
+  [[nodiscard]] IntegerWeights decode(const Segment* segments, Index count) {
+    Index units = 0;
+    for (Index s = 0; s < count; ++s) units += segments[s].units;
+    const Index panel_bytes = units * p_.w.unit * panel_channels * operand_bytes(weights_.operand);
+    for (Index i = 0; i < weights_.panels; ++i)
+      p_.kernel->decode(panels_[static_cast<std::size_t>(i)], segments, count,
+                        weights_.in_place ? nullptr : codes_ + i * panel_bytes,
+                        scales_ + i * panel_channels, zero_points_ + i * panel_channels);
+    IntegerWeights w{codes_, panel_bytes,   scales_, nullptr, segments,
+                     count,  p_.w.unit / 4, nullptr, 0};
+    if (weights_.zero_points_apart && panels_[0].zero_points) w.zero_points = zero_points_;
+    if (weights_.in_place) {
+      const auto start = [&](const PackedPanel& panel) {
+        return reinterpret_cast<const std::uint8_t*>(panel.codes +
+                                                     segments[0].first_unit * p_.w.unit_words);
+      };
+      w.codes = start(panels_[0]);
+      w.panel_bytes = start(panels_[1]) - w.codes;
+    }
+    return w;
+  }
+
+  const IntegerProduct& p_;
+  const IntegerArrangement& x_;
+  Index channel_;
+  std::array<PackedPanel, 2> panels_;
+  TileWeights weights_;
+  bool row_;
+  alignas(64) std::uint8_t codes_[IntegerBlocking::columns * pair_channels];
+  alignas(64) float scales_[IntegerBlocking::segments * pair_channels];
+  alignas(64) std::int32_t zero_points_[IntegerBlocking::segments * pair_channels];
+  alignas(64) float partials_[(IntegerBlocking::tokens + max_tile_tokens) * pair_channels];
+};
+
+[[nodiscard]] inline ArrangementShape arrangement_shape(const QuantizedActivationsView& x,
+                                                        const PackedView& w,
+                                                        const IntegerKernel& kernel) {
+  ArrangementShape shape{w.group_length,
+                         w.padded_group(),
+                         w.padded_cols(),
+                         w.groups(),
+                         w.order,
+                         kernel.few.largest(),
+                         0,
+                         true,
+                         kernel.weights.operand};
+  if (x.tokens() <= shape.tile_tokens || !kernel.decode || w.cols == 0) {
+    shape.offset_factor = w.first.zero_points ? -1 : -packed_center(w, shape.operand);
+    return shape;
+  }
+  shape.few = false;
+  const bool row = w.groups() == 1 && x.groups() <= 1 && w.cols <= max_row_sum;
+  shape.tile_tokens = (row ? kernel.row : kernel.group).largest();
+  shape.offset_factor = w.first.zero_points && kernel.weights.zero_points_apart
+                            ? -1
+                            : -decoded_center(w, shape.operand);
+  return shape;
+}
+
+/// Products whose activations are arranged alike.
+inline void multiply_integer(std::span<const IntegerProduct> products, const IntegerArrangement& x,
+                             const Execution& execution) {
+  // One loop over the panels of all products.
+  std::array<Index, max_matmul_outputs + 1> first_block{};
+  std::array<Index, max_matmul_outputs> block_panels{};
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const PackedView& w = products[i].w;
+    block_panels[i] = panel_block(panel_channels * x.tiles().tokens() * w.padded_cols());
+    first_block[i + 1] = first_block[i] + ceil_div(w.panels(), block_panels[i]);
+  }
+  execution.parallel_for(first_block[products.size()], [&](Index block) {
+    std::size_t i = 0;
+    while (block >= first_block[i + 1]) ++i;
+    const IntegerProduct& p = products[i];
+    const Index first = (block - first_block[i]) * block_panels[i];
+    const Index last = std::min(first + block_panels[i], p.w.panels());
+    if (x.shape().few) return multiply_few(p, x, first, last);
+    for (Index panel = first; panel < last; panel += p.kernel->weights.panels)
+      DecodedProduct(p, x, panel).run();
+  });
 }
 
 }  // namespace detail
 
-/// y = x wᵀ; shapes fit and y has unit column stride.
-inline void matmul_integer(const IntegerKernel& kernel, const QuantizedActivations& x,
-                           const PackedView& w, MatrixView<float> y, const Execution& execution) {
-  const Index tokens = y.rows(), padded = w.padded_cols(), groups = w.groups();
-  Scratch scratch(execution.workspace, Scratch::bytes<std::int8_t>(tokens * padded) +
-                                           Scratch::bytes<std::int32_t>(tokens * groups));
-  auto* codes = scratch.take<std::int8_t>(tokens * padded);
-  auto* offsets = scratch.take<std::int32_t>(tokens * groups);
+/// Products of the same activations; shapes fit, y have unit column stride and the groups fit.
+inline void matmul_integer(const QuantizedActivationsView& x, std::span<const MatmulOutput> outputs,
+                           const Execution& execution) {
+  if (x.tokens() == 0) return;
+  Index padded_rows = 0;
+  for (const MatmulOutput& output : outputs)
+    padded_rows += round_up(output.weight().rows, detail::pair_channels) + panel_channels;
+  Scratch scratch(execution.workspace, 2 * Scratch::bytes<float>(padded_rows));
+  float* start = scratch.take<float>(padded_rows);
+  float* bias = scratch.take<float>(padded_rows);
+  std::fill_n(start, padded_rows, 0.0f);
+  std::fill_n(bias, padded_rows, 0.0f);
 
-  parallel_for_each_tile(
-      execution, kernel.tiles, tokens, 8 * padded, [&](Index token, Index count) {
-        detail::arrange_codes(x, w, token, count, codes + token * padded, offsets + token * groups);
-      });
-  for_each_panel_block(execution, w.panels(), 16 * tokens * padded, [&](Index first, Index last) {
-    for_each_tile(kernel.tiles, 0, tokens, [&](Index token, Index count) {
-      const IntegerTokens tile{codes + token * padded, offsets + token * groups,
-                               x.scales.data() + token};
-      for (Index panel = first; panel < last; ++panel)
-        run_tile(y, token, count, panel * panel_channels, [&](float* out, Index stride) {
-          kernel.tiles[count](w.panel(panel), tile, out, stride);
-        });
-    });
-    if (x.zero_point != 0) detail::subtract_zero_point(x, w, first, last, y);
-  });
+  for (std::size_t i = 0; i < outputs.size();) {
+    const IntegerKernel& first_kernel = outputs[i].integer_kernel(execution.force);
+    const ArrangementShape shape = detail::arrangement_shape(x, outputs[i].weight(), first_kernel);
+    IntegerArrangement arrangement(x, outputs[i].weight(), shape, first_kernel.sum,
+                                   execution.workspace);
+    arrangement.arrange(execution);
+
+    std::array<IntegerProduct, max_matmul_outputs> products{};
+    std::size_t count = 0;
+    for (; i < outputs.size() && count < max_matmul_outputs; ++i, ++count) {
+      const MatmulOutput& output = outputs[i];
+      const PackedView& w = output.weight();
+      const IntegerKernel& kernel = output.integer_kernel(execution.force);
+      if (!detail::arrangement_shape(x, w, kernel).same(shape, x.cols()) ||
+          w.codebook->factor != outputs[i - count].weight().codebook->factor)
+        break;
+      products[count] = {&kernel, w, output.y(), output.options().accumulate, start, bias};
+      for (Index n = 0; n < w.rows; ++n) {
+        if (x.zero_point != 0) start[n] = -static_cast<float>(x.zero_point) * w.row_sums[n];
+        if (!output.options().bias.empty()) bias[n] = output.options().bias[n];
+      }
+      start += round_up(w.rows, detail::pair_channels) + panel_channels;
+      bias += round_up(w.rows, detail::pair_channels) + panel_channels;
+    }
+    detail::multiply_integer({products.data(), count}, arrangement, execution);
+  }
 }
 
 }  // namespace pare::kernels

@@ -7,63 +7,106 @@
 #include <cstring>
 
 #include "pare/formats/format.hpp"
+#include "pare/formats/rounding.hpp"
 
 namespace pare::kernels {
 
 /// Output channels that lie side by side in the lanes of a packed panel.
 inline constexpr Index panel_channels = 16;
 
+/// Some bits of every code of a unit: `width` bits from bit `low_bit` on.
+struct Plane {
+  int width, low_bit;
+  /// Input channels in one vector of 64 bytes.
+  [[nodiscard]] constexpr Index vector_columns() const noexcept { return 32 / width; }
+};
+
+/// Codes of b bits are cut into planes whose widths are powers of two: 7 = 4 + 2 + 1.
+template <int Bits>
+[[nodiscard]] constexpr auto code_planes() noexcept {
+  constexpr auto count =
+      static_cast<std::size_t>((Bits >> 3 & 1) + (Bits >> 2 & 1) + (Bits >> 1 & 1) + (Bits & 1));
+  std::array<Plane, count> planes{};
+  int low_bit = 0;
+  std::size_t next = 0;
+  for (int width = 8; width > 0; width /= 2)
+    if (Bits & width) {
+      planes[next++] = {width, low_bit};
+      low_bit += width;
+    }
+  return planes;
+}
+
 /// How the codes of a panel lie in memory, the same for every CPU and all compiler flags.
 ///
 /// A panel is 16 output channels; k, the input channel, runs in memory. Codes are stored unsigned
-/// (code + code_offset) in units of `unit` consecutive k; a unit is `words` vectors of sixteen
-/// 32-bit words, lane l belonging to channel l:
+/// (code + code_offset) in units of `unit` consecutive k. A unit holds its planes one after the
+/// other; a plane is vectors of sixteen 32-bit words, lane l belonging to channel l. In a vector
+/// of a plane of w bits, byte j of a lane holds the bits of k = j, 4 + j, 8 + j ... from the lowest
+/// bit on: a shift and a mask make sixteen times four bytes of consecutive k, which is an operand
+/// of the 8-bit dot product instructions.
 ///
-///     8 bits    [K/8][2][16]   word j holds k = 4j .. 4j + 3, the lowest in the lowest byte:
-///                              an operand of the 8-bit dot product instructions
-///     4 bits    [K/8][1][16]   byte j holds k = j in the low nibble, k = 4 + j in the high one:
-///                              one mask and one shift give two such operands
-///     others    [K/32][b][16]  a dense stream of b-bit codes, the lowest bits first
+///     8 bits    [K/8][2][16]    k = 0..3, k = 4..7
+///     4 bits    [K/8][1][16]    byte j: k = j in the low nibble, k = 4 + j in the high one
+///     2 bits    [K/16][1][16]   byte j: k = j, 4 + j, 8 + j, 12 + j
+///     3 bits    [K/32][3][16]   two vectors of the lower two bits, one of the highest bit
 ///
-/// `Lookup`: values come from a table, else they are the codes counted from `center`.
+/// `Lookup`: values come from a table, else they are the codes counted from a center.
 template <int Bits, bool Lookup>
 struct PackedCodes {
   static constexpr int bits = Bits;
   static constexpr bool lookup = Lookup;
-  static constexpr Index unit = Bits == 4 || Bits == 8 ? 8 : 32;
+  static constexpr auto planes = code_planes<Bits>();
+  static constexpr Index unit = std::max<Index>(8, planes.back().vector_columns());
   static constexpr Index words = unit * Bits / 32;
   static constexpr Index unit_words = words * panel_channels;
   static constexpr unsigned mask = (1u << Bits) - 1u;
-  /// Codes count from here: the value of a stored code is near `stored - center`.
-  static constexpr int center = 1 << (Bits - 1);
 
-  /// Where the code of the unit's k-th input channel starts in a lane's words.
-  [[nodiscard]] static constexpr int bit_of(int k) noexcept {
-    return Bits == 4 ? 8 * (k % 4) + 4 * (k / 4) : Bits * k;
+  /// Vectors of a unit before those of a plane.
+  [[nodiscard]] static constexpr Index first_vector(std::size_t plane) noexcept {
+    Index vectors = 0;
+    for (std::size_t p = 0; p < plane; ++p) vectors += unit / planes[p].vector_columns();
+    return vectors;
   }
 };
 static_assert(PackedCodes<8, false>::unit_words * 4 == 128);
 static_assert(PackedCodes<4, false>::unit_words * 4 == 64);
 static_assert(PackedCodes<3, false>::unit_words * 4 == 3 * 64);
+static_assert(PackedCodes<7, false>::unit == 32 && PackedCodes<7, false>::words == 7);
 
 template <Format F>
 using packed_codes = PackedCodes<F::code_bits, !F::is_integer>;
 
 /// The stored code of lane `lane` at the unit's k-th input channel.
 template <class Codes>
-[[nodiscard]] constexpr unsigned load_code(const std::uint32_t* unit, int k, Index lane) noexcept {
-  const int word = Codes::bit_of(k) / 32, shift = Codes::bit_of(k) % 32;
-  unsigned code = unit[word * panel_channels + lane] >> shift;
-  if (shift + Codes::bits > 32) code |= unit[(word + 1) * panel_channels + lane] << (32 - shift);
-  return code & Codes::mask;
+[[nodiscard]] constexpr unsigned load_code(const std::uint32_t* unit, Index k,
+                                           Index lane) noexcept {
+  unsigned code = 0;
+  for (std::size_t p = 0; p < Codes::planes.size(); ++p) {
+    const Plane plane = Codes::planes[p];
+    const Index vector = Codes::first_vector(p) + k / plane.vector_columns();
+    const Index shift = k % 4 * 8 + k % plane.vector_columns() / 4 * plane.width;
+    code |= (unit[vector * panel_channels + lane] >> shift & ((1u << plane.width) - 1u))
+            << plane.low_bit;
+  }
+  return code;
 }
 
+/// Sets the code of a unit that holds zeros there.
 template <class Codes>
-constexpr void store_code(std::uint32_t* unit, int k, Index lane, unsigned code) noexcept {
-  const int word = Codes::bit_of(k) / 32, shift = Codes::bit_of(k) % 32;
-  unit[word * panel_channels + lane] |= code << shift;
-  if (shift + Codes::bits > 32) unit[(word + 1) * panel_channels + lane] |= code >> (32 - shift);
+constexpr void store_code(std::uint32_t* unit, Index k, Index lane, unsigned code) noexcept {
+  for (std::size_t p = 0; p < Codes::planes.size(); ++p) {
+    const Plane plane = Codes::planes[p];
+    const Index vector = Codes::first_vector(p) + k / plane.vector_columns();
+    const Index shift = k % 4 * 8 + k % plane.vector_columns() / 4 * plane.width;
+    unit[vector * panel_channels + lane] |= (code >> plane.low_bit & ((1u << plane.width) - 1u))
+                                            << shift;
+  }
 }
+
+/// The stored code whose value is 0, where there is no zero point.
+template <Format F>
+inline constexpr int code_center = F::has_zero_point ? 1 << (F::code_bits - 1) : F::code_offset;
 
 namespace detail {
 
@@ -73,7 +116,7 @@ template <Format F>
   std::array<float, std::max<std::size_t>(codes, 16)> values{};
   typename F::Parameters parameters{};
   parameters.scale = 1.0f;
-  F::set_zero_point(parameters, packed_codes<F>::center);
+  F::set_zero_point(parameters, code_center<F>);
   for (std::size_t i = 0; i < values.size(); ++i)
     values[i] = F::decode(from_stored<F>(static_cast<std::uint8_t>(i % codes)), parameters);
   return values;
@@ -86,13 +129,58 @@ template <Format F>
 template <Format F>
 inline constexpr auto code_values = detail::make_code_values<F>();
 
+/// A format's values as 8-bit integers: value = factor * (operands[stored] - center), the unsigned
+/// operand of dot product instructions. Integer formats are their own operands; a codebook of
+/// multiples of its smallest magnitude is exact, others are rounded to a 127th of the largest.
+struct IntegerCodebook {
+  std::array<std::uint8_t, 16> operands{};
+  int center = 0;
+  float factor = 1.0f;
+  bool exact = true;
+};
+
+namespace detail {
+
+template <Format F>
+[[nodiscard]] constexpr IntegerCodebook make_integer_codebook() {
+  IntegerCodebook book;
+  book.center = code_center<F>;
+  if constexpr (!F::is_integer) {
+    static_assert(F::code_bits <= 4, "byte permutations look up sixteen entries");
+    float smallest = 0.0f, largest = 0.0f;
+    for (const float value : code_values<F>) {
+      const float magnitude = value < 0.0f ? -value : value;
+      if (magnitude > 0.0f && (smallest == 0.0f || magnitude < smallest)) smallest = magnitude;
+      if (magnitude > largest) largest = magnitude;
+    }
+    for (const float value : code_values<F>) {
+      const float multiple = value / smallest;
+      book.exact = book.exact && largest / smallest <= 127.0f &&
+                   multiple == static_cast<float>(static_cast<int>(multiple));
+    }
+    book.factor = book.exact ? smallest : largest / 127.0f;
+    book.center = 128;
+    for (std::size_t i = 0; i < book.operands.size(); ++i)
+      book.operands[i] = static_cast<std::uint8_t>(
+          128 + round_to_code(code_values<F>[i] / book.factor, 0, -127, 127));
+  }
+  return book;
+}
+
+}  // namespace detail
+
+template <Format F>
+inline constexpr IntegerCodebook integer_codebook = detail::make_integer_codebook<F>();
+
 /// What a kernel reads of 16 output channels.
 struct PackedPanel {
   const std::uint32_t* codes = nullptr;       ///< [units][words][16]
   const std::byte* scales = nullptr;          ///< [groups][16] of scale_type
   const std::uint8_t* zero_points = nullptr;  ///< [groups][16], or null
   const float* values = nullptr;              ///< code_values of the format
+  const std::uint8_t* operands = nullptr;     ///< those of its integer_codebook
   ScaleType scale_type = ScaleType::f32;
+  int center = 0;  ///< code_center of the format
   Index units = 0;
   Index group_units = 1;  ///< units per group; the last group may have fewer
 
@@ -123,10 +211,11 @@ struct PackedView {
   Index rows = 0, cols = 0;
   Index group_length = 0;               ///< columns of a full group, without padding
   const std::int32_t* order = nullptr;  ///< column at each packed position, or null
-  const float* row_sums = nullptr;      ///< [rows] sums of the weights, integer formats
+  const float* row_sums = nullptr;      ///< [rows] sums of the weights
   PackedPanel first{};                  ///< panel 0
   Index unit = 1, unit_words = 0;
-  int center = 0;
+  int code_bits = 0;
+  const IntegerCodebook* codebook = nullptr;
 
   [[nodiscard]] Index panels() const noexcept { return ceil_div(rows, panel_channels); }
   [[nodiscard]] Index groups() const noexcept { return first.groups(); }

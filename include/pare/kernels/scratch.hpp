@@ -6,16 +6,19 @@
 
 namespace pare::kernels {
 
-/// Arrays cut from one reservation: of the caller's workspace, or of an own one without it.
+/// Arrays cut from one piece of the caller's workspace, or of an own one without it.
 ///
 ///     Scratch scratch(execution.workspace, Scratch::bytes<float>(n) + Scratch::bytes<int>(m));
 ///     float* x = scratch.take<float>(n);
 class Scratch {
  public:
   Scratch(Workspace* workspace, std::size_t size_bytes)
-      : next_((workspace ? *workspace : own_).reserve(size_bytes)) {}
+      : workspace_(workspace ? *workspace : own_),
+        size_bytes_(size_bytes),
+        next_(workspace_.take(size_bytes)) {}
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() { workspace_.give_back(size_bytes_); }
 
   /// Room of an array of `count` elements, which starts on a cache line.
   template <class T>
@@ -33,6 +36,8 @@ class Scratch {
 
  private:
   Workspace own_;
+  Workspace& workspace_;
+  std::size_t size_bytes_;
   std::byte* next_;
 };
 

@@ -13,7 +13,7 @@ namespace pare {
 
 /// How the range of a block is chosen.
 enum class RangeMethod : std::uint8_t {
-  min_max,  ///< every weight inside the range
+  min_max,  ///< every weight inside the range; the mean magnitude with Ternary
   mse_clip  ///< the shrunken range with the least sum of |error|^exponent
 };
 
@@ -51,6 +51,20 @@ template <Format F>
   return group_size == -1 || F::code_bits == 8 ? ScaleType::f32 : ScaleType::f16;
 }
 
+namespace detail {
+
+/// Parameters of a block that is not clipped.
+template <Format F>
+[[nodiscard]] typename F::Parameters fit_block(const float* weights, Index count, Index stride,
+                                               const FitOptions& options) {
+  if constexpr (requires { F::fit_values(weights, count, stride, options); })
+    return F::fit_values(weights, count, stride, options);
+  else
+    return F::fit(range_of(weights, count, stride), options);
+}
+
+}  // namespace detail
+
 /// Parameters of the block of `count` >= 1 finite weights, `stride` elements apart. Unchecked:
 /// callers check weights and options once.
 ///
@@ -62,10 +76,10 @@ template <Format F>
                                                       Index stride, const RangeOptions& options,
                                                       ScaleType scale_type) {
   const FitOptions fit{scale_type, options.denominator, options.extend_to_zero};
-  const Range range = range_of(weights, count, stride);
-  typename F::Parameters best = F::fit(range, fit);
+  typename F::Parameters best = detail::fit_block<F>(weights, count, stride, fit);
   if (options.method == RangeMethod::min_max || !is_usable_scale(best.scale)) return best;
 
+  const Range range = range_of(weights, count, stride);
   const int candidates = static_cast<int>(options.max_shrink * static_cast<float>(options.grid));
   double best_error = std::numeric_limits<double>::infinity();
   for (int i = 0; i < candidates; ++i) {

@@ -1,20 +1,16 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
 #include "pare/core/finite.hpp"
 #include "pare/formats/format.hpp"
 #include "pare/formats/rounding.hpp"
+#include "pare/kernels/elementwise.hpp"
 #include "pare/kernels/execution.hpp"
 
 namespace pare {
-
-/// How the quotient of a value and the scale is formed; near ties the two give different codes.
-enum class QuotientPolicy : std::uint8_t {
-  reciprocal,  ///< x * (1 / scale), as PyTorch
-  divide       ///< x / scale, as every weight quantizer here: training sees the codes that ship
-};
 
 /// What fake quantization simulates: codes lo..hi.
 struct FakeQuantizeOptions {
@@ -27,7 +23,7 @@ struct FakeQuantizeOptions {
 template <Format F>
 requires(F::is_integer) [[nodiscard]] constexpr FakeQuantizeOptions
     fake_quantize_options(QuotientPolicy quotient = QuotientPolicy::reciprocal) noexcept {
-  return {-F::code_offset, (1 << F::code_bits) - 1 - F::code_offset, quotient};
+  return {-F::code_offset, code_count<F>() - 1 - F::code_offset, quotient};
 }
 
 /// Parameters of one tensor or one channel: value = scale * (code - zero_point).
@@ -119,28 +115,46 @@ inline void require_same_shape(Shape<2> x, Shape<2> other, const char* name) {
 ///
 /// Shapes    x, y (channels, values), any strides: for channels in columns pass transposed views;
 ///           parameters (channels); y may be x
-/// Errors    NumericError naming the element when x is not finite; ArgumentError for a scale that
-///           is not positive and finite, or whose reciprocal is not when that is used, for a zero
-///           point outside lo..hi, and for codes outside +-2^20; ShapeError
-/// Order     independent of the number of threads
+/// Errors    NumericError naming the element when x is not finite, y is unspecified then;
+///           ArgumentError for a scale that is not positive and finite, or whose reciprocal is not
+///           when that is used, for a zero point outside lo..hi, and for codes outside +-2^20;
+///           ShapeError
+/// Order     bit-identical for all kernels and thread counts
 /// Source    PyTorch, fake_quantize_per_{tensor,channel}_affine: same bits with `reciprocal`.
 inline void fake_quantize(MatrixView<const float> x, VectorView<const AffineParameters> parameters,
                           const FakeQuantizeOptions& options, MatrixView<float> y,
-                          const Execution& execution = {}) {
+                          const Execution& execution = {}, const MemoryTuning& tuning = {}) {
   detail::require_fake_quantizable(x.shape(), parameters, options);
   detail::require_same_shape(x.shape(), y.shape(), "y");
-  require_finite(x, "x");
-  execution.parallel_for(x.rows(), [&](Index i) {
+  const kernels::ElementwiseKernel& kernel = kernels::elementwise_kernel(execution.force);
+  const bool in_place = x.data() == y.data();
+  const auto store = in_place ? kernels::Store::cached
+                              : kernels::choose_store(y.size() * Index{sizeof(float)}, tuning);
+  std::atomic<bool> finite = true;
+  kernels::for_each_piece(x.shape(), execution, tuning, [&](Index i, Index begin, Index count) {
+    if (x.stride(1) == 1 && y.stride(1) == 1) {
+      const AffineParameters& p = parameters[i];
+      const kernels::FakeParameters levels{p.scale, options.lo - p.zero_point,
+                                           options.hi - p.zero_point, options.quotient};
+      // What is not finite must survive to be found again.
+      if ((in_place && !is_finite(kernel.absmax(&x(i, begin), count))) ||
+          !kernel.fake_quantize(&x(i, begin), count, levels, store, &y(i, begin)))
+        finite.store(false);
+      return;
+    }
     const detail::FakeQuantizer channel(parameters[i], options);
-    for (Index j = 0; j < x.cols(); ++j) y(i, j) = channel.forward(x(i, j));
+    for (Index j = begin; j < begin + count; ++j)
+      if (!is_finite(x(i, j))) return finite.store(false);
+    for (Index j = begin; j < begin + count; ++j) y(i, j) = channel.forward(x(i, j));
   });
+  if (!finite) require_finite(x, "x");
 }
 
 /// The same with one set of parameters for the tensor.
 inline void fake_quantize(MatrixView<const float> x, const AffineParameters& parameters,
                           const FakeQuantizeOptions& options, MatrixView<float> y,
-                          const Execution& execution = {}) {
-  fake_quantize(x, detail::every_row(parameters, x.rows()), options, y, execution);
+                          const Execution& execution = {}, const MemoryTuning& tuning = {}) {
+  fake_quantize(x, detail::every_row(parameters, x.rows()), options, y, execution, tuning);
 }
 
 /// The straight-through gradient: passes dy where x was not clipped.

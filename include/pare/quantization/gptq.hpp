@@ -49,44 +49,65 @@ struct GptqOptions {
   GptqReport* report = nullptr;
 };
 
-namespace detail {
+/// All of GPTQ that follows from the Hessian alone. Layers that share an input (q, k and v; gate
+/// and up) share its factor: it costs as much as the sweep over a square layer.
+class GptqFactor {
+ public:
+  /// Uses `damping` and `act_order` of the options. Throws as inverse_factor.
+  explicit GptqFactor(const Hessian& h, const GptqOptions& options = {},
+                      const Execution& execution = {});
 
-/// All that follows from the Hessian alone.
-struct GptqPlan {
-  std::vector<std::int32_t> order;  ///< column visited at each position
-  std::vector<char> dead;           ///< by column: its input was always zero
-  InverseFactor factor;             ///< of the Hessian in visiting order
+  [[nodiscard]] Index in_features() const noexcept { return static_cast<Index>(order_.size()); }
+  /// The column visited at each position.
+  [[nodiscard]] std::span<const std::int32_t> order() const noexcept { return order_; }
+  /// True for a column whose input was always zero.
+  [[nodiscard]] bool is_dead(Index column) const {
+    return dead_[static_cast<std::size_t>(column)] != 0;
+  }
+  [[nodiscard]] Index dead_inputs() const { return std::count(dead_.begin(), dead_.end(), 1); }
+  /// Of the Hessian in visiting order.
+  [[nodiscard]] const InverseFactor& inverse() const noexcept { return inverse_; }
+  [[nodiscard]] bool made_with(const GptqOptions& options) const noexcept {
+    return damping_ == options.damping && act_order_ == options.act_order;
+  }
 
-  [[nodiscard]] Index dead_inputs() const { return std::count(dead.begin(), dead.end(), 1); }
+ private:
+  std::vector<std::int32_t> order_;
+  std::vector<char> dead_;
+  InverseFactor inverse_;
+  double damping_;
+  bool act_order_;
 };
 
-[[nodiscard]] inline GptqPlan gptq_plan(const Hessian& h, const GptqOptions& options,
-                                        const Execution& execution) {
+inline GptqFactor::GptqFactor(const Hessian& h, const GptqOptions& options,
+                              const Execution& execution)
+    : order_(static_cast<std::size_t>(h.in_features())),
+      dead_(order_.size()),
+      damping_(options.damping),
+      act_order_(options.act_order) {
   Matrix<double> hessian = h.matrix(execution);
   const Index n = hessian.rows();
-  GptqPlan plan;
-  plan.dead.resize(static_cast<std::size_t>(n));
-  plan.order.resize(static_cast<std::size_t>(n));
-  std::iota(plan.order.begin(), plan.order.end(), 0);
+  std::iota(order_.begin(), order_.end(), 0);
   for (Index j = 0; j < n; ++j)
     if (hessian(j, j) == 0.0) {
-      plan.dead[static_cast<std::size_t>(j)] = 1;
+      dead_[static_cast<std::size_t>(j)] = 1;
       hessian(j, j) = 1.0;
     }
-  if (options.act_order) {
-    std::stable_sort(plan.order.begin(), plan.order.end(),
+  if (act_order_) {
+    std::stable_sort(order_.begin(), order_.end(),
                      [&](std::int32_t a, std::int32_t b) { return hessian(a, a) > hessian(b, b); });
     Matrix<double> visited({n, n});
-    for (Index i = 0; i < n; ++i) {
-      const Index source = plan.order[static_cast<std::size_t>(i)];
+    execution.parallel_for(n, [&](Index i) {
+      const Index source = order_[static_cast<std::size_t>(i)];
       for (Index j = 0; j < n; ++j)
-        visited(i, j) = hessian(source, plan.order[static_cast<std::size_t>(j)]);
-    }
+        visited(i, j) = hessian(source, order_[static_cast<std::size_t>(j)]);
+    });
     hessian = std::move(visited);
   }
-  plan.factor = inverse_factor(hessian, {.damping = options.damping}, execution);
-  return plan;
+  inverse_ = inverse_factor(hessian, {.damping = damping_}, execution);
 }
+
+namespace detail {
 
 /// The column rule of GPTQ: a weight keeps the value of its nearest code.
 template <Format F>
@@ -149,12 +170,12 @@ class NearestCode {
 
 /// Codes of `w` with the scale type of `q`; returns the loss, or nothing when a scale did not fit.
 template <Format F>
-std::optional<double> gptq_codes(MatrixView<const float> w, const GptqPlan& plan,
+std::optional<double> gptq_codes(MatrixView<const float> w, const GptqFactor& factor,
                                  const GptqOptions& options, const Execution& execution,
                                  QuantizedMatrix<F>& q) {
   const bool whole_rows = options.group_size == -1;
   const bool fit_in_blocks = !whole_rows && !options.static_groups;
-  NearestCode<F> rule(q, plan.order, options.range, fit_in_blocks);
+  NearestCode<F> rule(q, factor.order(), options.range, fit_in_blocks);
   Matrix<float> visited({w.rows(), w.cols()});
   execution.parallel_for(w.rows(), [&](Index i) {
     Vector<float> row(w.row(i));
@@ -167,18 +188,19 @@ std::optional<double> gptq_codes(MatrixView<const float> w, const GptqPlan& plan
     // Whole rows are fitted with the weights of dead inputs, groups without: as the authors' code.
     if (whole_rows) fit_groups();
     for (Index j = 0; j < row.size(); ++j)
-      if (plan.dead[static_cast<std::size_t>(j)]) row[j] = 0.0f;
+      if (factor.is_dead(j)) row[j] = 0.0f;
     if (!whole_rows && options.static_groups) fit_groups();
     for (Index p = 0; p < row.size(); ++p)
-      visited(i, p) = row[plan.order[static_cast<std::size_t>(p)]];
+      visited(i, p) = row[factor.order()[static_cast<std::size_t>(p)]];
   });
   if (!rule.fits()) return {};
-  const double loss = obs_sweep(visited, plan.factor.upper, rule, options.block_size, execution);
+  const double loss =
+      obs_sweep(visited, factor.inverse().upper, rule, options.block_size, execution);
   if (!rule.fits()) return {};
   if (options.act_order && fit_in_blocks) {
-    std::vector<std::int32_t> index(plan.order.size());
+    std::vector<std::int32_t> index(factor.order().size());
     for (std::size_t p = 0; p < index.size(); ++p)
-      index[static_cast<std::size_t>(plan.order[p])] =
+      index[static_cast<std::size_t>(factor.order()[p])] =
           static_cast<std::int32_t>(static_cast<Index>(p) / q.group_length());
     q.set_group_index(index);
   }
@@ -194,8 +216,9 @@ std::optional<double> gptq_codes(MatrixView<const float> w, const GptqPlan& plan
 /// Columns are rounded one after the other; those not yet rounded make up for the error. Dead
 /// inputs (H_jj = 0) get H_jj = 1 and weight 0.
 ///
-/// Shapes    w (rows, n), any strides; h of n inputs
-/// Errors    ShapeError; ArgumentError for group, range options, block size or damping;
+/// Shapes    w (rows, n), any strides; a Hessian of n inputs
+/// Errors    ShapeError; ArgumentError for group, range options, block size or damping, and for a
+///           factor made with another damping or order;
 ///           NumericError naming a weight that is not finite, and as inverse_factor
 /// Edge      damping grows until the factorization succeeds (see the report). With act_order and
 ///           groups but without static_groups, groups follow the visiting order and the result
@@ -206,6 +229,37 @@ std::optional<double> gptq_codes(MatrixView<const float> w, const GptqPlan& plan
 /// Source    Frantar et al., "GPTQ", 2022, and the authors' code. Departs: a symmetric group with
 ///           no negative weight is scaled by its absmax like any other
 template <Format F>
+[[nodiscard]] QuantizedMatrix<F> gptq(MatrixView<const float> w, const GptqFactor& factor,
+                                      const GptqOptions& options = {},
+                                      const Execution& execution = {}) {
+  if (factor.in_features() != w.cols())
+    throw ShapeError("a Hessian of " + std::to_string(factor.in_features()) +
+                     " inputs does not fit the weight of shape " + to_string(w.shape()));
+  if (!factor.made_with(options))
+    throw ArgumentError("the Hessian was factored with another damping or column order");
+  detail::require_valid(options.range);
+  require_finite(w, "weight");
+  const ScaleType wanted = options.scale_type.value_or(default_scale_type<F>(options.group_size));
+  QuantizedMatrix<F> q(w.rows(), w.cols(), options.group_size, wanted);
+
+  std::optional<double> loss = detail::gptq_codes(w, factor, options, execution, q);
+  const bool widened = !loss;
+  if (widened) {
+    q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, ScaleType::f32);
+    loss = detail::gptq_codes(w, factor, options, execution, q);
+  }
+  if (!loss) throw NumericError("a block of weights has no usable float32 scale");
+  if (options.report)
+    *options.report = {.damping = factor.inverse().damping_used,
+                       .attempts = factor.inverse().attempts,
+                       .dead_inputs = factor.dead_inputs(),
+                       .loss = *loss,
+                       .scales_widened = widened};
+  return q;
+}
+
+/// The same for a layer that shares its input with no other.
+template <Format F>
 [[nodiscard]] QuantizedMatrix<F> gptq(MatrixView<const float> w, const Hessian& h,
                                       const GptqOptions& options = {},
                                       const Execution& execution = {}) {
@@ -214,24 +268,9 @@ template <Format F>
                      " inputs does not fit the weight of shape " + to_string(w.shape()));
   detail::require_valid(options.range);
   require_finite(w, "weight");
-  const ScaleType wanted = options.scale_type.value_or(default_scale_type<F>(options.group_size));
-  QuantizedMatrix<F> q(w.rows(), w.cols(), options.group_size, wanted);
-  const detail::GptqPlan plan = detail::gptq_plan(h, options, execution);
-
-  std::optional<double> loss = detail::gptq_codes(w, plan, options, execution, q);
-  const bool widened = !loss;
-  if (widened) {
-    q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, ScaleType::f32);
-    loss = detail::gptq_codes(w, plan, options, execution, q);
-  }
-  if (!loss) throw NumericError("a block of weights has no usable float32 scale");
-  if (options.report)
-    *options.report = {.damping = plan.factor.damping_used,
-                       .attempts = plan.factor.attempts,
-                       .dead_inputs = plan.dead_inputs(),
-                       .loss = *loss,
-                       .scales_widened = widened};
-  return q;
+  // What is wrong with the group size should show before the work begins.
+  static_cast<void>(QuantizedMatrix<F>::group_count(w.cols(), options.group_size));
+  return gptq<F>(w, GptqFactor(h, options, execution), options, execution);
 }
 
 }  // namespace pare

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <string>
 
 #include "pare/core/finite.hpp"
@@ -33,12 +32,10 @@ struct InverseFactor {
 
 namespace detail {
 
-/// Columns that are factored at once: large enough that nearly all work is matrix products.
-inline constexpr Index factor_block = 128;
-
-/// Replaces the upper half of a small `a` by inverse(R) for a = R Rᵀ, R upper triangular.
-/// Returns false when a pivot is at most `tolerance` times the diagonal it came from.
-inline bool invert_diagonal_block(MatrixView<double> a, const double* diagonal, double tolerance) {
+/// Replaces the upper half of a small `a` by inverse(R) for a = R Rᵀ, R upper triangular, and the
+/// rest by zeros. Returns false when a pivot is at most `tolerance` times the diagonal it came
+/// from.
+inline bool invert_factor_of_small(MatrixView<double> a, const double* diagonal, double tolerance) {
   const Index n = a.rows();
   for (Index j = n; j-- > 0;) {
     double pivot = a(j, j);
@@ -59,70 +56,99 @@ inline bool invert_diagonal_block(MatrixView<double> a, const double* diagonal, 
       for (Index k = i; k < j; ++k) sum += a(i, k) * a(k, j);
       a(i, j) = -sum * inverse;
     }
+    for (Index i = j + 1; i < n; ++i) a(i, j) = 0.0;
   }
   return true;
 }
 
-/// Replaces the upper half of `a` by that of R, a = R Rᵀ, except that diagonal blocks become
-/// inverse(R's diagonal block). Runs from the last block column to the first; each is brought up
-/// to date by one product with the finished columns on its right. Returns false as above.
-inline bool factor_from_last(MatrixView<double> a, const Vector<double>& diagonal,
-                             const Execution& execution) {
-  const Index n = a.rows();
-  const double tolerance = static_cast<double>(n) * std::numeric_limits<double>::epsilon();
-  Matrix<double> copied({n, std::min(n, factor_block)});
-  for (Index end = n; end > 0;) {
-    const Index begin = (end - 1) / factor_block * factor_block, width = end - begin;
-    const MatrixView<double> column = a.slice(1, begin, width).slice(0, 0, end);
-    const MatrixView<const double> right = a.slice(1, end, n - end);
-    gemm(-1.0, right.slice(0, 0, end), right.slice(0, begin, width).transposed(), column,
-         execution);
-    const MatrixView<double> pivot_block = column.slice(0, begin, width);
-    if (!invert_diagonal_block(pivot_block, diagonal.data() + begin, tolerance)) return false;
-    // The rest of the column times inverse(R)ᵀ. Below its diagonal the pivot block is not R's.
-    for (Index i = 0; i < width; ++i)
-      for (Index j = 0; j < i; ++j) pivot_block(i, j) = 0.0;
-    const MatrixView<double> rest = column.slice(0, 0, begin);
-    const MatrixView<double> source = copied.view().slice(0, 0, begin).slice(1, 0, width);
-    copy(rest, source);
-    for (Index i = 0; i < begin; ++i) std::fill_n(&rest(i, 0), width, 0.0);
-    gemm(1.0, source, pivot_block.transposed(), rest, execution);
-    end = begin;
-  }
-  return true;
-}
+/// inverse_factor of blocks, by halves: nearly all work is products of large matrices.
+class FactorInverter {
+ public:
+  FactorInverter(Index n, double tolerance, const Execution& execution)
+      : kernel_(kernels::select_gemm_kernel<double>(execution.force)),
+        parallel_for_(execution.parallel_for),
+        tolerance_(tolerance),
+        scratch_({n * n / 4 + 1}) {}
 
-/// Block row `begin` of inverse(R) into `upper`, from what factor_from_last leaves: block by
-/// block, U_ij = -(sum over i <= k < j of U_ik R_kj) inverse(R_jj).
-inline void invert_block_row(MatrixView<const double> r, Index begin, MatrixView<float> upper,
-                             KernelName force) {
-  const Index n = r.rows(), height = std::min(factor_block, n - begin);
-  Matrix<double> row({height, n - begin}), sum({height, factor_block});
-  copy(r.slice(0, begin, height).slice(1, begin, height), row.view().slice(1, 0, height));
-  const Execution serial{.force = force};
-  for (Index j = begin + height; j < n; j += factor_block) {
-    const Index width = std::min(factor_block, n - j);
-    const MatrixView<double> target = sum.view().slice(1, 0, width);
-    sum.fill(0.0);
-    gemm(-1.0, row.view().slice(1, 0, j - begin), r.slice(0, begin, j - begin).slice(1, j, width),
-         target, serial);
-    gemm(1.0, target, r.slice(0, j, width).slice(1, j, width),
-         row.view().slice(1, j - begin, width), serial);
+  /// Replaces the upper half of `a` by inverse(R), a = R Rᵀ, and the rest by zeros.
+  ///
+  ///     R = (R1 S; 0 R2),  S = A12 inverse(R2)ᵀ,  R1 R1ᵀ = A11 - S Sᵀ
+  ///     inverse(R) = (inverse(R1), -inverse(R1) S inverse(R2); 0, inverse(R2))
+  ///
+  /// Returns false when a pivot is at most the tolerance times the diagonal it came from.
+  bool invert(MatrixView<double> a, const double* diagonal) {
+    const Index n = a.rows(), first = first_half(n), second = n - first;
+    if (n <= smallest) return invert_factor_of_small(a, diagonal, tolerance_);
+    const MatrixView<double> a11 = a.slice(0, 0, first).slice(1, 0, first);
+    const MatrixView<double> a12 = a.slice(0, 0, first).slice(1, first, second);
+    const MatrixView<double> a21 = a.slice(0, first, second).slice(1, 0, first);
+    const MatrixView<double> a22 = a.slice(0, first, second).slice(1, first, second);
+    if (!invert(a22, diagonal + first)) return false;
+    const MatrixView<double> s(scratch_.data(), a12.shape());
+    zero(s);
+    add_product(1.0, a12, MatrixView<const double>(a22).transposed(), s, {.b_lower = true});
+    add_product(-1.0, s, MatrixView<const double>(s).transposed(), a11, {.c_upper = true});
+    zero(a12);
+    add_product(1.0, s, a22, a12, {.b_upper = true});
+    if (!invert(a11, diagonal)) return false;
+    const MatrixView<double> product(scratch_.data(), a12.shape());
+    move_out(a12, product);
+    add_product(-1.0, a11, product, a12, {.a_upper = true});
+    zero(a21);
+    return true;
   }
-  for (Index i = 0; i < height; ++i)
-    for (Index j = i; j < n - begin; ++j) {
-      if (!(std::fabs(row(i, j)) <= std::numeric_limits<float>::max()))
-        throw NumericError("the inverse factor overflows float32 at [" + std::to_string(begin + i) +
-                           ", " + std::to_string(begin + j) + "]");
-      upper(begin + i, begin + j) = static_cast<float>(row(i, j));
+
+ private:
+  static constexpr Index smallest = 64;
+
+  /// A multiple of the blocks of a product where that is possible: cut elsewhere, triangles leave
+  /// them half empty.
+  [[nodiscard]] static Index first_half(Index n) noexcept {
+    const Index unit = n > 2 * kernels::gemm_block_cols ? kernels::gemm_block_cols : smallest;
+    return std::min(n, round_up(n / 2, unit));
+  }
+
+  void add_product(double alpha, MatrixView<const double> a, MatrixView<const double> b,
+                   MatrixView<double> c, const kernels::GemmParts& parts) const {
+    kernels::gemm_blocks(kernel_, alpha, a, b, c, parts, parallel_for_);
+  }
+  /// Large enough shares that threads pay.
+  template <class Body>
+  void for_rows(MatrixView<double> a, Body body) const {
+    const Index rows = std::max<Index>(1, parallel_grain / std::max<Index>(1, a.cols()) / 8);
+    parallel_for_(ceil_div(a.rows(), rows), [&](Index share) {
+      for (Index i = share * rows; i < std::min(a.rows(), (share + 1) * rows); ++i) body(i);
+    });
+  }
+  void zero(MatrixView<double> a) const {
+    for_rows(a, [&](Index i) { std::fill_n(&a(i, 0), a.cols(), 0.0); });
+  }
+  void move_out(MatrixView<double> from, MatrixView<double> to) const {
+    for_rows(from, [&](Index i) {
+      std::copy_n(&from(i, 0), from.cols(), &to(i, 0));
+      std::fill_n(&from(i, 0), from.cols(), 0.0);
+    });
+  }
+
+  kernels::GemmKernel<double> kernel_;
+  ParallelFor parallel_for_;
+  double tolerance_;
+  Vector<double> scratch_;  ///< holds every (half, half) there is
+};
+
+/// The upper half of `u` in float32. Throws NumericError naming an element that overflows.
+inline void narrow_upper(MatrixView<const double> u, MatrixView<float> narrowed,
+                         const ParallelFor& parallel_for) {
+  const Index n = u.rows(), stride = kernels::scattering_stride(std::max<Index>(n, 1));
+  parallel_for(n, [&](Index step) {
+    const Index i = step * stride % n;
+    for (Index j = i; j < n; ++j) {
+      if (!(std::fabs(u(i, j)) <= std::numeric_limits<float>::max()))
+        throw NumericError("the inverse factor overflows float32 at [" + std::to_string(i) + ", " +
+                           std::to_string(j) + "]");
+      narrowed(i, j) = static_cast<float>(u(i, j));
     }
-}
-
-/// An order of [0, n) in which neighbours are far apart: step i visits i * stride mod n.
-[[nodiscard]] inline Index scattering_stride(Index n) {
-  Index stride = std::max<Index>(1, static_cast<Index>(0.618 * static_cast<double>(n)));
-  while (std::gcd(stride, n) != 1) ++stride;
-  return stride;
+  });
 }
 
 }  // namespace detail
@@ -162,8 +188,10 @@ inline void invert_block_row(MatrixView<const double> r, Index begin, MatrixView
   for (Index i = 0; i < n; ++i) mean += h(i, i) / static_cast<double>(n);
   if (!(mean > 0.0)) throw NumericError("the diagonal of the Hessian has no positive mean");
 
-  Matrix<double> r({n, n});
+  Matrix<double> u({n, n});
   Vector<double> damped({n});
+  detail::FactorInverter inverter(
+      n, static_cast<double>(n) * std::numeric_limits<double>::epsilon(), execution);
   for (bool factored = false; !factored;) {
     if (result.attempts > 0)
       result.damping_used =
@@ -171,19 +199,13 @@ inline void invert_block_row(MatrixView<const double> r, Index begin, MatrixView
     result.lambda = result.damping_used * mean;
     if (!std::isfinite(result.lambda)) throw NumericError("no damping makes the Hessian definite");
     ++result.attempts;
-    for (Index i = 0; i < n; ++i) {
-      for (Index j = i; j < n; ++j) r(i, j) = h(i, j);
-      r(i, i) = damped[i] = h(i, i) + result.lambda;
-    }
-    factored = detail::factor_from_last(r, damped, execution);
+    execution.parallel_for(n, [&](Index i) {
+      for (Index j = i; j < n; ++j) u(i, j) = h(i, j);
+      u(i, i) = damped[i] = h(i, i) + result.lambda;
+    });
+    factored = inverter.invert(u, damped.data());
   }
-  const Index rows = ceil_div(n, detail::factor_block);
-  const Index stride = detail::scattering_stride(rows);
-  // Upper rows are longer: scattered, every contiguous share of the iterations costs the same.
-  execution.parallel_for(rows, [&](Index i) {
-    detail::invert_block_row(r, i * stride % rows * detail::factor_block, result.upper,
-                             execution.force);
-  });
+  detail::narrow_upper(u, result.upper, execution.parallel_for);
   return result;
 }
 

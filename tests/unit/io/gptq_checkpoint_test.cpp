@@ -145,6 +145,7 @@ TEST_CASE("what GPTQ files cannot hold is refused", "[gptq_checkpoint]") {
                     "extents must be multiples of 32");
   CHECK_THROWS_AS(gptq_tensors("l", QuantizedMatrix<Int<4>>(0, 32, -1, ScaleType::f16)),
                   ShapeError);
+  CHECK_FALSE(GptqFormat<Ternary>);  // 2-bit integers whose stored numbers mean something else
   const AnyQuantizedMatrix nf4 = QuantizedMatrix<NF4>(32, 32, -1, ScaleType::f16);
   CHECK_THROWS_AS(gptq_tensors("l", nf4), ArgumentError);
   CHECK_THROWS_WITH(gptq_tensors("l", nf4), Contains("nf4 cannot be a GPTQ checkpoint"));

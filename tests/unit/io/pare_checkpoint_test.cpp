@@ -91,6 +91,17 @@ TEST_CASE("codes and zero points outside their bits are not written", "[pare_che
   CHECK_THROWS_WITH(pare_tensors("l", u), Contains("zero point of group [0, 0]"));
 }
 
+TEST_CASE("a stored number without a meaning is not read", "[pare_checkpoint]") {
+  const QuantizedMatrix<Ternary> q(2, 4, -1, ScaleType::f32);
+  std::vector<NamedTensor> tensors = pare_tensors("l", q);
+  CHECK(tensors[0].data == std::vector<std::byte>(2, std::byte{0b01'01'01'01}));
+  tensors[0].data[1] = std::byte{0b01'11'01'01};
+  const test::StoredTensors source(tensors);
+  CHECK_THROWS_AS(read_pare_layer(source, "l", pare_layer_config(q)), FormatError);
+  CHECK_THROWS_WITH(read_pare_layer(source, "l", pare_layer_config(q)),
+                    Contains("code 3 stored at [1, 2] is no ternary"));
+}
+
 TEST_CASE("a damaged layer is refused with its reason", "[pare_checkpoint]") {
   const auto q = test::random_quantized<UInt<3>>(4, 18, 6, ScaleType::f16, 9, true);
   const std::vector<NamedTensor> good = pare_tensors("l", q);

@@ -16,10 +16,8 @@ namespace {
 
 constexpr double eps = 0x1p-24;
 
-constexpr KernelName float_kernels[] = {KernelName::reference, KernelName::portable,
-                                        KernelName::avx2, KernelName::avx512};
-constexpr KernelName integer_kernels[] = {KernelName::reference, KernelName::portable,
-                                          KernelName::avx2, KernelName::avx512vnni};
+constexpr KernelName float_kernels[] = {KernelName::reference, KernelName::avx512};
+constexpr KernelName integer_kernels[] = {KernelName::reference, KernelName::avx512vnni};
 
 struct Case {
   Index tokens, rows, cols, group_size;
@@ -68,6 +66,22 @@ Factor weight_factor(const QuantizedMatrix<F>& q) {
   return w;
 }
 
+/// Codebooks as integers.
+template <Format F>
+Factor integer_weight_factor(const QuantizedMatrix<F>& q) {
+  Factor w = weight_factor(q);
+  if constexpr (!F::is_integer) {
+    const kernels::IntegerCodebook& book = kernels::integer_codebook<F>;
+    for (Index i = 0; i < q.rows(); ++i)
+      for (Index j = 0; j < q.cols(); ++j) {
+        w.values(i, j) = double{q.parameters()(i, q.group_of(j)).scale} * double{book.factor} *
+                         (book.operands[q.code(i, j)] - book.center);
+        w.magnitudes(i, j) = std::abs(w.values(i, j)) * 2.0;
+      }
+  }
+  return w;
+}
+
 Factor activation_factor(MatrixView<const float> activations) {
   Factor x(activations.shape());
   for (Index t = 0; t < activations.rows(); ++t)
@@ -82,8 +96,9 @@ Factor activation_factor(const QuantizedActivations& q) {
   Factor x({q.tokens(), q.cols()});
   for (Index t = 0; t < q.tokens(); ++t)
     for (Index j = 0; j < q.cols(); ++j) {
-      x.values(t, j) = double{q.scales[t]} * (q.codes(t, j) - q.zero_point);
-      x.magnitudes(t, j) = double{q.scales[t]} * (std::abs(q.codes(t, j)) + std::abs(q.zero_point));
+      x.values(t, j) = double{q.scale(t, q.group_of(j))} * (q.codes(t, j) - q.zero_point);
+      x.magnitudes(t, j) =
+          double{q.scale(t, q.group_of(j))} * (std::abs(q.codes(t, j)) + std::abs(q.zero_point));
     }
   return x;
 }
@@ -130,29 +145,76 @@ TEST_CASE("float matmul of every format, kernel and shape is the sum in double",
   });
 }
 
-TEST_CASE("integer matmul is exact up to one rounding per group", "[matmul]") {
+TEST_CASE("integer matmul is exact up to two roundings per group", "[matmul]") {
+  struct Activations {
+    std::int32_t zero_point;
+    Index group_size;
+  };
   Random random(2);
   for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
     for (const Case& c : cases)
-      for (const std::int32_t zero_point : {0, -128, 55}) {
+      for (const Activations a : {Activations{0, -1}, {-128, -1}, {55, -1}, {0, 32}, {0, 96}}) {
+        if (a.group_size > c.cols) continue;
         const auto q = make<F>(c, random);
         const auto w = pack(q);
-        ActivationOptions options;
-        if (zero_point != 0) options = {.scale = 0.02f, .zero_point = zero_point};
+        ActivationOptions options{.group_size = a.group_size};
+        if (a.zero_point != 0) options = {.scale = 0.02f, .zero_point = a.zero_point};
         QuantizedActivations x =
             quantize_activations(test::random_matrix(c.tokens, c.cols, random()), options);
-        for (Index t = 0; t < c.tokens; ++t) x.scales[t] *= 1.0f + static_cast<float>(t);
+        for (Index t = 0; t < c.tokens; ++t) x.scales(t, 0) *= 1.0f + static_cast<float>(t);
         for (const KernelName kernel : integer_kernels) {
           if (!kernels::cpu_supports(kernel)) continue;
-          if (!kernels::has_integer_kernel<F> && kernel == KernelName::avx512vnni) continue;
-          CAPTURE(F::name, c.tokens, c.rows, c.cols, c.group_size, zero_point, to_string(kernel));
+          if (!kernels::groups_fit(w.view(), x.group_length()) && kernel == KernelName::avx512vnni)
+            continue;
+          CAPTURE(F::name, c.tokens, c.rows, c.cols, c.group_size, a.zero_point, a.group_size,
+                  to_string(kernel));
           Matrix<float> y({c.tokens, c.rows});
+          y.fill(std::numeric_limits<float>::quiet_NaN());
           matmul(x, w, y, {.force = kernel});
-          const Index in_floats = kernels::has_integer_kernel<F> ? 0 : c.cols;
-          check_product(activation_factor(x), weight_factor(q), y, in_floats + q.groups() + 5);
+          const bool integers = kernels::groups_fit(w.view(), x.group_length());
+          const Index roundings = integers ? 2 * (q.groups() + x.groups()) + 6 : c.cols + 16;
+          check_product(activation_factor(x),
+                        integers ? integer_weight_factor(q) : weight_factor(q), y, roundings);
         }
       }
   });
+}
+
+TEST_CASE("bias, accumulation and several outputs are what one call after the other gives",
+          "[matmul]") {
+  Random random(8);
+  const auto w4 = pack(test::random_quantized<Int<4>>(50, 160, 32, ScaleType::f16, random));
+  const auto w8 = pack(test::random_quantized<UInt<8>>(33, 160, -1, ScaleType::f32, random));
+  const AnyPackedMatrix w3 =
+      pack(test::random_quantized<UInt<3>>(17, 160, 32, ScaleType::bf16, random));
+  const Vector<float> bias(test::random_matrix(1, 50, random()).view().row(0));
+  for (const Index tokens : {1, 4, 7, 30}) {
+    const Matrix<float> x = test::random_matrix(tokens, 160, random());
+    const QuantizedActivations q = quantize_activations(x);
+    const Matrix<float> before = test::random_matrix(tokens, 33, random());
+    const auto check = [&](const auto& input) {
+      Matrix<float> expected4({tokens, 50}), expected8({tokens, 33}), expected3({tokens, 17});
+      matmul(input, w4, expected4);
+      matmul(input, w8, expected8);
+      matmul(input, w3, expected3);
+      Matrix<float> y4({tokens, 50}), y8 = before, y3({tokens, 17});
+      y4.fill(3.0f);
+      matmul(input, {{w4, y4, {.bias = bias}}, {w8, y8, {.accumulate = true}}, {w3, y3}});
+      CHECK(y3 == expected3);
+      for (Index t = 0; t < tokens; ++t) {
+        for (Index n = 0; n < 50; ++n)
+          CHECK(std::abs(y4(t, n) - (expected4(t, n) + bias[n])) <= 1e-4f);
+        for (Index n = 0; n < 33; ++n)
+          CHECK(std::abs(y8(t, n) - (expected8(t, n) + before(t, n))) <= 1e-3f);
+      }
+    };
+    check(x);
+    check(q);
+    Matrix<float> two_steps({tokens, 50}), dynamic({tokens, 50});
+    matmul(q, w4, two_steps);
+    matmul_dynamic(x, w4, dynamic);
+    CHECK(dynamic == two_steps);
+  }
 }
 
 TEMPLATE_TEST_CASE("integer sums do not saturate", "[matmul]", Int<8>, UInt<8>, Int<4>, UInt<4>) {
@@ -166,9 +228,13 @@ TEMPLATE_TEST_CASE("integer sums do not saturate", "[matmul]", Int<8>, UInt<8>, 
           q.codes()(i, j) = from_stored<TestType>(static_cast<std::uint8_t>(stored));
         TestType::set_zero_point(q.parameters()(i, 0), i == 0 ? 0 : 7);
       }
-      QuantizedActivations x{Matrix<std::int8_t>({5, cols}), Vector<float>({5})};
+      QuantizedActivations x;
+      x.codes = Matrix<std::int8_t>({5, cols});
+      x.scales = Matrix<float>({5, 1});
+      x.sums = Matrix<std::int32_t>({5, 1});
       x.codes.fill(static_cast<std::int8_t>(activation));
       x.scales.fill(1.0f);
+      x.sums.fill(activation * static_cast<std::int32_t>(cols));
       for (const KernelName kernel : integer_kernels) {
         if (!kernels::cpu_supports(kernel)) continue;
         Matrix<float> y({5, 3});
@@ -196,9 +262,10 @@ TEST_CASE("threads, workspace and number of tokens do not change integer results
     }
   }
   for (Index t = 0; t < 19; ++t) {
-    QuantizedActivations one{Matrix<std::int8_t>(x.codes.view().slice(0, t, 1)),
-                             Vector<float>({1})};
-    one.scales[0] = x.scales[t];
+    QuantizedActivations one;
+    one.codes = Matrix<std::int8_t>(x.codes.view().slice(0, t, 1));
+    one.scales = Matrix<float>(x.scales.view().slice(0, t, 1));
+    one.sums = Matrix<std::int32_t>(x.sums.view().slice(0, t, 1));
     Matrix<float> row({1, 200});
     matmul(one, w, row);
     CHECK(row == Matrix<float>(expected.view().slice(0, t, 1)));
@@ -274,24 +341,21 @@ TEST_CASE("matmul refuses shapes that do not fit and kernels that do not exist",
   CHECK_THROWS_AS(matmul(x, w, y, {.force = KernelName::avx512vnni}), ArgumentError);
   QuantizedActivations q = quantize_activations(x);
   CHECK_THROWS_AS(matmul(q, w, y, {.force = KernelName::avx512}), ArgumentError);
-  q.scales = Vector<float>({1});
+  q.scales = Matrix<float>({1, 1});
   CHECK_THROWS_AS(matmul(q, w, y), ShapeError);
 }
 
 TEST_CASE("describe names the kernel and the reason", "[matmul]") {
-  const Execution portable{.force = KernelName::portable};
+  const Execution reference{.force = KernelName::reference};
   const auto int4 = pack(QuantizedMatrix<Int<4>>(16, 64, 32, ScaleType::f16));
   const AnyPackedMatrix nf4 = pack(QuantizedMatrix<NF4>(16, 64, 32, ScaleType::f16));
-  CHECK(describe(int4, 3, portable) ==
-        "int4 x float32: portable (forced), panels decoded to float32, tiles of up to 8 tokens");
-  CHECK(describe(int4, 1, portable, ActivationType::int8) ==
-        "int4 x int8: portable (forced), exact 32-bit sums per group");
+  CHECK(describe(int4, 3, reference) ==
+        "int4 x float32: reference (forced), panels decoded for tiles of up to 1 tokens");
+  CHECK(describe(int4, 1, reference, ActivationType::int8) ==
+        "int4 x int8: reference (forced), codes decoded in registers, exact 32-bit sums per group");
   CHECK_THAT(describe(nf4, 1, {}, ActivationType::int8),
-             Catch::StartsWith("nf4 x int8: no integer kernel of this format, activations expanded "
-                               "to float32; nf4 x float32: "));
-  if (kernels::cpu_supports(KernelName::avx2))
-    CHECK_THAT(describe(nf4, 1, {}), Catch::Contains("decoded in registers"));
-
-  const auto long_group = pack(QuantizedMatrix<Int<8>>(1, 65537, -1, ScaleType::f32));
-  CHECK_THAT(describe(long_group, 1, {}, ActivationType::int8), Catch::Contains("too long"));
+             Catch::Contains("codebook rounded to 127ths"));
+  CHECK_THAT(describe(int4, 1, {}, ActivationType::int8, 20),
+             Catch::StartsWith("int4 x int8: groups of activations end inside units of codes, "
+                               "expanded to float32; int4 x float32: "));
 }

@@ -40,6 +40,11 @@ TEST_CASE("min-max parameters follow from the extremes of the block", "[quantiza
             .scale == 15.0f / 7.0f);
 }
 
+TEST_CASE("a format fitted to values sees all of them", "[quantization]") {
+  const std::vector<float> w{1, 99, -15, 99, 8, 99};
+  CHECK(block_parameters<Ternary>(w.data(), 3, 2, {}, ScaleType::f32).scale == 8.0f);
+}
+
 TEST_CASE("a block of zeros has scale 1", "[quantization]") {
   const std::vector<float> zeros(5);
   for (const RangeMethod method : {RangeMethod::min_max, RangeMethod::mse_clip})

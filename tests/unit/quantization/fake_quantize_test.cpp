@@ -188,6 +188,31 @@ TEST_CASE("fake quantization works in place, on strides and in any order of rows
   CHECK(faked(Matrix<float>({0, 3}), std::vector<AffineParameters>{}, {}).empty());
 }
 
+TEST_CASE("kernels and streaming stores do not change fake quantization", "[quantization]") {
+  const std::vector<AffineParameters> parameters{{0.1f, 0}, {0.37f, -5}, {1e-35f, 100}};
+  const Matrix<float> x = difficult_values(parameters, 215);
+  for (const QuotientPolicy policy : {QuotientPolicy::reciprocal, QuotientPolicy::divide}) {
+    Matrix<float> expected(x.shape());
+    fake_quantize(x, parameters, {.quotient = policy}, expected, {.force = KernelName::reference});
+    for (const KernelName kernel : {KernelName::avx2, KernelName::avx512})
+      for (const Index streaming_bytes : {0, 1 << 30}) {
+        if (!kernels::cpu_supports(kernel)) continue;
+        Matrix<float> y(x.shape());
+        fake_quantize(x, parameters, {.quotient = policy}, y, {.force = kernel},
+                      {.streaming_bytes = streaming_bytes, .piece_bytes = 256});
+        CHECK(y == expected);
+      }
+  }
+}
+
+TEST_CASE("in place or not, the element that is not finite is named", "[quantization]") {
+  const AffineParameters parameters{0.1f, 3};
+  Matrix<float> x = test::random_matrix(4, 100), y({4, 100});
+  x(2, 70) = std::numeric_limits<float>::quiet_NaN();
+  CHECK_THROWS_WITH(fake_quantize(x, parameters, {}, y), Catch::Contains("NaN at [2, 70]"));
+  CHECK_THROWS_WITH(fake_quantize(x, parameters, {}, x), Catch::Contains("NaN at [2, 70]"));
+}
+
 TEST_CASE("unusable scales, zero points, codes and shapes are refused", "[quantization]") {
   Matrix<float> x = test::random_matrix(2, 3);
   Matrix<float> y({2, 3}), wrong({3, 2});

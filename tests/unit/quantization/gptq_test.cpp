@@ -311,3 +311,20 @@ TEST_CASE("gptq refuses what it cannot quantize") {
   broken(1, 19) = NAN;
   CHECK_THROWS_WITH(gptq<Int<4>>(broken, layer.h), "weight holds NaN at [1, 19]");
 }
+
+TEST_CASE("layers that share an input share its factor") {
+  const Layer layer(33, 96);
+  for (const bool act_order : {false, true}) {
+    GptqReport report, expected_report;
+    GptqOptions options{.group_size = 32, .act_order = act_order, .report = &expected_report};
+    const GptqFactor factor(layer.h, options);
+    const auto expected = gptq<Int<4>>(layer.w, layer.h, options);
+    options.report = &report;
+    CHECK(dequantize(gptq<Int<4>>(layer.w, factor, options)) == dequantize(expected));
+    CHECK(report.loss == expected_report.loss);
+    CHECK(factor.in_features() == 96);
+    options.damping = 0.02;
+    CHECK_THROWS_AS(gptq<Int<4>>(layer.w, factor, options), ArgumentError);
+    CHECK_THROWS_AS(gptq<Int<4>>(layer.w.view().slice(1, 0, 95), factor), ShapeError);
+  }
+}

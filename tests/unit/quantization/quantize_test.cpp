@@ -162,6 +162,30 @@ TEST_CASE("the order in which rows are quantized changes nothing", "[quantizatio
         quantize<NF4>(w, {.group_size = 16}, {.parallel_for = backwards}));
 }
 
+TEST_CASE("kernels, streaming stores and old memory do not change a bit", "[quantization]") {
+  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+    for (const Index group_size : {-1, 1, 32, 50}) {
+      const QuantizeOptions options{.group_size = group_size};
+      const Matrix<float> w = test::random_matrix(9, 150, 5),
+                          other = test::random_matrix(9, 150, 6);
+      const auto expected = quantize<F>(w, options, {.force = KernelName::reference});
+      for (Index i = 0; i < w.rows(); ++i)
+        for (Index j = 0; j < w.cols(); ++j)
+          REQUIRE(expected.code(i, j) ==
+                  F::encode(w(i, j), expected.parameters()(i, expected.group_of(j))));
+      for (const KernelName kernel : {KernelName::avx2, KernelName::avx512}) {
+        if (!kernels::cpu_supports(kernel)) continue;
+        CAPTURE(F::name, group_size, to_string(kernel));
+        auto q = quantize<F>(other, options);
+        const void* const memory = q.codes().data();
+        quantize(w, options, {.force = kernel}, q, {.streaming_bytes = 0, .piece_bytes = 1000});
+        CHECK(q == expected);
+        CHECK(q.codes().data() == memory);
+      }
+    }
+  });
+}
+
 TEST_CASE("range options out of range are refused by name", "[quantization]") {
   const Matrix<float> w = test::random_matrix(1, 3);
   const float nan = std::numeric_limits<float>::quiet_NaN();

@@ -24,6 +24,16 @@ inline void quantize_row(const float* x, Index count, const ActivationParameters
         static_cast<std::int8_t>(round_to_code(x[i] / p.scale, p.zero_point, p.lowest_code, 127));
 }
 
-inline constexpr ActivationKernel activation_kernel{&absmax, &quantize_row};
+inline std::int32_t sum(const std::int8_t* codes, Index count) noexcept {
+  std::int32_t total = 0;
+  for (Index i = 0; i < count; ++i) total += codes[i];
+  return total;
+}
+
+inline void gather(const float* x, const std::int32_t* order, Index count, float* out) noexcept {
+  for (Index i = 0; i < count; ++i) out[i] = x[order[i]];
+}
+
+inline constexpr ActivationKernel activation_kernel{&absmax, &quantize_row, &sum, &gather};
 
 }  // namespace pare::kernels::reference

@@ -2,6 +2,9 @@
 
 #include <immintrin.h>
 
+#include <cmath>
+#include <utility>
+
 #include "pare/core/config.hpp"
 #include "pare/kernels/gemm_kernel.hpp"
 #include "pare/kernels/x86/target.hpp"
@@ -31,6 +34,17 @@ struct GemmVector<float> {
   }
   PARE_TARGET_AVX2 static PARE_FORCE_INLINE Register fma(Register a, Register b, Register c) {
     return _mm256_fmadd_ps(a, b, c);
+  }
+  /// p[i] += alpha x[i]
+  PARE_TARGET_AVX2 static PARE_FORCE_INLINE void add(float* p, float alpha, Register x) {
+    store(p, fma(broadcast(alpha), x, load(p)));
+  }
+  PARE_TARGET_AVX2 static PARE_FORCE_INLINE void add(double* p, float alpha, Register x) {
+    x = _mm256_mul_ps(broadcast(alpha), x);
+    const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(x));
+    const __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
+    _mm256_storeu_pd(p, _mm256_add_pd(_mm256_loadu_pd(p), low));
+    _mm256_storeu_pd(p + 4, _mm256_add_pd(_mm256_loadu_pd(p + 4), high));
   }
   /// Four elements of each of the rows 0 and 4.
   PARE_TARGET_AVX2 static PARE_FORCE_INLINE Register pieces(const float* src, Index stride) {
@@ -70,6 +84,10 @@ struct GemmVector<double> {
   PARE_TARGET_AVX2 static PARE_FORCE_INLINE Register fma(Register a, Register b, Register c) {
     return _mm256_fmadd_pd(a, b, c);
   }
+  /// p[i] += alpha x[i]
+  PARE_TARGET_AVX2 static PARE_FORCE_INLINE void add(double* p, double alpha, Register x) {
+    store(p, fma(broadcast(alpha), x, load(p)));
+  }
   /// Two elements of each of the rows 0 and 2.
   PARE_TARGET_AVX2 static PARE_FORCE_INLINE Register pieces(const double* src, Index stride) {
     return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(src)),
@@ -85,14 +103,31 @@ struct GemmVector<double> {
 };
 
 /// c (Rows, 2 registers) += alpha a b with every sum in a register.
-template <class T, int Rows>
-PARE_TARGET_AVX2 void gemm_tile(Index depth, T alpha, const T* a, const T* b, T* c,
-                                Index c_stride) noexcept {
+template <class T, class C, int Rows>
+PARE_TARGET_AVX2 void gemm_tile(Index depth, T alpha, const T* a, const T* b, C* c, Index c_stride,
+                                GemmAhead ahead) noexcept {
   using V = GemmVector<T>;
   typename V::Register sum[Rows][2];
   PARE_UNROLL
   for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = V::zero();
+  const C* row_of_c = c;
+  for (int r = 0; r < Rows; ++r, row_of_c += c_stride) {
+    _mm_prefetch(reinterpret_cast<const char*>(row_of_c), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(row_of_c + V::lanes), _MM_HINT_T0);
+  }
+  const char* next_a = reinterpret_cast<const char*>(a + Rows * gemm_depth<T>);
   for (Index k = 0; k < depth; ++k, b += 2 * V::lanes) {
+    if (k % 4 == 0) {
+      constexpr Index bytes = Rows * 4 * static_cast<Index>(sizeof(T));
+      for (Index i = 0; i < bytes; i += GemmAhead::line_bytes)
+        _mm_prefetch(next_a + i, _MM_HINT_T0);
+      next_a += bytes;
+    }
+    if ((k & ahead.mask) == 0) {
+      _mm_prefetch(ahead.first, _MM_HINT_T1);
+      _mm_prefetch(ahead.first + GemmAhead::line_bytes, _MM_HINT_T1);
+      ahead.first += ahead.stride_bytes;
+    }
     const typename V::Register b0 = V::load(b), b1 = V::load(b + V::lanes);
     PARE_UNROLL
     for (int r = 0; r < Rows; ++r) {
@@ -103,9 +138,24 @@ PARE_TARGET_AVX2 void gemm_tile(Index depth, T alpha, const T* a, const T* b, T*
   }
   PARE_UNROLL
   for (int r = 0; r < Rows; ++r) {
-    T* row = c + r * c_stride;
-    V::store(row, V::fma(V::broadcast(alpha), sum[r][0], V::load(row)));
-    V::store(row + V::lanes, V::fma(V::broadcast(alpha), sum[r][1], V::load(row + V::lanes)));
+    V::add(c + r * c_stride, alpha, sum[r][0]);
+    V::add(c + r * c_stride + V::lanes, alpha, sum[r][1]);
+  }
+}
+
+/// c (rows, cols) += alpha sums. Rows further down are on their way from memory meanwhile.
+template <class T>
+PARE_TARGET_AVX2 void gemm_add_rows(Index rows, Index cols, T alpha, const T* sums,
+                                    Index sums_stride, T* c, Index c_stride) noexcept {
+  using V = GemmVector<T>;
+  constexpr Index rows_ahead = 4, line = GemmAhead::line_bytes / static_cast<Index>(sizeof(T));
+  for (Index i = 0; i < rows; ++i, sums += sums_stride, c += c_stride) {
+    if (i + rows_ahead < rows)
+      for (Index j = 0; j < cols; j += line)
+        _mm_prefetch(reinterpret_cast<const char*>(c + rows_ahead * c_stride + j), _MM_HINT_T0);
+    Index j = 0;
+    for (; j + V::lanes <= cols; j += V::lanes) V::add(c + j, alpha, V::load(sums + j));
+    for (; j < cols; ++j) c[j] = std::fma(alpha, sums[j], c[j]);
   }
 }
 
@@ -121,14 +171,17 @@ PARE_TARGET_AVX2 void gemm_transpose(Index cols, const T* src, Index src_stride,
     for (Index i = 0; i < V::lanes; ++i) dst[j * dst_stride + i] = src[i * src_stride + j];
 }
 
+template <class T, class C, int... Heights>
+[[nodiscard]] constexpr GemmKernel<T, C> gemm_kernel(
+    std::integer_sequence<int, Heights...>) noexcept {
+  return {2 * GemmVector<T>::lanes, sizeof...(Heights),   {{gemm_tile<T, C, Heights + 1>...}},
+          gemm_add_rows<T>,         GemmVector<T>::lanes, gemm_transpose<T>};
+}
+
 /// 6 x 2 sums, two registers of B and one of A are 15 of the 16.
-template <class T>
-[[nodiscard]] constexpr GemmKernel<T> gemm_kernel() noexcept {
-  return {
-      2 * GemmVector<T>::lanes,
-      {{{6, gemm_tile<T, 6>}, {4, gemm_tile<T, 4>}, {2, gemm_tile<T, 2>}, {1, gemm_tile<T, 1>}}},
-      GemmVector<T>::lanes,
-      gemm_transpose<T>};
+template <class T, class C>
+[[nodiscard]] constexpr GemmKernel<T, C> gemm_kernel() noexcept {
+  return gemm_kernel<T, C>(std::make_integer_sequence<int, 6>());
 }
 
 }  // namespace pare::kernels::avx2

@@ -1,0 +1,106 @@
+#include "engine/elementwise.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+// Compiled with -fopenmp-simd: `omp simd` loops are vectorized at -O2, sums and maxima too.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+// One copy for each instruction set; the best for this CPU is chosen when the program starts.
+#define ENGINE_VECTORIZED __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define ENGINE_VECTORIZED
+#endif
+
+namespace engine {
+namespace {
+
+/// Beyond this e^x is not a normal number.
+constexpr float exponent_limit = 87.0f;
+
+/// e^x for |x| <= exponent_limit, with a relative error of about 1e-7. Without branches and calls,
+/// so that loops over it are vectorized.
+/// Source    Cephes, expf
+inline float exponential(float x) {
+  constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+  constexpr float round = 0x1.8p23f;  // adding it leaves an integer in the low bits
+  const float shifted = x * log2_e + round, n = shifted - round;
+  const float r = x - n * ln2_high - n * ln2_low;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  const std::int32_t exponent = std::bit_cast<std::int32_t>(shifted) << 23;
+  return (p * r * r + r + 1.0f) * std::bit_cast<float>(exponent + 0x3f800000);
+}
+
+}  // namespace
+
+ENGINE_VECTORIZED
+void rms_norm_row(const float* x, const float* weight, Index count, float eps, float* y) {
+  double squares = 0.0;
+#pragma omp simd reduction(+ : squares)
+  for (Index i = 0; i < count; ++i)
+    squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  const float inverse =
+      1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(count)) + eps);
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) y[i] = x[i] * inverse * weight[i];
+}
+
+ENGINE_VECTORIZED
+void silu_multiply(float* gate, const float* up, Index count) {
+  constexpr Index piece = 256;
+  float exponents[piece];
+  for (Index first = 0; first < count; first += piece) {
+    const Index length = std::min(piece, count - first);
+    float* const g = gate + first;
+    const float* const u = up + first;
+    // A loop of its own: a compiler that sees what follows from a limit makes branches again.
+#pragma omp simd
+    for (Index i = 0; i < length; ++i)
+      exponents[i] = g[i] < -exponent_limit ? exponent_limit : -g[i];
+#pragma omp simd
+    for (Index i = 0; i < length; ++i)
+      exponents[i] = exponents[i] < -exponent_limit ? -exponent_limit : exponents[i];
+#pragma omp simd
+    for (Index i = 0; i < length; ++i) g[i] = g[i] / (1.0f + exponential(exponents[i])) * u[i];
+  }
+}
+
+ENGINE_VECTORIZED
+void softmax_row(float* scores, Index visible, Index count) {
+  float largest = -std::numeric_limits<float>::infinity(), sum = 0.0f;
+#pragma omp simd reduction(max : largest)
+  for (Index i = 0; i < visible; ++i) largest = scores[i] > largest ? scores[i] : largest;
+#pragma omp simd
+  for (Index i = 0; i < visible; ++i) {
+    const float x = scores[i] - largest;
+    scores[i] = x < -exponent_limit ? -exponent_limit : x;
+  }
+#pragma omp simd reduction(+ : sum)
+  for (Index i = 0; i < visible; ++i) {
+    scores[i] = exponential(scores[i]);
+    sum += scores[i];
+  }
+  const float inverse = 1.0f / sum;
+#pragma omp simd
+  for (Index i = 0; i < visible; ++i) scores[i] *= inverse;
+  std::fill(scores + visible, scores + count, 0.0f);
+}
+
+ENGINE_VECTORIZED
+void rotate(float* a, float* b, const float* cosines, const float* sines, Index count) {
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) {
+    const float rotated = a[i] * cosines[i] - b[i] * sines[i];
+    b[i] = b[i] * cosines[i] + a[i] * sines[i];
+    a[i] = rotated;
+  }
+}
+
+}  // namespace engine

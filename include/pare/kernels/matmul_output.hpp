@@ -1,0 +1,65 @@
+#pragma once
+
+#include <concepts>
+
+#include "pare/core/tensor_view.hpp"
+#include "pare/kernels/float_dispatch.hpp"
+#include "pare/kernels/integer_dispatch.hpp"
+#include "pare/kernels/packed_matrix.hpp"
+
+namespace pare {
+
+class AnyPackedMatrix;
+
+/// Most outputs of one matmul that share a parallel loop; more run one loop after the other.
+inline constexpr std::size_t max_matmul_outputs = 8;
+
+/// What happens to a product besides being written.
+struct OutputOptions {
+  /// (out), added to every token; empty: none.
+  VectorView<const float> bias{};
+  /// Adds to y instead of overwriting it.
+  bool accumulate = false;
+};
+
+/// One product of a matmul: a packed weight of any format and where x wᵀ goes.
+///
+///     matmul(x, {{w_q, q}, {w_k, k, {.bias = b}}, {w_v, v}}, execution);
+///
+/// A view: weight, y and bias outlive the call.
+class MatmulOutput {
+ public:
+  template <Format F>
+  MatmulOutput(const PackedMatrix<F>& w, MatrixView<float> y, OutputOptions options = {})
+      : w_(w.view()),
+        y_(y),
+        options_(options),
+        integer_(&kernels::integer_kernel<typename PackedMatrix<F>::Codes>),
+        float_(&kernels::float_kernel<typename PackedMatrix<F>::Codes>) {}
+
+  template <std::same_as<AnyPackedMatrix> W>
+  MatmulOutput(const W& w, MatrixView<float> y, OutputOptions options = {})
+      : MatmulOutput(
+            w.visit([&](const auto& packed) { return MatmulOutput(packed, y, options); })) {}
+
+  [[nodiscard]] const kernels::PackedView& weight() const noexcept { return w_; }
+  [[nodiscard]] MatrixView<float> y() const noexcept { return y_; }
+  void set_y(MatrixView<float> y) noexcept { y_ = y; }
+  [[nodiscard]] const OutputOptions& options() const noexcept { return options_; }
+  /// Throws ArgumentError as kernels::select_kernel does.
+  [[nodiscard]] const kernels::IntegerKernel& integer_kernel(KernelName force) const {
+    return integer_(force);
+  }
+  [[nodiscard]] const kernels::FloatKernel& float_kernel(KernelName force) const {
+    return float_(force);
+  }
+
+ private:
+  kernels::PackedView w_;
+  MatrixView<float> y_;
+  OutputOptions options_;
+  const kernels::IntegerKernel& (*integer_)(KernelName);
+  const kernels::FloatKernel& (*float_)(KernelName);
+};
+
+}  // namespace pare
