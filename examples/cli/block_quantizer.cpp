@@ -139,8 +139,7 @@ void BlockQuantizer::search_awq(Index index, Block& block, const Listener& liste
       const auto output = [&](const Block& b) {
         if (site == Site::attention_input) return runner_.attention(b, sample, length);
         if (site == Site::mlp_input) return runner_.mlp(b, sample);
-        engine::LinearInput input(sample);
-        return b[layers[0]].forward(input, execution);
+        return b[layers[0]].forward(sample, execution);
       };
       listener(std::string(engine::linear_names[static_cast<std::size_t>(layers[0])]) + " (awq)",
                0.1 * static_cast<double>(site));

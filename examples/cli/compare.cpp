@@ -10,6 +10,7 @@
 #include "cli/options.hpp"
 #include "cli/progress.hpp"
 #include "cli/report.hpp"
+#include "cli/speed.hpp"
 
 namespace cli {
 namespace {
@@ -78,7 +79,7 @@ class Comparison {
   explicit Comparison(const CompareOptions& options)
       : options_(options),
         recipes_(recipes_of(options)),
-        execution_(options.model.execution()),
+        runtime_(options.model.runtime()),
         checkpoint_(options.model.model) {
     require_report_path(options.report, {".json", ".csv"});
     if (checkpoint_.quantization())
@@ -97,10 +98,10 @@ class Comparison {
   }
 
   void run() {
-    const engine::BlockRunner runner(model_.config, execution_);
+    const engine::BlockRunner runner(model_.config, runtime_.execution());
     std::optional<FloatCalibration> float_calibration;
     if (calibration_) float_calibration.emplace(runner, *model_.embedding, *calibration_);
-    Evaluator evaluator(*windows_, &model_, execution_);
+    Evaluator evaluator(*windows_, &model_, runtime_.execution());
 
     ReportRow row;
     row.method = "float";
@@ -170,11 +171,11 @@ class Comparison {
     row.perplexity = quality.perplexity();
     row.kl = quality.kl.value_or(0.0);
     row.top1 = quality.top1.value_or(1.0);
-    row.speed = measure_speed(model, *windows_, execution_);
+    row.speed = measure_speed(model, windows_->inputs(0, 1), runtime_);
     table_.add(row);
     rows_.push_back(row);
     // After every row: what is measured is not lost when a later row fails.
-    write_report(options_.report, rows_, run_context(options_.model, kernels_));
+    write_report(options_.report, rows_, run_context(runtime_.threads(), kernels_));
   }
 
   /// Which kernel ran, for one token and for a window.
@@ -182,7 +183,7 @@ class Comparison {
     const auto& linear = model.blocks[0][engine::LinearId::q];
     for (const Index tokens : {Index{1}, windows_->length()}) {
       const std::string line = format + ", " + std::to_string(tokens) +
-                               " tokens: " + linear.describe(tokens, execution_);
+                               " tokens: " + linear.describe(tokens, runtime_.execution());
       if (std::find(kernels_.begin(), kernels_.end(), line) == kernels_.end())
         kernels_.push_back(line);
     }
@@ -190,7 +191,7 @@ class Comparison {
 
   CompareOptions options_;
   std::vector<Recipe> recipes_;
-  pare::Execution execution_;
+  Runtime runtime_;
   engine::Checkpoint checkpoint_;
   Tokens tokens_;
   std::optional<CalibrationWindows> calibration_;

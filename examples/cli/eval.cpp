@@ -5,12 +5,13 @@
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
 #include "cli/report.hpp"
+#include "cli/speed.hpp"
 #include "pare/io/json.hpp"
 
 namespace cli {
 
 void eval(const EvalCommand& options) {
-  const pare::Execution execution = options.model.execution();
+  Runtime runtime = options.model.runtime();
   require_report_path(options.report, {".json"});
   const engine::Checkpoint checkpoint(options.model.model);
   const Tokens tokens = evaluation_tokens(options.text, checkpoint);
@@ -25,8 +26,8 @@ void eval(const EvalCommand& options) {
                                 options.model.model.string());
   }
   const Quality quality =
-      Evaluator(windows, reference ? &*reference : nullptr, execution).measure(model);
-  const Speed speed = measure_speed(model, windows, execution);
+      Evaluator(windows, reference ? &*reference : nullptr, runtime.execution()).measure(model);
+  const Speed speed = measure_speed(model, windows.inputs(0, 1), runtime);
 
   const auto bits = quality.bits_per_byte(tokens);
   nlohmann::json json{{"predictions", quality.predictions},
@@ -34,7 +35,9 @@ void eval(const EvalCommand& options) {
                       {"perplexity", quality.perplexity()},
                       {"bits_per_byte", nullptr},
                       {"prefill_tokens_per_second", speed.prefill_tokens_per_second},
-                      {"decode_tokens_per_second", speed.decode_tokens_per_second}};
+                      {"decode_tokens_per_second", speed.decode_tokens_per_second},
+                      {"prefill_share", speed.prefill_share},
+                      {"decode_share", speed.decode_share}};
   std::printf("predictions     %td\n", quality.predictions);
   if (bits) {
     json["bits_per_byte"] = *bits;
@@ -48,8 +51,10 @@ void eval(const EvalCommand& options) {
                 options.reference.string().c_str());
     std::printf("top-1 agreement %.4f %%\n", 100.0 * *quality.top1);
   }
-  std::printf("prefill         %.0f tokens/s\n", speed.prefill_tokens_per_second);
-  std::printf("decode          %.0f tokens/s\n", speed.decode_tokens_per_second);
+  std::printf("prefill         %.0f tokens/s, %.0f %% of the peak\n",
+              speed.prefill_tokens_per_second, 100.0 * speed.prefill_share);
+  std::printf("decode          %.0f tokens/s, %.0f %% of the read bandwidth\n",
+              speed.decode_tokens_per_second, 100.0 * speed.decode_share);
   if (!options.report.empty()) pare::write_json(options.report, json);
 }
 

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <numbers>
 
-#include "cli/progress.hpp"
 #include "pare/core/error.hpp"
 
 namespace cli {
@@ -37,12 +36,6 @@ RowResult compare_row(const float* logits, const float* reference, Index vocab, 
   row.agrees = std::max_element(logits, logits + vocab) - logits ==
                std::max_element(reference, reference + vocab) - reference;
   return row;
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<Index>(values.size()) / 2,
-                   values.end());
-  return values[values.size() / 2];
 }
 
 /// Windows run at once: enough tokens to fill the kernels, few enough to bound the logits.
@@ -143,40 +136,6 @@ Quality Evaluator::measure(const engine::Model& model) {
     quality.top1 = total.agrees / n;
   }
   return quality;
-}
-
-Speed measure_speed(const engine::Model& model, const EvaluationWindows& windows,
-                    const pare::Execution& execution) {
-  constexpr int repetitions = 5;
-  constexpr double enough_seconds = 1.0;
-  Speed speed;
-  engine::Decoder decoder(model, execution);
-  const Index length = windows.length();
-  const auto window = windows.inputs(0, 1);
-  std::vector<double> seconds;
-  for (Stopwatch total;
-       seconds.empty() || (seconds.size() < repetitions && total.seconds() < enough_seconds);) {
-    const Stopwatch watch;
-    (void)decoder.logits(window, length);
-    seconds.push_back(watch.seconds());
-  }
-  speed.prefill_tokens_per_second = static_cast<double>(length) / median(seconds);
-
-  // Single tokens after half a window: the context an average token sees.
-  const Index prefix = std::max<Index>(1, length / 2);
-  const Index steps = std::min<Index>(64, length - prefix);
-  if (steps < 1) return speed;
-  decoder.start(length);
-  (void)decoder.extend(window.first(static_cast<std::size_t>(prefix)));
-  seconds.clear();
-  for (Stopwatch total; static_cast<Index>(seconds.size()) < steps &&
-                        (seconds.size() < 3 || total.seconds() < enough_seconds);) {
-    const Stopwatch watch;
-    (void)decoder.extend(window.subspan(static_cast<std::size_t>(prefix) + seconds.size(), 1));
-    seconds.push_back(watch.seconds());
-  }
-  speed.decode_tokens_per_second = 1.0 / median(seconds);
-  return speed;
 }
 
 }  // namespace cli

@@ -64,13 +64,4 @@ class Evaluator {
   pare::Matrix<float> scratch_;
 };
 
-struct Speed {
-  double prefill_tokens_per_second = 0.0;
-  double decode_tokens_per_second = 0.0;
-};
-
-/// Medians of short runs: prefill of one window, and decoding one token at a time after it.
-[[nodiscard]] Speed measure_speed(const engine::Model& model, const EvaluationWindows& windows,
-                                  const pare::Execution& execution);
-
 }  // namespace cli

@@ -29,7 +29,7 @@ std::int32_t pick(pare::VectorView<const float> logits, double temperature, pare
 }  // namespace
 
 void generate(const GenerateCommand& options) {
-  const pare::Execution execution = options.model.execution();
+  Runtime runtime = options.model.runtime();
   if (options.length < 1)
     throw pare::ArgumentError("--length " + std::to_string(options.length) + " is not positive");
   if (!(options.temperature >= 0.0) || !std::isfinite(options.temperature))
@@ -51,7 +51,7 @@ void generate(const GenerateCommand& options) {
                               " tokens, the model's context is " +
                               std::to_string(config.max_positions));
   const engine::Model model = checkpoint.load();
-  engine::Decoder decoder(model, execution);
+  engine::Decoder decoder(model, runtime.execution());
   pare::Random random(options.seed);
 
   const Index capacity = start + std::min(options.length, config.max_positions - start);

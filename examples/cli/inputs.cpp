@@ -1,17 +1,13 @@
 #include "cli/inputs.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
-
-#include "pare/core/parallel_openmp.hpp"
 
 namespace cli {
 namespace {
 
 using std::filesystem::path;
 
-/// Beyond this the OpenMP runtime fails to start threads, without a message.
+/// A typing error rather than a machine.
 constexpr int most_threads = 1024;
 
 /// Tokens of the first source given: a token file, a text file, or a default beside the model.
@@ -36,13 +32,13 @@ Tokens read_tokens(const path& tokens, const path& text, const char* beside,
 
 }  // namespace
 
-pare::Execution ModelOptions::execution() const {
+Runtime ModelOptions::runtime() const {
   if (threads && *threads < 1)
     throw pare::ArgumentError("--threads " + std::to_string(*threads) + " is not positive");
   if (threads && *threads > most_threads)
     throw pare::ArgumentError("--threads " + std::to_string(*threads) + " is more than " +
                               std::to_string(most_threads));
-  return {.parallel_for = pare::OpenMpFor(threads.value_or(0))};
+  return Runtime(threads.value_or(0));
 }
 
 Index window_length(const ModelOptions& options, const engine::ModelConfig& config) {

@@ -1,8 +1,6 @@
-#include <unistd.h>
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <string>
 
@@ -131,7 +129,7 @@ int run(int argc, char** argv) {
                 "comma-separated: rtn, gptq, awq, awq+gptq, smoothquant (default: a panel)");
   c->add_option("--formats", compare.formats,
                 "comma-separated: int8, uint8, int4, uint4, int3, uint3, int2, uint2, nf4, "
-                "fp4, ternary, w8a8-dynamic, w8a8-static");
+                "fp4, ternary, w8a8-dynamic, w8a8-static, w4a8-dynamic");
   add_recipe(*c, compare_text, compare.base);
   add_window(*c, compare.model);
   add_calibration(*c, compare.calibration);
@@ -152,7 +150,7 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   q->add_option("--format", quantize_text.format,
                 "int8, uint8, int4, uint4, int3, uint3, int2, uint2, nf4, fp4, "
-                "ternary, w8a8-dynamic or w8a8-static")
+                "ternary, w8a8-dynamic, w8a8-static or w4a8-dynamic")
       ->capture_default_str();
   q->add_option("--save-as", quantize_text.save_as,
                 "pare (everything), gptq (int and uint of 2, 3, 4, 8 bits) or awq (uint4)")
@@ -170,6 +168,13 @@ int run(int argc, char** argv) {
   add_window(*e, eval.model);
   add_text(*e, eval.text);
   e->add_option("--report", eval.report, "also write the numbers to FILE.json")->type_name("FILE");
+
+  cli::BenchCommand bench;
+  bench.model.model = demo;
+  auto* b = app.add_subcommand("bench", "measure speed beside the limits of the machine");
+  add_model(*b, bench.model);
+  b->add_option("--prompt", bench.prompt, "tokens read at once")->capture_default_str();
+  b->add_option("--tokens", bench.tokens, "tokens decoded after them")->capture_default_str();
 
   cli::GenerateCommand generate;
   generate.model.model = demo;
@@ -223,6 +228,8 @@ int run(int argc, char** argv) {
     cli::quantize(quantize);
   } else if (e->parsed()) {
     cli::eval(eval);
+  } else if (b->parsed()) {
+    cli::bench(bench);
   } else if (g->parsed()) {
     cli::generate(generate);
   } else if (i->parsed()) {
@@ -233,19 +240,9 @@ int run(int argc, char** argv) {
   return 0;
 }
 
-/// OpenMP threads spin for milliseconds while they wait, by default. On a busy machine that keeps
-/// the very thread they wait for off its core, and a step of microseconds takes a time slice. The
-/// runtime reads its settings before main, so the program starts itself again with a short spin.
-void limit_spinning(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
-  ::setenv("GOMP_SPINCOUNT", "10000", 1);
-  ::execv("/proc/self/exe", argv);  // where that fails, the program just goes on
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  limit_spinning(argv);
   try {
     return run(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/recipe.hpp"
-#include "pare/kernels/execution.hpp"
+#include "cli/runtime.hpp"
 
 namespace cli {
 
@@ -20,7 +20,7 @@ struct ModelOptions {
   Index window = 0;
 
   /// Throws ArgumentError for a number of threads below 1.
-  [[nodiscard]] pare::Execution execution() const;
+  [[nodiscard]] Runtime runtime() const;
 };
 
 struct TextOptions {
@@ -56,6 +56,11 @@ struct EvalCommand {
   std::filesystem::path reference, report;
 };
 
+struct BenchCommand {
+  ModelOptions model;
+  Index prompt = 512, tokens = 32;
+};
+
 struct GenerateCommand {
   ModelOptions model;
   std::string prompt;
@@ -79,6 +84,7 @@ struct MakeCheckpointCommand {
 void compare(const CompareOptions& options);
 void quantize(const QuantizeCommand& options);
 void eval(const EvalCommand& options);
+void bench(const BenchCommand& options);
 void generate(const GenerateCommand& options);
 void inspect(const InspectCommand& options);
 void make_checkpoint(const MakeCheckpointCommand& options);

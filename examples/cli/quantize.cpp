@@ -303,7 +303,7 @@ void quantize(const QuantizeCommand& options) {
   Recipe recipe = options.recipe;
   recipe.validate();
   recipe.refuse_unused_options();
-  const pare::Execution execution = options.model.execution();
+  Runtime runtime = options.model.runtime();
   const engine::Checkpoint checkpoint(options.model.model);
   if (std::error_code error; fs::equivalent(options.model.model, options.out, error))
     throw pare::ArgumentError("--out " + options.out.string() + " is the model itself");
@@ -320,7 +320,7 @@ void quantize(const QuantizeCommand& options) {
   const Index blocks = checkpoint.config().layers, done = writer.finished_blocks();
   if (done > 0) std::fprintf(stderr, "resuming: %td of %td blocks are done\n", done, blocks);
 
-  const engine::BlockRunner runner(checkpoint.config(), execution);
+  const engine::BlockRunner runner(checkpoint.config(), runtime.execution());
   const auto embedding = windows ? checkpoint.embedding() : pare::Matrix<float>();
   checkpoint.release_pages();
   std::optional<FloatCalibration> float_calibration;

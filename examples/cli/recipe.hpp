@@ -55,7 +55,7 @@ template <class Enum, std::size_t N>
 /// One way to quantize a model: what a row of `pare compare` runs.
 struct Recipe {
   Method method = Method::rtn;
-  /// As on the command line: a weight format or "w8a8-dynamic", "w8a8-static".
+  /// As on the command line: a weight format or "w8a8-dynamic", "w8a8-static", "w4a8-dynamic".
   std::string format = "int4";
   /// Unset: whole rows at 8 bits, else 64.
   std::optional<Index> group_size{};
@@ -71,12 +71,13 @@ struct Recipe {
 
   [[nodiscard]] bool is_w8a8() const { return format.starts_with("w8a8-"); }
   [[nodiscard]] Activations activations() const {
-    if (!is_w8a8()) return Activations::float32;
-    return format == "w8a8-static" ? Activations::static_int8 : Activations::dynamic_int8;
+    if (format.ends_with("-dynamic")) return Activations::dynamic_int8;
+    return format.ends_with("-static") ? Activations::static_int8 : Activations::float32;
   }
-  /// The format of the weights: with 8-bit activations they are Int<8> per row.
+  /// The format of the weights. In w8a8 they have one scale per row.
   [[nodiscard]] std::string_view weight_format() const {
-    return is_w8a8() ? std::string_view("int8") : std::string_view(format);
+    if (activations() == Activations::float32) return format;
+    return is_w8a8() ? "int8" : "int4";
   }
   [[nodiscard]] Index weight_group_size() const {
     if (is_w8a8()) return -1;
@@ -100,9 +101,9 @@ struct Recipe {
 };
 
 /// Formats of the command line. The library has more widths; these are the ones tools exchange.
-inline constexpr std::array<std::string_view, 13> format_names{
-    "int8",  "uint8", "int4", "uint4",   "int3",         "uint3",      "int2",
-    "uint2", "nf4",   "fp4",  "ternary", "w8a8-dynamic", "w8a8-static"};
+inline constexpr std::array<std::string_view, 14> format_names{
+    "int8",  "uint8", "int4", "uint4",   "int3",         "uint3",       "int2",
+    "uint2", "nf4",   "fp4",  "ternary", "w8a8-dynamic", "w8a8-static", "w4a8-dynamic"};
 
 inline void Recipe::validate() const {
   (void)parse_name<std::size_t>(format_names, format, "format");
@@ -169,6 +170,7 @@ inline void Recipe::refuse_unused_options() const {
           row(Method::rtn, "w8a8-dynamic"),
           row(Method::smoothquant, "w8a8-static"),
           row(Method::rtn, "int4"),
+          row(Method::rtn, "w4a8-dynamic"),
           row(Method::rtn, "uint4"),
           row(Method::rtn, "nf4"),
           row(Method::awq, "uint4"),

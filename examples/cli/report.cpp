@@ -1,6 +1,5 @@
 #include "cli/report.hpp"
 
-#include <omp.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,6 +27,8 @@ nlohmann::json to_json(const ReportRow& row) {
                       {"top1", row.top1},
                       {"prefill_tokens_per_second", row.speed.prefill_tokens_per_second},
                       {"decode_tokens_per_second", row.speed.decode_tokens_per_second},
+                      {"prefill_share", row.speed.prefill_share},
+                      {"decode_share", row.speed.decode_share},
                       {"quantize_seconds", row.quantize_seconds}};
   if (row.bits_per_byte) json["bits_per_byte"] = *row.bits_per_byte;
   return json;
@@ -51,10 +52,10 @@ std::string format_label(const ReportRow& row) {
 void Table::add(const ReportRow& row) {
   if (!base_) {
     base_ = row;
-    std::printf("%-19s %-12s %6s %8s %6s %6s %9s %8s %9s %7s %9s %8s %12s %7s\n", "method",
+    std::printf("%-19s %-12s %6s %8s %6s %6s %9s %8s %9s %7s %9s %8s %12s %9s %7s\n", "method",
                 "format", "bits/w", "MB", "vs F32", "vs F16",
                 row.bits_per_byte ? "bits/byte" : "perplex.", "change", "KL", "top-1", "prefill/s",
-                "decode/s", "speed-up", "seconds");
+                "decode/s", "speed-up", "of limit", "seconds");
   }
   const double n = static_cast<double>(row.parameters);
   const double bytes = static_cast<double>(row.weight_bytes);
@@ -65,26 +66,23 @@ void Table::add(const ReportRow& row) {
   const double decode = row.speed.decode_tokens_per_second / base_->speed.decode_tokens_per_second;
   std::printf(
       "%-19s %-12s %6.2f %8.2f %5.2fx %5.2fx %9.4f %+7.2f%% %9.5f %6.2f%% %9.0f %8.0f "
-      "%5.2fx/%5.2fx %7.1f\n",
+      "%5.2fx/%5.2fx %3.0f%%/%3.0f%% %7.1f\n",
       label(row).c_str(), format_label(row).c_str(), row.bits_per_weight, bytes / 1e6,
       4.0 * n / bytes, 2.0 * n / bytes, loss, 100.0 * (loss / base_loss - 1.0), row.kl,
       100.0 * row.top1, row.speed.prefill_tokens_per_second, row.speed.decode_tokens_per_second,
-      prefill, decode, row.quantize_seconds);
+      prefill, decode, 100.0 * row.speed.prefill_share, 100.0 * row.speed.decode_share,
+      row.quantize_seconds);
   std::fflush(stdout);
 }
 
-nlohmann::json run_context(const ModelOptions& options, const std::vector<std::string>& kernels) {
+nlohmann::json run_context(int threads, const std::vector<std::string>& kernels) {
   char date[32];
   const std::time_t now = std::time(nullptr);
   std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
-  return {{"machine", processor_name()},
-          {"compiler", PARE_COMPILER},
-          {"flags", PARE_COMPILER_FLAGS},
-          {"kernels", kernels},
-          {"threads", options.threads.value_or(omp_get_max_threads())},
-          {"seed", nullptr},
-          {"version", pare::version},
-          {"date", date}};
+  return {{"machine", processor_name()},  {"compiler", PARE_COMPILER},
+          {"flags", PARE_COMPILER_FLAGS}, {"kernels", kernels},
+          {"threads", threads},           {"seed", nullptr},
+          {"version", pare::version},     {"date", date}};
 }
 
 void require_report_path(const std::filesystem::path& path,

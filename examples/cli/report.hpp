@@ -7,8 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/evaluation.hpp"
-#include "cli/options.hpp"
+#include "cli/speed.hpp"
 
 namespace cli {
 
@@ -39,8 +38,7 @@ class Table {
 };
 
 /// What a run's numbers depend on: machine, compiler, flags, kernels, threads, seed, version, date.
-[[nodiscard]] nlohmann::json run_context(const ModelOptions& options,
-                                         const std::vector<std::string>& kernels);
+[[nodiscard]] nlohmann::json run_context(int threads, const std::vector<std::string>& kernels);
 
 /// Refuses, before the work, a report whose name ends in none of `extensions` (ArgumentError) or
 /// whose directory does not exist (IoError).

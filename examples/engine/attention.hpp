@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "engine/config.hpp"
+#include "engine/elementwise.hpp"
+#include "engine/scratch_matrix.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/gemm.hpp"
@@ -18,51 +20,54 @@ namespace engine {
 ///           query t is at position start + t and sees keys 0 .. start + t
 class Attention {
  public:
-  explicit Attention(const ModelConfig& config) : config_(config) {}
+  explicit Attention(const ModelConfig& config)
+      : dim_(config.head_dim),
+        groups_(config.kv_heads),
+        heads_(config.heads / config.kv_heads),
+        tile_tokens_(std::clamp<Index>(tile_rows / heads_, 1, 64)) {}
 
   void operator()(pare::MatrixView<const float> q, pare::MatrixView<const float> k,
                   pare::MatrixView<const float> v, Index start, pare::MatrixView<float> out,
                   const pare::Execution& execution) const {
-    const Index tiles = pare::ceil_div(q.rows(), tile_tokens);
-    const Index work = config_.q_size() * q.rows() * (start + q.rows());
+    const Index tiles = pare::ceil_div(q.rows(), tile_tokens_);
+    const Index work = q.cols() * q.rows() * (start + q.rows());
     const auto loop = work < pare::parallel_grain ? pare::ParallelFor() : execution.parallel_for;
-    loop(config_.heads * tiles, [&](Index task) {
-      head_tile(q, k, v, start, task / tiles, (task % tiles) * tile_tokens, out);
+    loop(groups_ * tiles, [&](Index task) {
+      const Index group = task / tiles;
+      attend(q, k.slice(1, group * dim_, dim_), v.slice(1, group * dim_, dim_), start, group,
+             task % tiles * tile_tokens_, out);
     });
   }
 
  private:
-  /// Queries handled at once: bounds the scores kept to 64 rows of the context.
-  static constexpr Index tile_tokens = 64;
+  /// Queries handled at once, of all heads that share keys: bounds the scores kept.
+  static constexpr Index tile_rows = 256;
 
-  void head_tile(pare::MatrixView<const float> q, pare::MatrixView<const float> k,
-                 pare::MatrixView<const float> v, Index start, Index head, Index first,
-                 pare::MatrixView<float> out) const {
-    const Index dim = config_.head_dim;
-    const Index group = head / (config_.heads / config_.kv_heads);
-    const Index count = std::min(tile_tokens, q.rows() - first);
-    const Index keys = start + first + count;
-    pare::Matrix<float> scores({count, keys});
-    pare::gemm(1.0f / std::sqrt(static_cast<float>(dim)),
-               q.slice(0, first, count).slice(1, head * dim, dim),
-               k.slice(0, 0, keys).slice(1, group * dim, dim).transposed(), scores.view());
-    for (Index t = 0; t < count; ++t) softmax(&scores(t, 0), start + first + t + 1, keys);
-    const auto target = out.slice(0, first, count).slice(1, head * dim, dim);
-    for (Index t = 0; t < count; ++t) std::fill_n(&target(t, 0), dim, 0.0f);
-    pare::gemm(1.0f, pare::MatrixView<const float>(scores),
-               v.slice(0, 0, keys).slice(1, group * dim, dim), target);
+  /// One group's heads for some tokens from `first` on. Row t * heads + h of what is in between
+  /// belongs to token t, head h.
+  void attend(pare::MatrixView<const float> q, pare::MatrixView<const float> k,
+              pare::MatrixView<const float> v, Index start, Index group, Index first,
+              pare::MatrixView<float> out) const {
+    const Index tokens = std::min(tile_tokens_, q.rows() - first), keys = start + first + tokens;
+    const Index rows = tokens * heads_, width = heads_ * dim_;
+    thread_local pare::Workspace workspace;
+    const ScratchMatrix heads(&workspace, rows, dim_), scores(&workspace, rows, keys);
+    float* const values = heads.view().data();
+    for (Index t = 0; t < tokens; ++t)
+      std::copy_n(&q(first + t, group * width), width, values + t * width);
+    std::fill_n(scores.view().data(), rows * keys, 0.0f);
+    pare::gemm(1.0f / std::sqrt(static_cast<float>(dim_)), heads, k.slice(0, 0, keys).transposed(),
+               scores);
+    for (Index row = 0; row < rows; ++row)
+      softmax_row(&scores.view()(row, 0), start + first + row / heads_ + 1, keys);
+    std::fill_n(values, rows * dim_, 0.0f);
+    pare::gemm(1.0f, scores, v.slice(0, 0, keys), heads);
+    for (Index t = 0; t < tokens; ++t)
+      std::copy_n(values + t * width, width, &out(first + t, group * width));
   }
 
-  /// Softmax of the first `visible` of `count` scores; the rest, the future, becomes 0.
-  static void softmax(float* scores, Index visible, Index count) {
-    const float largest = *std::max_element(scores, scores + visible);
-    float sum = 0.0f;
-    for (Index j = 0; j < visible; ++j) sum += scores[j] = std::exp(scores[j] - largest);
-    for (Index j = 0; j < visible; ++j) scores[j] /= sum;
-    std::fill(scores + visible, scores + count, 0.0f);
-  }
-
-  ModelConfig config_;
+  Index dim_, groups_, heads_;  // heads per group
+  Index tile_tokens_;
 };
 
 }  // namespace engine

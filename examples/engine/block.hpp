@@ -9,7 +9,6 @@
 #include "engine/attention.hpp"
 #include "engine/config.hpp"
 #include "engine/linear.hpp"
-#include "engine/rms_norm.hpp"
 #include "engine/rope.hpp"
 #include "pare/core/function_ref.hpp"
 
@@ -102,7 +101,8 @@ struct KeyValueCache {
 /// activations. Rows are tokens.
 using Capture = pare::FunctionRef<void(Site, pare::MatrixView<const float>)>;
 
-/// Runs blocks of one model.
+/// Runs blocks of one model. Intermediate results lie in the execution's workspace: with one, a
+/// step allocates next to nothing.
 class BlockRunner {
  public:
   BlockRunner(const ModelConfig& config, pare::Execution execution)
@@ -114,25 +114,41 @@ class BlockRunner {
   /// Sequences of `length` tokens each, stacked in the rows of x (sequences * length, hidden),
   /// which is updated in place.
   void prefill(const Block& block, pare::MatrixView<float> x, Index length,
-               std::optional<Capture> capture = {}) const;
+               std::optional<Capture> capture = {}) const {
+    run(block, x, {.length = length}, capture);
+  }
 
   /// The next tokens, at positions start, start + 1, ..., of the sequence in `cache`.
   void extend(const Block& block, pare::MatrixView<float> x, Index start,
-              KeyValueCache& cache) const;
-
-  [[nodiscard]] pare::Matrix<float> norm(pare::MatrixView<const float> x,
-                                         const pare::Vector<float>& weight) const;
+              KeyValueCache& cache) const {
+    run(block, x, {.length = x.rows(), .start = start, .cache = &cache}, {});
+  }
 
   /// Self-attention of normed sequences of `length` tokens: the module AWQ inspects.
   [[nodiscard]] pare::Matrix<float> attention(const Block& block,
-                                              pare::MatrixView<const float> normed, Index length,
-                                              std::optional<Capture> capture = {}) const;
+                                              pare::MatrixView<const float> normed,
+                                              Index length) const;
 
   /// down(silu(gate(x)) * up(x)): the other module AWQ inspects.
-  [[nodiscard]] pare::Matrix<float> mlp(const Block& block, pare::MatrixView<const float> normed,
-                                        std::optional<Capture> capture = {}) const;
+  [[nodiscard]] pare::Matrix<float> mlp(const Block& block,
+                                        pare::MatrixView<const float> normed) const;
 
  private:
+  /// What the rows of x are: sequences that begin at position 0, or one that continues `cache`.
+  struct Sequences {
+    Index length = 0, start = 0;
+    KeyValueCache* cache = nullptr;
+  };
+
+  void run(const Block& block, pare::MatrixView<float> x, const Sequences& sequences,
+           std::optional<Capture> capture) const;
+  /// What enters o: the attention over values.
+  void attend(const Block& block, pare::MatrixView<const float> normed, const Sequences& sequences,
+              pare::MatrixView<float> mixed, std::optional<Capture> capture) const;
+  /// What enters down.
+  void activate(const Block& block, pare::MatrixView<const float> normed,
+                pare::MatrixView<float> hidden, std::optional<Capture> capture) const;
+
   ModelConfig config_;
   Rope rope_;
   Attention attention_;

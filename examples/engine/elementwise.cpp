@@ -4,10 +4,9 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 // Compiled with -fopenmp-simd: `omp simd` loops are vectorized at -O2, sums and maxima too.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__)
 // One copy for each instruction set; the best for this CPU is chosen when the program starts.
 #define ENGINE_VECTORIZED __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
@@ -36,6 +35,20 @@ inline float exponential(float x) {
   p = p * r + 5.0000001201e-1f;
   const std::int32_t exponent = std::bit_cast<std::int32_t>(shifted) << 23;
   return (p * r * r + r + 1.0f) * std::bit_cast<float>(exponent + 0x3f800000);
+}
+
+/// Of at least one value.
+inline float maximum(const float* x, Index count) {
+  constexpr Index lanes = 16;
+  float largest[lanes];
+  std::fill_n(largest, lanes, x[0]);
+  Index i = 0;
+  for (; i + lanes <= count; i += lanes) {
+#pragma omp simd
+    for (Index l = 0; l < lanes; ++l) largest[l] = x[i + l] > largest[l] ? x[i + l] : largest[l];
+  }
+  for (; i < count; ++i) largest[0] = std::max(largest[0], x[i]);
+  return *std::max_element(largest, largest + lanes);
 }
 
 }  // namespace
@@ -74,9 +87,8 @@ void silu_multiply(float* gate, const float* up, Index count) {
 
 ENGINE_VECTORIZED
 void softmax_row(float* scores, Index visible, Index count) {
-  float largest = -std::numeric_limits<float>::infinity(), sum = 0.0f;
-#pragma omp simd reduction(max : largest)
-  for (Index i = 0; i < visible; ++i) largest = scores[i] > largest ? scores[i] : largest;
+  const float largest = maximum(scores, visible);
+  float sum = 0.0f;
 #pragma omp simd
   for (Index i = 0; i < visible; ++i) {
     const float x = scores[i] - largest;

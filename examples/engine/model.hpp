@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/block.hpp"
+#include "engine/rms_norm.hpp"
 
 namespace engine {
 
@@ -69,12 +70,12 @@ class Decoder {
 
  private:
   [[nodiscard]] pare::Matrix<float> head(pare::MatrixView<const float> x) const {
-    const auto normed = runner_.norm(x, model_->final_norm);
-    LinearInput input(normed);
-    if (model_->head) return model_->head->forward(input, runner_.execution());
+    const pare::Execution& execution = runner_.execution();
+    const ScratchMatrix normed(execution, x.rows(), x.cols());
+    rms_norm(x, model_->final_norm, model_->config.rms_norm_eps, normed, execution);
+    if (model_->head) return model_->head->forward(normed, execution);
     pare::Matrix<float> logits({x.rows(), model_->embedding->rows()});
-    pare::gemm(1.0f, normed.view(), model_->embedding->view().transposed(), logits.view(),
-               runner_.execution());
+    pare::gemm(1.0f, normed, model_->embedding->view().transposed(), logits, execution);
     return logits;
   }
 

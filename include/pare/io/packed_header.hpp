@@ -181,10 +181,13 @@ void set_field(char (&field)[N], std::string_view text) {
   return head;
 }
 
-/// Of head, records and names.
-[[nodiscard]] inline std::uint64_t packed_table_checksum(std::vector<std::byte> table) {
-  std::memset(table.data() + offsetof(StoredPackedHead, checksum), 0, sizeof(std::uint64_t));
-  return xxh64(table);
+/// Of the head and what follows it, records and names.
+[[nodiscard]] inline std::uint64_t packed_table_checksum(StoredPackedHead head,
+                                                         std::span<const std::byte> rest) {
+  head.checksum = 0;
+  Xxh64 hash;
+  hash.add(std::as_bytes(std::span(&head, 1)));
+  return hash.finish(rest);
 }
 
 }  // namespace detail
@@ -232,7 +235,7 @@ inline std::vector<std::byte> PackedHeader::encode() const {
     append(&stored, sizeof(stored));
   }
   for (const PackedRecord& record : records) append(record.name.data(), record.name.size());
-  head.checksum = detail::packed_table_checksum(table);
+  head.checksum = detail::packed_table_checksum(head, std::span(table).subspan(sizeof(head)));
   std::memcpy(table.data(), &head, sizeof(head));
   return table;
 }
@@ -241,8 +244,9 @@ inline PackedHeader PackedHeader::parse(std::span<const std::byte> file) {
   const detail::StoredPackedHead head = detail::read_packed_head(file);
   const std::uint64_t names = sizeof(head) + head.matrices * sizeof(detail::StoredPackedRecord);
   const std::uint64_t table_bytes = names + head.names_bytes;
-  const auto table = file.first(static_cast<std::size_t>(table_bytes));
-  if (detail::packed_table_checksum({table.begin(), table.end()}) != head.checksum)
+  const auto rest =
+      file.subspan(sizeof(head), static_cast<std::size_t>(table_bytes) - sizeof(head));
+  if (detail::packed_table_checksum(head, rest) != head.checksum)
     detail::fail_at(56, "the checksum of the table is wrong: the file is damaged");
 
   PackedHeader header;

@@ -7,7 +7,7 @@
 namespace pare {
 
 /// What a matmul's activations are.
-enum class ActivationType : std::uint8_t { float32, int8 };
+enum class ActivationType : std::uint8_t { float32, bfloat16, int8 };
 
 namespace kernels::detail {
 
@@ -23,7 +23,7 @@ namespace kernels::detail {
 
 }  // namespace kernels::detail
 
-/// Says which kernel `matmul` runs for `tokens` tokens, and why, in one line:
+/// Says which kernel `matmul` (matmul_bf16) runs for `tokens` tokens, and why, in one line:
 ///
 ///     int4 x float32: avx512 (best of this CPU), codes decoded in registers
 ///
@@ -54,6 +54,18 @@ template <Format F>
                       kernel.few.largest(), (row ? kernel.row : kernel.group).largest(), tokens)) +
            (kernels::integer_codebook<F>.exact ? ", exact 32-bit sums per group"
                                                : ", codebook rounded to 127ths");
+  }
+  if (activations == ActivationType::bfloat16) {
+    const KernelName force = execution.force;
+    if (const kernels::Bf16Kernel* kernel = kernels::bf16_kernel<F>(force, tokens))
+      return name + " x bf16: " + kernels::detail::describe_choice(kernel->name, execution) +
+             kernels::detail::describe_tiles(kernel->few.largest(), kernel->tiles.largest(),
+                                             tokens);
+    Execution float_execution = execution;
+    float_execution.force = kernels::float_force(force);
+    return name +
+           " x bf16: " + (kernels::exact_in_bf16<F>() ? "" : "codes are not looked up as bf16, ") +
+           "activations rounded to bf16; " + describe(w, tokens, float_execution);
   }
   const kernels::FloatKernel& kernel = kernels::float_kernel<Codes>(execution.force);
   return name + " x float32: " + kernels::detail::describe_choice(kernel.name, execution) +

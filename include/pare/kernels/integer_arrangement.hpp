@@ -1,11 +1,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "pare/kernels/matmul_blocks.hpp"
 #include "pare/kernels/scratch.hpp"
 #include "pare/kernels/segments.hpp"
+#include "pare/kernels/transpose.hpp"
 
 namespace pare::kernels {
 
@@ -41,15 +43,18 @@ class IntegerArrangement {
     const Index tokens = x.tokens(), sums = tokens * segment_count_;
     const Index codes = tokens * shape.padded_cols * code_bytes_;
     const bool grouped = x.groups() > 1;
+    const Index columns = shape.order ? tokens * column_bytes() : 0;
     scratch_.emplace(workspace,
                      Scratch::bytes<Segment>(segment_count_) + Scratch::bytes<std::int8_t>(codes) +
                          Scratch::bytes<std::int32_t>(sums) +
-                         Scratch::bytes<float>(grouped ? sums : 0) + Scratch::bytes<float>(tokens));
+                         Scratch::bytes<float>(grouped ? sums : 0) + Scratch::bytes<float>(tokens) +
+                         Scratch::bytes<std::int8_t>(columns));
     segments_ = scratch_->take<Segment>(segment_count_);
     codes_ = scratch_->take<std::int8_t>(codes);
     offsets_ = scratch_->take<std::int32_t>(sums);
     if (grouped) segment_scales_ = scratch_->take<float>(sums);
     scales_ = scratch_->take<float>(tokens);
+    columns_ = scratch_->take<std::int8_t>(columns);
     Segment* next = segments_;
     for_each_segment(w, x.group_length(), [&](const Segment& s) { *next++ = s; });
     unit_ = w.unit;
@@ -66,10 +71,7 @@ class IntegerArrangement {
   void arrange(const Execution& execution) {
     parallel_for_each_tile(execution, tiles_, 8 * shape_.padded_cols,
                            [&](Index token, Index count) {
-                             if (shape_.operand == Operand::s16)
-                               interleave_tile<std::int16_t>(token, count);
-                             else
-                               interleave_tile<std::int8_t>(token, count);
+                             arrange_tile(token, count);
                              sum_tile(token, count);
                            });
   }
@@ -83,19 +85,49 @@ class IntegerArrangement {
   }
 
  private:
-  template <class Code>
-  void interleave_tile(Index token, Index count) noexcept {
-    Code* out = reinterpret_cast<Code*>(codes_) + token * shape_.padded_cols;
-    if (shape_.padded_cols != x_.cols()) std::fill_n(out, shape_.padded_cols * count, Code{0});
-    // Rows are written in turns: the lines they share stay in a first-level cache.
+  /// Room for a token in columns_.
+  [[nodiscard]] Index column_bytes() const noexcept { return x_.cols() + quad_slack_bytes; }
+
+  void arrange_tile(Index token, Index count) noexcept {
+    const Index codes = shape_.padded_cols * count;
+    std::int8_t* out = codes_ + token * shape_.padded_cols * code_bytes_;
+    // Words are widened in place, from bytes in the upper half of their memory.
+    std::int8_t* bytes = shape_.operand == Operand::s16 ? out + codes : out;
+    if (shape_.padded_cols != x_.cols()) std::fill_n(bytes, codes, std::int8_t{0});
+    if (shape_.order && count > 1)
+      transpose_bytes(row(token), x_.cols(), count, x_.cols(), columns_ + token * column_bytes());
     const bool whole = shape_.group_length == shape_.padded_group;
     const Index length = whole ? x_.cols() : shape_.group_length;
     for (Index begin = 0, at = 0; begin < x_.cols(); begin += length, at += shape_.padded_group)
-      for (Index k = 0; k < std::min(length, x_.cols() - begin); k += columns_per_turn)
-        for (Index t = 0; t < count; ++t)
-          interleave(token + t, begin + k,
-                     std::min({columns_per_turn, length - k, x_.cols() - begin - k}), count,
-                     out + (at + k) * count + 4 * t);
+      arrange_columns(token, count, begin, std::min(length, x_.cols() - begin), bytes + at * count);
+    if (shape_.operand == Operand::s16) widen(bytes, codes / 4, out);
+  }
+
+  /// Packed columns [begin, begin + length) to [k/4][count][4].
+  void arrange_columns(Index token, Index count, Index begin, Index length,
+                       std::int8_t* out) const noexcept {
+    const Index quads = length / 4, whole = 4 * quads;
+    if (shape_.order)
+      gather_quads(count > 1 ? columns_ + token * column_bytes() : row(token), shape_.order + begin,
+                   quads, count, out);
+    else
+      transpose_words(row(token) + begin, x_.cols(), count, quads, out);
+    for (Index k = whole; k < length; ++k)
+      for (Index t = 0; t < count; ++t)
+        out[whole * count + 4 * t + k - whole] =
+            row(token + t)[shape_.order ? shape_.order[begin + k] : begin + k];
+  }
+
+  /// See Operand::s16.
+  static void widen(const std::int8_t* bytes, Index quads, std::int8_t* out) noexcept {
+    for (; quads > 0; --quads, bytes += 4, out += 8) {
+      const std::int16_t words[4] = {bytes[0], bytes[2], bytes[1], bytes[3]};
+      std::memcpy(out, words, sizeof(words));
+    }
+  }
+
+  [[nodiscard]] const std::int8_t* row(Index token) const noexcept {
+    return x_.codes.data() + token * x_.cols();
   }
 
   void sum_tile(Index token, Index count) noexcept {
@@ -113,35 +145,6 @@ class IntegerArrangement {
     }
   }
 
-  template <class Code>
-  void interleave(Index token, Index begin, Index length, Index count, Code* out) const noexcept {
-    const std::int8_t* row = x_.codes.data() + token * x_.cols();
-    if (!shape_.order) {
-      const std::int8_t* in = row + begin;
-      for (; length >= 4; length -= 4, in += 4, out += 4 * count) store_four(in, 4, out);
-      store_four(in, length, out);
-      return;
-    }
-    const std::int32_t* order = shape_.order + begin;
-    for (; length >= 4; length -= 4, order += 4, out += 4 * count) {
-      const std::int8_t four[4] = {row[order[0]], row[order[1]], row[order[2]], row[order[3]]};
-      store_four(four, 4, out);
-    }
-    std::int8_t rest[4] = {};
-    for (Index i = 0; i < length; ++i) rest[i] = row[order[i]];
-    store_four(rest, length, out);
-  }
-
-  static void store_four(const std::int8_t* four, Index count, std::int8_t* out) noexcept {
-    std::copy_n(four, count, out);
-  }
-  static void store_four(const std::int8_t* four, Index count, std::int16_t* out) noexcept {
-    constexpr Index place[4] = {0, 2, 1, 3};
-    for (Index i = 0; i < count; ++i) out[place[i]] = four[i];
-  }
-
-  static constexpr Index columns_per_turn = 1024;
-
   QuantizedActivationsView x_;
   ArrangementShape shape_;
   Index code_bytes_;
@@ -154,6 +157,7 @@ class IntegerArrangement {
   std::int32_t* offsets_ = nullptr;
   float* segment_scales_ = nullptr;
   float* scales_ = nullptr;
+  std::int8_t* columns_ = nullptr;  ///< [tokens][column_bytes]: tiles transposed, with an order
 };
 
 }  // namespace pare::kernels

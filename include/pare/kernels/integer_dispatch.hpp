@@ -6,7 +6,7 @@
 #include "pare/kernels/portable/integer.hpp"
 #include "pare/kernels/reference/integer.hpp"
 #if PARE_NEON_KERNELS
-#include "pare/kernels/arm/integer_neon.hpp"
+#include "pare/kernels/arm/integer_codes_neon.hpp"
 #endif
 #if PARE_X86_KERNELS
 #include "pare/kernels/x86/integer_codes_avx2.hpp"

@@ -115,6 +115,6 @@ struct IntegerKernel {
 inline constexpr Index max_row_sum = 65536;
 /// Longer groups of several are summed in pieces of this many columns, so that decoded pieces fit
 /// a first-level cache.
-inline constexpr Index max_segment = 1024;
+inline constexpr Index max_segment = 512;
 
 }  // namespace pare::kernels

@@ -1,11 +1,12 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <span>
+#include <type_traits>
 
-#include "pare/kernels/matmul_blocks.hpp"
+#include "pare/kernels/float_arrangement.hpp"
 #include "pare/kernels/matmul_output.hpp"
-#include "pare/kernels/scratch.hpp"
 
 /// Float activations times packed codes: arrangement of activations, loops, memory.
 namespace pare::kernels {
@@ -15,46 +16,22 @@ namespace pare::kernels {
 inline constexpr Index decoded_columns = 256;
 
 /// A product whose activations are arranged.
+template <class Kernel>
 struct FloatProduct {
-  const FloatKernel* kernel;
+  const Kernel* kernel;
   PackedView w;
   MatrixView<float> y;
   bool accumulate;
-  const float* bias;        ///< [panels][16]
-  const float* x;           ///< tiles [k][t]
-  const float* group_sums;  ///< [groups][t] of the only tile of few tokens, or null
+  const float* bias;  ///< [panels][16]
 };
 
 namespace detail {
 
-/// x[k][count] of one tile, columns in packed order, zero in the padding of groups.
-inline void arrange_floats(MatrixView<const float> x, const PackedView& w, Index token, Index count,
-                           float* out) noexcept {
-  if (w.padded_cols() != w.cols) std::fill_n(out, w.padded_cols() * count, 0.0f);
-  for (Index t = 0; t < count; ++t) {
-    const float* row = x.data() + (token + t) * x.stride(0);
-    for (Index g = 0, p = 0; g < w.groups(); ++g) {
-      float* next = out + g * w.padded_group() * count + t;
-      for (const Index end = std::min(p + w.group_length, w.cols); p < end; ++p, next += count)
-        *next = row[(w.order ? w.order[p] : p) * x.stride(1)];
-    }
-  }
-}
-
-/// sums[group][count]
-inline void sum_groups(const PackedView& w, const float* x, Index count, float* sums) noexcept {
-  for (Index g = 0, k = 0; g < w.groups(); ++g, sums += count) {
-    std::fill_n(sums, count, 0.0f);
-    for (const Index end = std::min(w.padded_cols(), k + w.padded_group()); k < end; ++k)
-      for (Index t = 0; t < count; ++t) sums[t] += x[k * count + t];
-  }
-}
-
 /// Runs `tile(result)` on y's part for `count` tokens and `Channels` channels from `channel` on;
 /// on a copy where the matrix has fewer left.
-template <Index Channels, class Tile>
-void with_float_result(const FloatProduct& p, Index token, Index count, Index channel, bool first,
-                       Tile&& tile) {
+template <Index Channels, class Kernel, class Tile>
+void with_float_result(const FloatProduct<Kernel>& p, Index token, Index count, Index channel,
+                       bool first, Tile&& tile) {
   const Index channels = p.y.cols() - channel;
   FloatResult result{&p.y(token, channel), p.y.stride(0), first ? p.bias + channel : nullptr,
                      p.accumulate};
@@ -69,8 +46,11 @@ void with_float_result(const FloatProduct& p, Index token, Index count, Index ch
     std::copy_n(edge + t * Channels, channels, &p.y(token + t, channel));
 }
 
+}  // namespace detail
+
 /// Each piece of two panels is decoded once and used by every tile.
-inline void multiply_decoded(const FloatProduct& p, const TokenTiles& tiles, Index panel) {
+inline void multiply_decoded(const FloatProduct<FloatKernel>& p, const FloatArrangement& x,
+                             Index panel) {
   alignas(64) float values[decoded_columns * 2 * panel_channels];
   // A last panel without a neighbour is its own: the result is dropped.
   const PackedPanel first = p.w.panel(panel);
@@ -81,65 +61,117 @@ inline void multiply_decoded(const FloatProduct& p, const TokenTiles& tiles, Ind
     const Index units = std::min(step, p.w.first.units - unit);
     p.kernel->decode(first, unit, units, values);
     p.kernel->decode(second, unit, units, values + panel_channels);
-    for_each_tile(tiles, 0, tiles.count(), [&](Index token, Index count) {
-      const float* x = p.x + token * p.w.padded_cols() + unit * p.w.unit * count;
-      with_float_result<2 * panel_channels>(
+    for_each_tile(x.tiles(), 0, x.tiles().count(), [&](Index token, Index count) {
+      detail::with_float_result<2 * panel_channels>(
           p, token, count, panel * panel_channels, unit == 0, [&](const FloatResult& result) {
-            p.kernel->tiles[count](x, values, units * p.w.unit, result);
+            p.kernel->tiles[count](x.tile(token, count, unit * p.w.unit), values, units * p.w.unit,
+                                   result);
           });
     });
     unit += step;
   } while (unit < p.w.first.units);
 }
 
-inline void multiply_few(const FloatProduct& p, Index tokens, Index first_panel, Index last_panel) {
-  for (Index panel = first_panel; panel < last_panel; ++panel)
+namespace detail {
+
+/// Panels [first, last) of a product.
+template <class Kernel>
+void multiply_panels(const FloatProduct<Kernel>& p, const FloatArrangement& x, Index first,
+                     Index last) {
+  const Index tokens = x.tiles().tokens();
+  if (tokens > p.kernel->few.largest()) {
+    for (Index panel = first; panel < last; panel += 2) multiply_decoded(p, x, panel);
+    return;
+  }
+  for (Index panel = first; panel < last; ++panel)
     with_float_result<panel_channels>(
         p, 0, tokens, panel * panel_channels, true, [&](const FloatResult& result) {
-          p.kernel->few[tokens](p.w.panel(panel), p.x, p.group_sums, result);
+          p.kernel->few[tokens](p.w.panel(panel), x.tile(0, tokens, 0), x.group_sums(), result);
         });
 }
 
-inline void matmul_float(MatrixView<const float> x, const MatmulOutput& output,
-                         const Execution& execution) {
-  const PackedView& w = output.weight();
-  const FloatKernel& kernel = output.float_kernel(execution.force);
-  const Index tokens = x.rows(), padded = w.padded_cols();
+template <class Kernel>
+[[nodiscard]] FloatArrangementShape float_shape(const Kernel& kernel, const PackedView& w,
+                                                Index tokens, FloatOperand operand) {
   const bool few = tokens <= kernel.few.largest();
-  const TokenTiles tiles(tokens, few ? tokens : kernel.tiles.largest());
-  const Index padded_rows = round_up(w.rows, 2 * panel_channels);
-  Scratch scratch(execution.workspace, Scratch::bytes<float>(tokens * padded) +
-                                           Scratch::bytes<float>(few ? tokens * w.groups() : 0) +
-                                           Scratch::bytes<float>(padded_rows));
-  float* arranged = scratch.take<float>(tokens * padded);
-  float* sums = scratch.take<float>(few ? tokens * w.groups() : 0);
+  return {w.group_length,
+          w.padded_group(),
+          w.padded_cols(),
+          w.order,
+          few ? tokens : kernel.tiles.largest(),
+          few && w.first.zero_points && operand != FloatOperand::bf16,
+          operand};
+}
+
+/// Products whose activations are arranged alike: one loop over the panels of all of them.
+template <class Kernel>
+void multiply_floats(std::span<const FloatProduct<Kernel>> products, const FloatArrangement& x,
+                     const Execution& execution) {
+  std::array<Index, max_matmul_outputs + 1> first_block{};
+  std::array<Index, max_matmul_outputs> block_panels{};
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const PackedView& w = products[i].w;
+    block_panels[i] = panel_block(panel_channels * x.tiles().tokens() * w.padded_cols());
+    first_block[i + 1] = first_block[i] + ceil_div(w.panels(), block_panels[i]);
+  }
+  execution.parallel_for(first_block[products.size()], [&](Index block) {
+    std::size_t i = 0;
+    while (block >= first_block[i + 1]) ++i;
+    const Index first = (block - first_block[i]) * block_panels[i];
+    multiply_panels(products[i], x, first,
+                    std::min(first + block_panels[i], products[i].w.panels()));
+  });
+}
+
+/// The first of the outputs and those after it whose activations are arranged like its; `kernel_of`
+/// gives an output's kernel, or null where another kind multiplies it. Returns how many these are.
+template <class KernelOf>
+std::size_t multiply_alike(MatrixView<const float> x, std::span<const MatmulOutput> outputs,
+                           FloatOperand operand, const Execution& execution, KernelOf&& kernel_of) {
+  using Kernel = std::remove_cvref_t<decltype(*kernel_of(outputs[0]))>;
+  outputs = outputs.first(std::min(outputs.size(), max_matmul_outputs));
+  const auto shape_of = [&](const MatmulOutput& output) {
+    return float_shape(*kernel_of(output), output.weight(), x.rows(), operand);
+  };
+  const FloatArrangementShape shape = shape_of(outputs[0]);
+  std::size_t count = 1;
+  while (count < outputs.size() && kernel_of(outputs[count]) &&
+         shape_of(outputs[count]).same(shape, x.cols()))
+    ++count;
+  outputs = outputs.first(count);
+
+  Index padded_rows = 0;
+  for (const MatmulOutput& output : outputs)
+    padded_rows += round_up(output.weight().rows, 2 * panel_channels);
+  Scratch scratch(execution.workspace, Scratch::bytes<float>(padded_rows));
   float* bias = scratch.take<float>(padded_rows);
   std::fill_n(bias, padded_rows, 0.0f);
-  if (!output.options().bias.empty())
-    for (Index n = 0; n < w.rows; ++n) bias[n] = output.options().bias[n];
-
-  parallel_for_each_tile(execution, tiles, 8 * padded, [&](Index token, Index count) {
-    arrange_floats(x, w, token, count, arranged + token * padded);
-  });
-  if (few && w.first.zero_points) sum_groups(w, arranged, tokens, sums);
-
-  const FloatProduct product{&kernel, w,        output.y(), output.options().accumulate,
-                             bias,    arranged, sums};
-  const Index block = panel_block(panel_channels * tokens * padded);
-  execution.parallel_for(ceil_div(w.panels(), block), [&](Index index) {
-    const Index begin = index * block, end = std::min(begin + block, w.panels());
-    if (few) return multiply_few(product, tokens, begin, end);
-    for (Index panel = begin; panel < end; panel += 2) multiply_decoded(product, tiles, panel);
-  });
+  std::array<FloatProduct<Kernel>, max_matmul_outputs> products{};
+  for (std::size_t i = 0; i < count; ++i) {
+    const MatmulOutput& output = outputs[i];
+    const PackedView& w = output.weight();
+    products[i] = {kernel_of(output), w, output.y(), output.options().accumulate, bias};
+    if (!output.options().bias.empty())
+      for (Index n = 0; n < w.rows; ++n) bias[n] = output.options().bias[n];
+    bias += round_up(w.rows, 2 * panel_channels);
+  }
+  FloatArrangement arrangement(x, shape, execution.workspace);
+  arrangement.arrange(execution);
+  multiply_floats(std::span<const FloatProduct<Kernel>>(products.data(), count), arrangement,
+                  execution);
+  return count;
 }
 
 }  // namespace detail
 
-/// Products of the same activations; shapes fit and y have unit column stride.
+/// Products of the same activations; shapes fit and all have unit column stride.
 inline void matmul_float(MatrixView<const float> x, std::span<const MatmulOutput> outputs,
                          const Execution& execution) {
   if (x.rows() == 0) return;
-  for (const MatmulOutput& output : outputs) detail::matmul_float(x, output, execution);
+  while (!outputs.empty())
+    outputs = outputs.subspan(detail::multiply_alike(
+        x, outputs, FloatOperand::f32, execution,
+        [&](const MatmulOutput& output) { return &output.float_kernel(execution.force); }));
 }
 
 }  // namespace pare::kernels

@@ -19,7 +19,7 @@ namespace pare::kernels {
 /// Sizes that bound what one thread keeps near itself.
 struct IntegerBlocking {
   /// Columns decoded at once: with 32 channels, or 16 in two bytes each, 16 KiB.
-  static constexpr Index columns = 512;
+  static constexpr Index columns = max_segment;
   /// Segments at once: their scales are another 16 KiB.
   static constexpr Index segments = 128;
   /// Tokens whose partial sums are kept: 16 KiB. Decoding for so many costs a hundredth.

@@ -3,6 +3,7 @@
 #include <concepts>
 
 #include "pare/core/tensor_view.hpp"
+#include "pare/kernels/bf16_dispatch.hpp"
 #include "pare/kernels/float_dispatch.hpp"
 #include "pare/kernels/integer_dispatch.hpp"
 #include "pare/kernels/packed_matrix.hpp"
@@ -35,7 +36,8 @@ class MatmulOutput {
         y_(y),
         options_(options),
         integer_(&kernels::integer_kernel<typename PackedMatrix<F>::Codes>),
-        float_(&kernels::float_kernel<typename PackedMatrix<F>::Codes>) {}
+        float_(&kernels::float_kernel<typename PackedMatrix<F>::Codes>),
+        bf16_(&kernels::bf16_kernel<F>) {}
 
   template <std::same_as<AnyPackedMatrix> W>
   MatmulOutput(const W& w, MatrixView<float> y, OutputOptions options = {})
@@ -53,6 +55,10 @@ class MatmulOutput {
   [[nodiscard]] const kernels::FloatKernel& float_kernel(KernelName force) const {
     return float_(force);
   }
+  /// Null where float_kernel takes its place: see kernels::bf16_kernel.
+  [[nodiscard]] const kernels::Bf16Kernel* bf16_kernel(KernelName force, Index tokens) const {
+    return bf16_(force, tokens);
+  }
 
  private:
   kernels::PackedView w_;
@@ -60,6 +66,7 @@ class MatmulOutput {
   OutputOptions options_;
   const kernels::IntegerKernel& (*integer_)(KernelName);
   const kernels::FloatKernel& (*float_)(KernelName);
+  const kernels::Bf16Kernel* (*bf16_)(KernelName, Index);
 };
 
 }  // namespace pare

@@ -9,7 +9,8 @@ namespace pare::kernels {
 /// Most tokens of any register tile.
 inline constexpr Index max_tile_tokens = 14;
 
-/// Register tiles by their number of tokens: 1, 2, ... largest.
+/// Register tiles by their number of tokens, up to a largest. TokenTiles makes no tile smaller than
+/// half the largest unless there are fewer tokens: tables of tiles for many tokens start there.
 template <class Tile>
 struct TileTable {
   std::array<Tile, max_tile_tokens + 1> tiles{};
@@ -18,8 +19,8 @@ struct TileTable {
     return tiles[static_cast<std::size_t>(tokens)];
   }
   [[nodiscard]] constexpr Index largest() const noexcept {
-    Index tokens = 0;
-    while (tokens < max_tile_tokens && tiles[static_cast<std::size_t>(tokens) + 1]) ++tokens;
+    Index tokens = max_tile_tokens;
+    while (tokens > 0 && !tiles[static_cast<std::size_t>(tokens)]) --tokens;
     return tokens;
   }
 };

@@ -1,8 +1,10 @@
 #include "pare/io/packed_file.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,7 +31,8 @@ PackedMatrix<UInt<3>> example() {
 struct Image {
   HugePageMemory memory;
   explicit Image(const std::string& file) : memory(file.size()) {
-    std::memcpy(memory.data(), file.data(), file.size());
+    const auto bytes = std::as_bytes(std::span(file));
+    std::copy(bytes.begin(), bytes.end(), memory.data());
   }
   template <class T>
   void set(std::size_t offset, T value) {
@@ -126,7 +129,7 @@ TEST_CASE("the layout of a file is the documented one", "[packed_file]") {
   CHECK(read(u64, 16) == file.size());
   CHECK(read(u64, 24) == 2);
   CHECK(read(u64, 32) == 11);
-  for (const std::size_t i : {0, 1}) {
+  for (std::size_t i = 0; i < 2; ++i) {
     const std::size_t at = 64 + 128 * i;
     CHECK(read(u64, at) == 4096 * (i + 1));
     CHECK(read(u64, at + 8) == payload);
@@ -170,7 +173,6 @@ TEST_CASE("a malformed head is refused with its offset", "[packed_file]") {
   refuses(64, std::uint64_t{0}, "offset 64: the payload does not follow");
   refuses(64, huge - 4095, "offset 64: the payload does not follow");
   refuses(72, huge, "offset 72: the payload reaches beyond the file");
-  refuses(72, std::uint64_t{1}, "offset 4097: bytes behind the last payload", true);
   refuses(64 + 128 + 8, huge - 8191, "offset 200: the payload reaches beyond the file");
   refuses(64 + 128 + 8, std::uint64_t{64}, "bytes behind the last payload");
   refuses(64 + 24, std::uint64_t{1} << 31, "offset 88: 2147483648 rows are too many");
@@ -200,6 +202,7 @@ TEST_CASE("a payload that does not fit its record is refused", "[packed_file]") 
     CHECK_THROWS_AS(packed.load("first"), FormatError);
     CHECK(packed.map("second") == AnyPackedMatrix(example()));
   };
+  refuses(64 + 8, std::uint64_t{4096}, "bytes, not in 4096");
   refuses(64 + 24, std::uint64_t{40}, "uint3 of shape [40, 70] is packed in");
   refuses(64 + 24, std::uint64_t{0x7fffffff}, "packed in");
   refuses(64 + 40, std::int64_t{-2}, "group size -2");

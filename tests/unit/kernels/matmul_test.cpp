@@ -1,7 +1,10 @@
 #include "pare/kernels/matmul.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <vector>
 
 #include "pare/core/parallel_openmp.hpp"
 #include "pare/kernels/any_packed_matrix.hpp"
@@ -16,8 +19,15 @@ namespace {
 
 constexpr double eps = 0x1p-24;
 
-constexpr KernelName float_kernels[] = {KernelName::reference, KernelName::avx512};
-constexpr KernelName integer_kernels[] = {KernelName::reference, KernelName::avx512vnni};
+constexpr KernelName float_kernels[] = {KernelName::reference, KernelName::portable,
+                                        KernelName::avx2, KernelName::avx512};
+constexpr KernelName integer_kernels[] = {KernelName::reference, KernelName::portable,
+                                          KernelName::neon,      KernelName::avx2,
+                                          KernelName::avxvnni,   KernelName::avx512vnni};
+
+bool multiplies_floats(KernelName kernel) {
+  return std::count(std::begin(float_kernels), std::end(float_kernels), kernel) > 0;
+}
 
 struct Case {
   Index tokens, rows, cols, group_size;
@@ -36,6 +46,7 @@ constexpr Case cases[] = {{1, 1, 1, -1},
                           {17, 50, 64, -1},
                           {23, 31, 96, 32, ScaleType::f16, true},
                           {12, 1, 256, 7, ScaleType::f32},
+                          {13, 33, 1900, 1100},
                           {0, 17, 8, -1},
                           {2, 0, 8, -1},
                           {3, 5, 0, -1}};
@@ -164,17 +175,47 @@ TEST_CASE("integer matmul is exact up to two roundings per group", "[matmul]") {
         for (Index t = 0; t < c.tokens; ++t) x.scales(t, 0) *= 1.0f + static_cast<float>(t);
         for (const KernelName kernel : integer_kernels) {
           if (!kernels::cpu_supports(kernel)) continue;
-          if (!kernels::groups_fit(w.view(), x.group_length()) && kernel == KernelName::avx512vnni)
-            continue;
+          const bool integers = kernels::groups_fit(w.view(), x.group_length());
+          if (!integers && !multiplies_floats(kernel)) continue;
           CAPTURE(F::name, c.tokens, c.rows, c.cols, c.group_size, a.zero_point, a.group_size,
                   to_string(kernel));
           Matrix<float> y({c.tokens, c.rows});
           y.fill(std::numeric_limits<float>::quiet_NaN());
           matmul(x, w, y, {.force = kernel});
-          const bool integers = kernels::groups_fit(w.view(), x.group_length());
           const Index roundings = integers ? 2 * (q.groups() + x.groups()) + 6 : c.cols + 16;
           check_product(activation_factor(x),
                         integers ? integer_weight_factor(q) : weight_factor(q), y, roundings);
+        }
+      }
+  });
+}
+
+TEST_CASE("integer results are the same bits for every kernel with FMA and number of tokens",
+          "[matmul]") {
+  Random random(9);
+  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+    for (const Index activation_group : {-1, 128})
+      for (const Index group : {-1, 64}) {
+        const auto w = pack(test::random_quantized<F>(40, 640, group, ScaleType::f16, random));
+        const QuantizedActivations x = quantize_activations(test::random_matrix(13, 640, random()),
+                                                            {.group_size = activation_group});
+        Matrix<float> expected({13, 40});
+        expected.fill(0.25f);
+        matmul(x, {{w, expected, {.accumulate = true}}}, {.force = KernelName::reference});
+        for (const KernelName kernel : integer_kernels) {
+          if (!kernels::cpu_supports(kernel) || kernel == KernelName::portable) continue;
+          CAPTURE(F::name, activation_group, group, to_string(kernel));
+          for (const Index tokens : {1, 3, 13}) {
+            QuantizedActivations some;
+            some.group_size = activation_group;
+            some.codes = Matrix<std::int8_t>(x.codes.view().slice(0, 0, tokens));
+            some.scales = Matrix<float>(x.scales.view().slice(0, 0, tokens));
+            some.sums = Matrix<std::int32_t>(x.sums.view().slice(0, 0, tokens));
+            Matrix<float> y({tokens, 40});
+            y.fill(0.25f);
+            matmul(some, {{w, y, {.accumulate = true}}}, {.force = kernel});
+            REQUIRE(y == Matrix<float>(expected.view().slice(0, 0, tokens)));
+          }
         }
       }
   });
@@ -343,6 +384,35 @@ TEST_CASE("matmul refuses shapes that do not fit and kernels that do not exist",
   CHECK_THROWS_AS(matmul(q, w, y, {.force = KernelName::avx512}), ArgumentError);
   q.scales = Matrix<float>({1, 1});
   CHECK_THROWS_AS(matmul(q, w, y), ShapeError);
+}
+
+TEST_CASE("without its best instruction set a CPU runs the next kernel", "[matmul]") {
+  using Codes = PackedMatrix<Int<4>>::Codes;
+  const auto integer = [] { return kernels::integer_kernel<Codes>(KernelName::automatic).name; };
+  const auto real = [] { return kernels::float_kernel<Codes>(KernelName::automatic).name; };
+  std::vector<KernelName> integer_names{integer()}, float_names{real()};
+  {
+    std::vector<std::unique_ptr<kernels::HideKernels>> hidden;
+    for (const KernelName name : {KernelName::avx512vnni, KernelName::avx512, KernelName::avxvnni,
+                                  KernelName::avx2, KernelName::neon, KernelName::portable}) {
+      hidden.push_back(
+          std::make_unique<kernels::HideKernels>(std::initializer_list<KernelName>{name}));
+      CHECK_FALSE(kernels::cpu_supports(name));
+      if (integer() != integer_names.back()) integer_names.push_back(integer());
+      if (real() != float_names.back()) float_names.push_back(real());
+    }
+    CHECK_THROWS_WITH(kernels::float_kernel<Codes>(KernelName::portable),
+                      Catch::Contains("this CPU cannot run the portable kernel"));
+    while (!hidden.empty()) hidden.pop_back();
+  }
+  CHECK(integer() == integer_names.front());
+  CHECK(real() == float_names.front());
+  std::vector<KernelName> of_this_cpu;
+  for (const KernelName name : {KernelName::avx512vnni, KernelName::avxvnni, KernelName::avx2,
+                                KernelName::neon, KernelName::portable, KernelName::reference})
+    if (kernels::cpu_supports(name)) of_this_cpu.push_back(name);
+  CHECK(integer_names == of_this_cpu);
+  CHECK(float_names.back() == KernelName::reference);
 }
 
 TEST_CASE("describe names the kernel and the reason", "[matmul]") {

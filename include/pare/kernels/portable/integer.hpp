@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 
 #include "pare/core/config.hpp"
@@ -147,12 +148,15 @@ void decode_words(const PackedPanel& w, const Segment* segments, Index segment_c
     for (Index u = 0; u < segments[s].units; ++u, unit += Codes::unit_words)
       for (Index pair = 0; pair < Codes::unit / 2; ++pair, out += 2 * panel_channels) {
         const Index k = pair / 2 * 4 + pair % 2;
+        // Not written in place: compilers would fear that units change.
+        std::int16_t words[2 * panel_channels];
         for (Index lane = 0; lane < panel_channels; ++lane) {
-          out[2 * lane] =
+          words[2 * lane] =
               static_cast<std::int16_t>(operand<Codes>(w, unit, k, lane) - origin[lane]);
-          out[2 * lane + 1] =
+          words[2 * lane + 1] =
               static_cast<std::int16_t>(operand<Codes>(w, unit, k + 2, lane) - origin[lane]);
         }
+        std::copy_n(words, 2 * panel_channels, out);
       }
   }
 }
@@ -172,8 +176,8 @@ inline constexpr IntegerKernel integer_kernel{
     KernelName::portable,
     &sum_words,
     {{nullptr, &few<Codes>}},
-    {{nullptr, &row_tile<1>, &row_tile<2>, &row_tile<3>, &row_tile<4>}},
-    {{nullptr, &group_tile<1>, &group_tile<2>, &group_tile<3>, &group_tile<4>}},
+    {{nullptr, nullptr, &row_tile<2>, &row_tile<3>, &row_tile<4>}},
+    {{nullptr, nullptr, &group_tile<2>, &group_tile<3>, &group_tile<4>}},
     &decode_words<Codes>,
     {Operand::s16, 1, false, false}};
 

@@ -13,12 +13,12 @@ PARE_TARGET_AVX2 PARE_FORCE_INLINE void store_sum(__m256 sum, Index channel, flo
   _mm256_storeu_ps(y + channel, sum);
 }
 
-/// With few tokens several sums over k each cover the latency of the multiply-add; k_count is a
+/// Two sums over k for each of three tokens cover the latency of the multiply-add; k_count is a
 /// multiple of 8.
 template <int Tokens>
 PARE_TARGET_AVX2 void float_tile(const float* x, const float* values, Index k_count,
                                  const FloatResult& result) noexcept {
-  constexpr int chains = Tokens >= 4 ? 1 : Tokens >= 2 ? 2 : 4;
+  constexpr int chains = Tokens >= 4 ? 1 : 2;
   for (Index channel = 0; channel < 2 * panel_channels; channel += panel_channels) {
     const float *in = x, *w = values + channel;
     __m256 sums[Tokens][2][chains];
@@ -48,8 +48,7 @@ PARE_TARGET_AVX2 void float_tile(const float* x, const float* values, Index k_co
 }
 
 /// 12 sums, two vectors of weights and a broadcast are 15 of the 16 registers.
-inline constexpr TileTable<FloatKernel::Tile> float_tiles{{nullptr, &float_tile<1>, &float_tile<2>,
-                                                           &float_tile<3>, &float_tile<4>,
-                                                           &float_tile<5>, &float_tile<6>}};
+inline constexpr TileTable<FloatKernel::Tile> float_tiles{
+    {nullptr, nullptr, nullptr, &float_tile<3>, &float_tile<4>, &float_tile<5>, &float_tile<6>}};
 
 }  // namespace pare::kernels::avx2

@@ -13,41 +13,31 @@ PARE_TARGET_AVX512 PARE_FORCE_INLINE void store_sum(__m512 sum, Index channel, f
   _mm512_storeu_ps(y + channel, sum);
 }
 
-/// With few tokens several sums over k each cover the latency of the multiply-add; k_count is a
-/// multiple of 8.
 template <int Tokens>
 PARE_TARGET_AVX512 void float_tile(const float* x, const float* values, Index k_count,
                                    const FloatResult& result) noexcept {
-  constexpr int chains = Tokens >= 4 ? 1 : Tokens >= 2 ? 2 : 4;
-  __m512 sums[Tokens][2][chains];
+  __m512 sums[Tokens][2];
   PARE_UNROLL
-  for (int i = 0; i < 2 * Tokens * chains; ++i)
-    sums[i / chains / 2][i / chains % 2][i % chains] = _mm512_setzero_ps();
-  for (Index k = 0; k < k_count; k += chains) {
+  for (int i = 0; i < 2 * Tokens; ++i) sums[i / 2][i % 2] = _mm512_setzero_ps();
+  for (Index k = 0; k < k_count; ++k, x += Tokens, values += 2 * panel_channels) {
+    const __m512 w0 = _mm512_loadu_ps(values), w1 = _mm512_loadu_ps(values + panel_channels);
     PARE_UNROLL
-    for (int c = 0; c < chains; ++c, x += Tokens, values += 2 * panel_channels) {
-      const __m512 w0 = _mm512_loadu_ps(values), w1 = _mm512_loadu_ps(values + panel_channels);
-      PARE_UNROLL
-      for (int t = 0; t < Tokens; ++t) {
-        const __m512 broadcast = _mm512_set1_ps(x[t]);
-        sums[t][0][c] = _mm512_fmadd_ps(broadcast, w0, sums[t][0][c]);
-        sums[t][1][c] = _mm512_fmadd_ps(broadcast, w1, sums[t][1][c]);
-      }
+    for (int t = 0; t < Tokens; ++t) {
+      const __m512 broadcast = _mm512_set1_ps(x[t]);
+      sums[t][0] = _mm512_fmadd_ps(broadcast, w0, sums[t][0]);
+      sums[t][1] = _mm512_fmadd_ps(broadcast, w1, sums[t][1]);
     }
   }
   PARE_UNROLL
-  for (int i = 0; i < 2 * Tokens; ++i) {
-    __m512 sum = sums[i / 2][i % 2][0];
-    PARE_UNROLL
-    for (int c = 1; c < chains; ++c) sum = _mm512_add_ps(sum, sums[i / 2][i % 2][c]);
-    store_sum(sum, i % 2 * panel_channels, result.y + i / 2 * result.y_stride, result);
-  }
+  for (int i = 0; i < 2 * Tokens; ++i)
+    store_sum(sums[i / 2][i % 2], i % 2 * panel_channels, result.y + i / 2 * result.y_stride,
+              result);
 }
 
 /// 28 sums, two vectors of weights and a broadcast are 31 of the 32 registers.
 inline constexpr TileTable<FloatKernel::Tile> float_tiles{
-    {nullptr, &float_tile<1>, &float_tile<2>, &float_tile<3>, &float_tile<4>, &float_tile<5>,
-     &float_tile<6>, &float_tile<7>, &float_tile<8>, &float_tile<9>, &float_tile<10>,
-     &float_tile<11>, &float_tile<12>, &float_tile<13>, &float_tile<14>}};
+    {nullptr, nullptr, nullptr, nullptr, nullptr, &float_tile<5>, &float_tile<6>, &float_tile<7>,
+     &float_tile<8>, &float_tile<9>, &float_tile<10>, &float_tile<11>, &float_tile<12>,
+     &float_tile<13>, &float_tile<14>}};
 
 }  // namespace pare::kernels::avx512

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "pare/kernels/integer_kernel.hpp"
+#include "pare/kernels/x86/avx512_codes.hpp"
 #include "pare/kernels/x86/avx512vnni_dot.hpp"
 #include "pare/kernels/x86/integer_tiles_avx512vnni.hpp"
 #include "pare/kernels/x86/prefetch.hpp"
@@ -9,29 +10,10 @@
 /// memory for many.
 namespace pare::kernels::avx512vnni {
 
-/// The codes of k = 4 quad .. 4 quad + 3 of a unit, from plane P on.
-template <class Codes, std::size_t P = 0>
-PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE __m512i codes_at(const std::uint32_t* unit,
-                                                          int quad) noexcept {
-  constexpr int width = Codes::planes[P].width, low_bit = Codes::planes[P].low_bit;
-  constexpr int per_vector = 8 / width;
-  const int shift = quad % per_vector * width - low_bit;
-  __m512i bits =
-      _mm512_loadu_si512(unit + (Codes::first_vector(P) + quad / per_vector) * panel_channels);
-  if (shift > 0) bits = _mm512_srli_epi16(bits, static_cast<unsigned>(shift));
-  if (shift < 0) bits = _mm512_slli_epi16(bits, static_cast<unsigned>(-shift));
-  if constexpr (width < 8)
-    bits =
-        _mm512_and_si512(bits, _mm512_set1_epi8(static_cast<char>(((1 << width) - 1) << low_bit)));
-  if constexpr (P + 1 < Codes::planes.size())
-    bits = _mm512_or_si512(bits, codes_at<Codes, P + 1>(unit, quad));
-  return bits;
-}
-
 template <class Codes>
 PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE __m512i operand(const std::uint32_t* unit, int quad,
                                                          __m512i codebook) noexcept {
-  const __m512i codes = codes_at<Codes>(unit, quad);
+  const __m512i codes = avx512::quad_codes<Codes>(unit, quad);
   return Codes::lookup ? _mm512_shuffle_epi8(codebook, codes) : codes;
 }
 

@@ -130,12 +130,12 @@ PARE_TARGET_AVX2 void group_tile(const IntegerWeights& w, const IntegerTokens& x
 /// 12 sums, two vectors of weights and a broadcast are 15 of the 16 registers.
 template <class Products>
 inline constexpr TileTable<IntegerKernel::Tile> row_tiles{
-    {nullptr, &row_tile<Products, 1>, &row_tile<Products, 2>, &row_tile<Products, 3>,
-     &row_tile<Products, 4>, &row_tile<Products, 5>, &row_tile<Products, 6>}};
+    {nullptr, nullptr, nullptr, &row_tile<Products, 3>, &row_tile<Products, 4>,
+     &row_tile<Products, 5>, &row_tile<Products, 6>}};
 
 template <class Products>
 inline constexpr TileTable<IntegerKernel::Tile> group_tiles{
-    {nullptr, &group_tile<Products, 1>, &group_tile<Products, 2>, &group_tile<Products, 3>,
-     &group_tile<Products, 4>, &group_tile<Products, 5>, &group_tile<Products, 6>}};
+    {nullptr, nullptr, nullptr, &group_tile<Products, 3>, &group_tile<Products, 4>,
+     &group_tile<Products, 5>, &group_tile<Products, 6>}};
 
 }  // namespace pare::kernels::avx2

@@ -31,7 +31,7 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void add_quads(Streams& in, Index quads
                                                         __m512i (&sums)[Tokens][2]) noexcept {
   for (; quads > 0; --quads) {
     const __m512i w0 = _mm512_loadu_si512(in.first), w1 = _mm512_loadu_si512(in.second);
-    _mm_prefetch(in.ahead, _MM_HINT_T1);
+    _mm_prefetch(in.ahead, _MM_HINT_T0);
     PARE_UNROLL
     for (int t = 0; t < Tokens; ++t) {
       const __m512i x = broadcast4(in.codes + 4 * t);
@@ -141,12 +141,12 @@ PARE_TARGET_AVX512VNNI void group_tile(const IntegerWeights& w, const IntegerTok
 
 /// 24 sums cover the latency of two dot products per cycle and need least of the caches.
 inline constexpr TileTable<IntegerKernel::Tile> row_tiles{
-    {nullptr, &row_tile<1>, &row_tile<2>, &row_tile<3>, &row_tile<4>, &row_tile<5>, &row_tile<6>,
-     &row_tile<7>, &row_tile<8>, &row_tile<9>, &row_tile<10>, &row_tile<11>, &row_tile<12>}};
+    {nullptr, nullptr, nullptr, nullptr, nullptr, &row_tile<5>, &row_tile<6>, &row_tile<7>,
+     &row_tile<8>, &row_tile<9>, &row_tile<10>, &row_tile<11>, &row_tile<12>}};
 
 /// 14 sums of integers and as many of floats leave four registers for operands.
-inline constexpr TileTable<IntegerKernel::Tile> group_tiles{
-    {nullptr, &group_tile<1>, &group_tile<2>, &group_tile<3>, &group_tile<4>, &group_tile<5>,
-     &group_tile<6>, &group_tile<7>}};
+inline constexpr TileTable<IntegerKernel::Tile> group_tiles{{nullptr, nullptr, nullptr, nullptr,
+                                                             &group_tile<4>, &group_tile<5>,
+                                                             &group_tile<6>, &group_tile<7>}};
 
 }  // namespace pare::kernels::avx512vnni

@@ -1,0 +1,43 @@
+#include <cstdio>
+#include <vector>
+
+#include "cli/inputs.hpp"
+#include "cli/options.hpp"
+#include "cli/speed.hpp"
+#include "pare/core/random.hpp"
+
+namespace cli {
+
+void bench(const BenchCommand& options) {
+  for (const auto& [option, value] :
+       {std::pair{"--prompt", options.prompt}, {"--tokens", options.tokens}})
+    if (value < 1)
+      throw pare::ArgumentError(std::string(option) + " " + std::to_string(value) +
+                                " is not positive");
+  Runtime runtime = options.model.runtime();
+  const engine::Checkpoint checkpoint(options.model.model);
+  const engine::ModelConfig& config = checkpoint.config();
+  if (options.prompt + options.tokens > config.max_positions)
+    throw pare::ArgumentError("--prompt and --tokens exceed the model's context of " +
+                              std::to_string(config.max_positions));
+  const engine::Model model = checkpoint.load();
+  std::vector<std::int32_t> prompt(static_cast<std::size_t>(options.prompt));
+  pare::Random random(1);
+  for (auto& id : prompt)
+    id = static_cast<std::int32_t>(random.below(static_cast<std::uint32_t>(config.vocab_size)));
+
+  const Speed speed = measure_speed(model, prompt, runtime,
+                                    {.tokens = options.tokens, .prefills = 7, .seconds = 20.0});
+  const engine::Linear& layer = model.blocks[0][engine::LinearId::q];
+  std::printf("prefill of %td tokens, %d threads: %s\n", options.prompt, runtime.threads(),
+              layer.describe(options.prompt, runtime.execution()).c_str());
+  std::printf("  %.1f tokens/s, %.1f %% of the peak of %.0f Gop/s\n",
+              speed.prefill_tokens_per_second, 100.0 * speed.prefill_share,
+              1e-9 * speed.prefill_operations_per_second);
+  std::printf("decode: %s\n", layer.describe(1, runtime.execution()).c_str());
+  std::printf("  %.1f tokens/s, %.1f MB per token, %.1f %% of the %.1f GB/s that reading takes\n",
+              speed.decode_tokens_per_second, 1e-6 * speed.decode_bytes, 100.0 * speed.decode_share,
+              1e-9 * speed.bytes_per_second);
+}
+
+}  // namespace cli

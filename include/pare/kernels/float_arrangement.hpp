@@ -1,0 +1,128 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "pare/kernels/bf16_pairs.hpp"
+#include "pare/kernels/matmul_blocks.hpp"
+#include "pare/kernels/packed_layout.hpp"
+#include "pare/kernels/scratch.hpp"
+#include "pare/kernels/transpose.hpp"
+
+namespace pare::kernels {
+
+/// What the tiles of a float matmul read of the activations.
+enum class FloatOperand : std::uint8_t {
+  f32,      ///< [k][t]
+  rounded,  ///< the same, rounded to bf16
+  bf16,     ///< [k/4][2][t][2], rounded: k = 0, 2 and 1, 3 of four
+};
+
+/// What decides how activations are arranged: weights that agree in it share one arrangement.
+struct FloatArrangementShape {
+  Index group_length, padded_group, padded_cols;
+  const std::int32_t* order;
+  Index tile_tokens;  ///< largest tile
+  bool group_sums;    ///< for kernels that read packed codes with zero points
+  FloatOperand operand;
+
+  [[nodiscard]] bool same(const FloatArrangementShape& other, Index cols) const noexcept {
+    return group_length == other.group_length && padded_group == other.padded_group &&
+           padded_cols == other.padded_cols && tile_tokens == other.tile_tokens &&
+           group_sums == other.group_sums && operand == other.operand &&
+           (order == nullptr) == (other.order == nullptr) &&
+           (order == other.order || std::equal(order, order + cols, other.order));
+  }
+};
+
+/// Activations as tiles read them, in scratch memory of a call. x has unit column stride.
+class FloatArrangement {
+ public:
+  FloatArrangement(MatrixView<const float> x, const FloatArrangementShape& shape,
+                   Workspace* workspace)
+      : x_(x), shape_(shape), tiles_(x.rows(), shape.tile_tokens) {
+    const Index floats = x.rows() * shape.padded_cols;
+    const Index columns = shape.order ? x.size() : 0;
+    const Index sums = shape.group_sums ? x.rows() * groups() : 0;
+    scratch_.emplace(workspace, Scratch::bytes<float>(floats) + Scratch::bytes<float>(columns) +
+                                    Scratch::bytes<float>(sums));
+    arranged_ = scratch_->take<float>(floats);
+    columns_ = scratch_->take<float>(columns);
+    if (shape.group_sums) group_sums_ = scratch_->take<float>(sums);
+  }
+
+  [[nodiscard]] const FloatArrangementShape& shape() const noexcept { return shape_; }
+  [[nodiscard]] const TokenTiles& tiles() const noexcept { return tiles_; }
+  /// Of the only tile, [groups][t]; null unless the shape asks for them.
+  [[nodiscard]] const float* group_sums() const noexcept { return group_sums_; }
+
+  /// Fills in all tiles, in parallel.
+  void arrange(const Execution& execution) {
+    parallel_for_each_tile(execution, tiles_, 8 * shape_.padded_cols,
+                           [&](Index token, Index count) { arrange_tile(token, count); });
+    if (group_sums_) sum_groups();
+  }
+
+  /// A tile's part from a packed column on, a multiple of four.
+  [[nodiscard]] const float* tile(Index token, Index count, Index column) const noexcept {
+    const Index elements = column * count;
+    return arranged_ + token * shape_.padded_cols +
+           (shape_.operand == FloatOperand::bf16 ? elements / 2 : elements);
+  }
+
+ private:
+  [[nodiscard]] Index groups() const noexcept {
+    return shape_.padded_cols == 0 ? 0 : ceil_div(shape_.padded_cols, shape_.padded_group);
+  }
+
+  void arrange_tile(Index token, Index count) noexcept {
+    float* out = arranged_ + token * shape_.padded_cols;
+    const Index floats = shape_.padded_cols * count, stride_bytes = 4 * x_.stride(0);
+    if (shape_.padded_cols != x_.cols()) std::fill_n(out, floats, 0.0f);
+    const float* row = x_.data() + token * x_.stride(0);
+    const float* columns = row;
+    if (shape_.order && count > 1) {
+      columns = columns_ + token * x_.cols();
+      transpose_words(row, stride_bytes, count, x_.cols(), columns_ + token * x_.cols());
+    }
+    const bool whole = shape_.group_length == shape_.padded_group;
+    const Index length = whole ? x_.cols() : shape_.group_length;
+    for (Index k = 0, at = 0; k < x_.cols(); k += length, at += shape_.padded_group) {
+      const Index part = std::min(length, x_.cols() - k);
+      if (shape_.order)
+        gather_words(columns, shape_.order + k, part, count, out + at * count);
+      else
+        transpose_words(row + k, stride_bytes, count, part, out + at * count);
+    }
+    if (shape_.operand == FloatOperand::rounded) round_to_bf16(out, floats);
+    if (shape_.operand == FloatOperand::bf16) pack_bf16_pairs(out, shape_.padded_cols / 4, count);
+  }
+
+  /// Four sums for each, added last: one would wait for itself.
+  void sum_groups() noexcept {
+    const Index count = x_.rows();
+    float* sums = group_sums_;
+    for (Index begin = 0; begin < shape_.padded_cols; begin += shape_.padded_group)
+      for (Index t = 0; t < count; ++t) {
+        const float* x = arranged_ + begin * count + t;
+        float parts[4] = {};
+        for (Index k = std::min(shape_.padded_group, shape_.padded_cols - begin); k > 0; k -= 4)
+          for (float& part : parts) {
+            part += *x;
+            x += count;
+          }
+        *sums++ = (parts[0] + parts[1]) + (parts[2] + parts[3]);
+      }
+  }
+
+  MatrixView<const float> x_;
+  FloatArrangementShape shape_;
+  TokenTiles tiles_;
+  std::optional<Scratch> scratch_;
+  float* arranged_ = nullptr;
+  float* columns_ = nullptr;  ///< tiles transposed, with an order
+  float* group_sums_ = nullptr;
+};
+
+}  // namespace pare::kernels
