@@ -20,8 +20,9 @@ using pare::Index;
 /// What a packed matmul is given.
 enum class Activations {
   float32,
-  int8,     ///< quantized before the clock starts
-  dynamic,  ///< float32, quantized to int8 in the measured call
+  int8,      ///< quantized before the clock starts
+  dynamic,   ///< float32, quantized to int8 in the measured call
+  bfloat16,  ///< float32, rounded to bf16 in the measured call
 };
 
 /// A row for a packed matmul, without goals and rivals.
@@ -40,6 +41,9 @@ struct MatmulSpec {
 /// The arithmetic that bounds the kernel of a spec.
 [[nodiscard]] inline Peak peak_of(const MatmulSpec& spec) {
   if (spec.activations == Activations::float32) return Peak::float32;
+  if (spec.activations == Activations::bfloat16)
+    return spec.force == pare::KernelName::avx512bf16 ? Peak::bf16 : Peak::float32;
+  if (spec.force == pare::KernelName::avxvnni) return Peak::avx_vnni;
   return spec.force == pare::KernelName::avx2 ? Peak::avx2_int8 : Peak::vnni;
 }
 
@@ -105,6 +109,9 @@ template <pare::Format F>
     case Activations::int8:
       work.run = with_int8;
       break;
+    case Activations::bfloat16:
+      work.run = [=](Index use) { matmul_bf16(data->x, {output(use)}, execution); };
+      break;
     case Activations::dynamic:
       work.run = [=](Index use) { matmul_dynamic(data->x, {output(use)}, options, execution); };
       break;
@@ -114,10 +121,11 @@ template <pare::Format F>
   for (Index t = 0; t < spec.tokens; ++t)
     for (Index n = 0; n < spec.shape.out; ++n) data->y(t, n) -= bias[n];
   work.error = relative_error(x, random_weights(spec.shape.out, spec.shape.in), data->y);
-  work.kernel = describe(
-      w, spec.tokens, execution,
-      spec.activations == Activations::float32 ? ActivationType::float32 : ActivationType::int8,
-      spec.activation_group);
+  work.kernel = describe(w, spec.tokens, execution,
+                         spec.activations == Activations::float32    ? ActivationType::float32
+                         : spec.activations == Activations::bfloat16 ? ActivationType::bfloat16
+                                                                     : ActivationType::int8,
+                         spec.activation_group);
   return work;
 }
 

@@ -1,4 +1,4 @@
-/// 4-bit weights with float32 activations: y = x wᵀ.
+/// 4-bit weights with float32 and with bf16 activations: y = x wᵀ.
 
 #include "matmul_rows.hpp"
 #include "pare/formats/int.hpp"
@@ -33,6 +33,19 @@ std::vector<Row> benchmark_rows() {
         add(shape, group, 1, threads, Memory::warm);
       }
       for (const Index tokens : {8, 32, 128, 512}) add(shape, group, tokens, threads, Memory::warm);
+    }
+  // Forced: where fused multiply-adds are faster than bf16 products, those are what runs.
+  for (const Index group : {32, 128})
+    for (const Index tokens : {1, 128, 512}) {
+      Row row = matmul_row<pare::Int<4>>({.operation = "w4_bf16",
+                                          .activations = Activations::bfloat16,
+                                          .group = group,
+                                          .tokens = tokens,
+                                          .memory = tokens == 1 ? Memory::cold : Memory::warm,
+                                          .force = pare::KernelName::avx512bf16});
+      if (tokens > 1) row.goals.peak = group == 32 ? 0.70 : 0.80;
+      row.quick = tokens == 128;
+      rows.push_back(row);
     }
   return rows;
 }

@@ -1,5 +1,7 @@
 /// 4-bit weights with int8 activations: y = x wᵀ in float32.
 
+#include <algorithm>
+
 #include "matmul_rows.hpp"
 #include "pare/formats/int.hpp"
 #include "pare/formats/uint.hpp"
@@ -110,6 +112,8 @@ std::vector<Row> benchmark_rows() {
       add_rows<pare::UInt<4>>(rows, shape, group);
     }
   rows.push_back(forced_avx2_row());
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const Row& a, const Row& b) { return a.operation < b.operation; });
   return rows;
 }
 

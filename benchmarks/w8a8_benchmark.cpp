@@ -54,6 +54,7 @@ std::vector<Row> benchmark_rows() {
       for (const int count : {threads, 1})
         add(Activations::int8, tokens, count, Memory::warm, tokens == 128);
   }
+  rows.push_back(forced_row(pare::KernelName::avxvnni, 0.80));
   rows.push_back(forced_row(pare::KernelName::avx2, 0.80));
   for (const LayerShape shape : layer_shapes)
     for (const Index tokens : {1, 8, 32, 128, 512})

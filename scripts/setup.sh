@@ -9,7 +9,8 @@ set -eu
 build_packages="g++ cmake=cmake ninja=ninja-build libeigen3-dev libxsimd-dev nlohmann-json3-dev \
 libcli11-dev"
 test_packages="catch2 libbenchmark-dev libopenblas-dev libsentencepiece-dev"
-ci_packages="clang++=clang libclang-rt-14-dev libomp-14-dev clang-format-14=clang-format-14"
+ci_packages="clang++=clang libclang-rt-14-dev libomp-14-dev clang-format-14=clang-format-14 \
+aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64=qemu-user"
 
 fail() {
   echo "$(basename "$0"): $*" >&2

@@ -29,7 +29,8 @@ void bench(const BenchCommand& options) {
   const Speed speed = measure_speed(model, prompt, runtime,
                                     {.tokens = options.tokens, .prefills = 7, .seconds = 20.0});
   const engine::Linear& layer = model.blocks[0][engine::LinearId::q];
-  std::printf("prefill of %td tokens, %d threads: %s\n", options.prompt, runtime.threads(),
+  std::printf("prefill of %td tokens, %d thread%s: %s\n", options.prompt, runtime.threads(),
+              runtime.threads() == 1 ? "" : "s",
               layer.describe(options.prompt, runtime.execution()).c_str());
   std::printf("  %.1f tokens/s, %.1f %% of the peak of %.0f Gop/s\n",
               speed.prefill_tokens_per_second, 100.0 * speed.prefill_share,

@@ -54,6 +54,14 @@ inline float maximum(const float* x, Index count) {
 }  // namespace
 
 ENGINE_VECTORIZED
+float dot(const float* a, const float* b, Index count) {
+  float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+  for (Index i = 0; i < count; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+ENGINE_VECTORIZED
 void rms_norm_row(const float* x, const float* weight, Index count, float eps, float* y) {
   double squares = 0.0;
 #pragma omp simd reduction(+ : squares)

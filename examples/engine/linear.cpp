@@ -2,12 +2,16 @@
 
 #include <algorithm>
 
+#include "engine/elementwise.hpp"
 #include "pare/kernels/describe.hpp"
 #include "pare/kernels/gemm.hpp"
 #include "pare/kernels/matmul.hpp"
 
 namespace engine {
 namespace {
+
+/// Up to this many tokens wait for memory: rearranging the weight, as gemm does, would take longer.
+constexpr Index few_tokens = 4;
 
 void forward_dense(pare::MatrixView<const float> x, const LinearOutput& output,
                    const pare::Execution& execution) {
@@ -18,7 +22,7 @@ void forward_dense(pare::MatrixView<const float> x, const LinearOutput& output,
     if (!bias.empty())
       for (Index n = 0; n < y.cols(); ++n) y(t, n) += bias[n];
   }
-  pare::gemm(1.0f, x, layer.dense().view().transposed(), y, execution);
+  multiply_dense(x, layer.dense(), y, execution);
 }
 
 }  // namespace
@@ -58,6 +62,16 @@ pare::Matrix<float> Linear::forward(pare::MatrixView<const float> x,
   pare::Matrix<float> y({x.rows(), out_features()});
   engine::forward(x, {{*this, y}}, execution);
   return y;
+}
+
+void multiply_dense(pare::MatrixView<const float> x, pare::MatrixView<const float> w,
+                    pare::MatrixView<float> y, const pare::Execution& execution) {
+  if (x.rows() > few_tokens) return pare::gemm(1.0f, x, w.transposed(), y, execution);
+  const Index block = pare::ceil_div(pare::parallel_grain, x.rows() * x.cols());
+  execution.parallel_for(pare::ceil_div(w.rows(), block), [&](Index index) {
+    for (Index n = index * block; n < std::min(w.rows(), (index + 1) * block); ++n)
+      for (Index t = 0; t < x.rows(); ++t) y(t, n) += dot(&x(t, 0), &w(n, 0), x.cols());
+  });
 }
 
 void forward(pare::MatrixView<const float> x, std::initializer_list<LinearOutput> outputs,

@@ -63,6 +63,10 @@ class Linear {
   pare::Vector<float> bias_;
 };
 
+/// y += x wᵀ in float32. Few tokens read the weight once, at the speed of memory.
+void multiply_dense(pare::MatrixView<const float> x, pare::MatrixView<const float> w,
+                    pare::MatrixView<float> y, const pare::Execution& execution);
+
 /// A layer and where its output (tokens, out) goes: there it replaces what is, or is added.
 struct LinearOutput {
   const Linear& layer;

@@ -75,7 +75,7 @@ class Decoder {
     rms_norm(x, model_->final_norm, model_->config.rms_norm_eps, normed, execution);
     if (model_->head) return model_->head->forward(normed, execution);
     pare::Matrix<float> logits({x.rows(), model_->embedding->rows()});
-    pare::gemm(1.0f, normed, model_->embedding->view().transposed(), logits, execution);
+    multiply_dense(normed, *model_->embedding, logits, execution);
     return logits;
   }
 

@@ -69,6 +69,7 @@ TEST_CASE("quantize refuses what does not combine, and says what would work") {
             {{"--group-size", "65"}, "larger than the row"},
             {{"--group-size", "many"}, "--group-size"},
             {{"--format", "w8a8-dynamic", "--group-size", "64"}, "one scale per row"},
+            {{"--format", "w4a8-dynamic", "--save-as", "gptq"}, "--save-as pare"},
             {{"--method", "gptq", "--damping", "-0.1"}, "--damping"},
             {{"--method", "gptq", "--damping", "nan"}, "--damping"},
             {{"--alpha", "1.5"}, "--alpha"},
@@ -108,6 +109,10 @@ TEST_CASE("the other commands refuse unusable options in one line") {
                        {{"--prompt", "x", "--temperature", "-1"}, "--temperature"},
                        {{"--prompt", "x", "--temperature", "nan"}, "--temperature"},
                        {{"--prompt", "x", "--threads", "-1"}, "--threads -1"}});
+  check({"bench"}, {{{"--prompt", "0"}, "--prompt 0"},
+                    {{"--tokens", "-1"}, "--tokens -1"},
+                    {{"--prompt", "250", "--tokens", "7"}, "context of 256"},
+                    {{"--threads", "0"}, "--threads 0"}});
   check({"inspect"}, {{{"/no/such/model"}, "/no/such/model"}});
 }
 

@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "engine/checkpoint.hpp"
+#include "pare/core/thread_pool.hpp"
 #include "pare/io/safetensors_reader.hpp"
+#include "pare/quantization/quantize.hpp"
 #include "support/catch.hpp"
 #include "support/tiny_model.hpp"
 #include "support/tolerance.hpp"
@@ -86,6 +88,58 @@ TEST_CASE("a decoder refuses more tokens than it made room for") {
   CHECK_THROWS_AS(decoder.extend(tokens), ArgumentError);
   decoder.start(5);
   CHECK(decoder.extend(tokens).cols() == 256);
+}
+
+TEST_CASE("a kept workspace and threads change no bit") {
+  const engine::Model model = load(TinyModel({.biased = {"self_attn.k_proj", "mlp.down_proj"}}));
+  const Tokens tokens = some_tokens(40, 256);
+  const auto run = [&](const Execution& execution) {
+    engine::Decoder decoder(model, execution);
+    decoder.start(40);
+    (void)decoder.extend(std::span(tokens).first(39));
+    return std::pair(decoder.extend(std::span(tokens).last(1)), decoder.logits(tokens, 20));
+  };
+  ThreadPool pool(3);
+  Workspace workspace;
+  const auto alone = run({});
+  for (int repeated = 0; repeated < 2; ++repeated) {
+    const auto together = run({.parallel_for = pool, .workspace = &workspace});
+    CHECK(bit_differences(together.first, alone.first) == 0);
+    CHECK(bit_differences(together.second, alone.second) == 0);
+  }
+}
+
+TEST_CASE("layers of all kinds that share an input replace or add to what is there") {
+  Random random(5);
+  Matrix<float> w({33, 48}), x({7, 48}), before({7, 33});
+  Vector<float> bias({33});
+  for (auto* tensor : {&w, &x, &before})
+    for (Index i = 0; i < tensor->size(); ++i) tensor->data()[i] = random.normal();
+  for (Index i = 0; i < 33; ++i) bias[i] = random.normal();
+  const auto q = quantize<Int<8>>(w, {.group_size = -1});
+  engine::Linear dense(dequantize(q)), packed(q, std::nullopt), dynamic(q, ActivationOptions{});
+  for (engine::Linear* layer : {&dense, &packed, &dynamic}) layer->set_bias(bias);
+  const Matrix<float> truth = product(x, dense);
+  for (const Index tokens : {1, 4, 7})
+    for (const bool accumulate : {false, true}) {
+      std::vector<Matrix<float>> y(4, before);
+      const auto part = [&](std::size_t i) { return y[i].view().slice(0, 0, tokens); };
+      engine::forward(x.view().slice(0, 0, tokens),
+                      {{packed, part(0), accumulate},
+                       {dense, part(1), accumulate},
+                       {dynamic, part(2), accumulate},
+                       {dynamic, part(3), accumulate}},
+                      {});
+      Matrix<float> expected = before;
+      for (Index t = 0; t < tokens; ++t)
+        for (Index n = 0; n < 33; ++n)
+          expected(t, n) = truth(t, n) + (accumulate ? before(t, n) : 0.0f);
+      CAPTURE(tokens, accumulate);
+      CHECK(relative_difference(y[0], expected) < 1e-5);
+      CHECK(relative_difference(y[1], expected) < 1e-5);
+      CHECK(relative_difference(y[2], expected) < 2e-2);
+      CHECK(bit_differences(y[2], y[3]) == 0);
+    }
 }
 
 TEST_CASE("windows run together do not see each other") {

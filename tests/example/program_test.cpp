@@ -62,6 +62,7 @@ TEST_CASE("every command explains itself") {
       {"quantize", {"--method", "--format", "--save-as", "--out", "--force", "--calib"}},
       {"eval", {"--text", "--tokens", "--reference", "--report", "--threads"}},
       {"generate", {"--prompt", "--length", "--temperature", "--seed"}},
+      {"bench", {"--prompt", "--tokens", "--threads"}},
       {"inspect", {"MODEL|FILE"}},
       {"make-checkpoint", {"--layers", "--hidden", "--kv-heads", "--dtype"}},
   };
@@ -90,12 +91,13 @@ TEST_CASE("the JSON report has the documented keys, the float row first") {
   REQUIRE(rows.size() == 5);
   for (const json& row : rows) {
     CHECK(keys(row) == std::set<std::string>{"act_order", "bits_per_byte", "bits_per_weight",
-                                             "decode_tokens_per_second", "format", "group_size",
-                                             "kl", "method", "perplexity",
-                                             "prefill_tokens_per_second", "quantize_seconds",
-                                             "top1", "weight_bytes"});
+                                             "decode_share", "decode_tokens_per_second", "format",
+                                             "group_size", "kl", "method", "perplexity",
+                                             "prefill_share", "prefill_tokens_per_second",
+                                             "quantize_seconds", "top1", "weight_bytes"});
     CHECK(row["prefill_tokens_per_second"].get<double>() > 0.0);
     CHECK(row["decode_tokens_per_second"].get<double>() > 0.0);
+    CHECK(row["decode_share"].get<double>() > 0.0);
   }
   CHECK(rows[0]["method"] == "float");
   CHECK(rows[0]["kl"] == 0.0);
@@ -124,7 +126,7 @@ TEST_CASE("the CSV report is a table with a header") {
   const auto lines = split(read_text(report), '\n');
   REQUIRE(lines.size() == 1 + 3);
   const auto header = split(lines[0], ',');
-  CHECK(header.size() == 13);
+  CHECK(header.size() == 15);
   for (const std::string& line : lines) CHECK(split(line, ',').size() == header.size());
   const auto column = std::find(header.begin(), header.end(), "format") - header.begin();
   CHECK(split(lines[3], ',')[static_cast<std::size_t>(column)] == "nf4");
@@ -224,6 +226,24 @@ TEST_CASE("generate repeats itself, and draws other texts from other seeds") {
   CHECK(text("2", "1") != first);
   const std::string likeliest = output({"generate", "--prompt", "In the ", "--length", "30"});
   CHECK(output({"generate", "--prompt", "In the ", "--length", "30", "--seed", "9"}) == likeliest);
+}
+
+TEST_CASE("bench says how fast a model runs, on which kernels, beside which limits") {
+  const TemporaryDirectory directory;
+  TinyModel().write(directory / "m");
+  const std::string m = (directory / "m").string(), q = (directory / "q").string();
+  const std::vector<std::string> few{"--prompt", "20", "--tokens", "4", "--threads", "1"};
+  const auto bench = [&](const std::string& model) {
+    std::vector<std::string> words{"bench", model};
+    words.insert(words.end(), few.begin(), few.end());
+    return output(words);
+  };
+  CHECK_THAT(bench(m), ContainsSubstring("prefill of 20 tokens, 1 thread: float32 gemm") &&
+                           ContainsSubstring("decode: float32 gemm") &&
+                           ContainsSubstring("MB per token"));
+  (void)output({"quantize", m, "--out", q, "--format", "w4a8-dynamic"});
+  CHECK_THAT(bench(q), ContainsSubstring("1 thread: int4 x int8: ") &&
+                           ContainsSubstring("decode: int4 x int8: "));
 }
 
 TEST_CASE("a random checkpoint is the same each time, and usable") {

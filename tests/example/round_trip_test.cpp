@@ -90,6 +90,8 @@ TEST_CASE("a model saved by pare evaluates to the very numbers that compare repo
            {"awq", "nf4"},
            {"awq+gptq", "uint4", {"--act-order"}},
            {"rtn", "w8a8-dynamic"},
+           {"rtn", "w4a8-dynamic"},
+           {"gptq", "w4a8-dynamic", {"--group-size", "32"}},
            {"rtn", "w8a8-static"},
            {"rtn", "w8a8-static", {"--activation-zero-point"}},
            {"gptq", "w8a8-static", {"--observer", "percentile"}},

@@ -62,6 +62,8 @@ class Hessian {
 
   /// H. Throws ArgumentError when no token was seen.
   [[nodiscard]] Matrix<double> matrix(const Execution& execution = {}) const;
+  /// The same with zeros below the diagonal, for those who read only the upper half.
+  [[nodiscard]] Matrix<double> upper_matrix(const Execution& execution = {}) const;
   /// The diagonal of H. Throws as matrix().
   [[nodiscard]] Vector<double> diagonal() const;
 
@@ -84,12 +86,17 @@ inline void Hessian::merge(const Hessian& other) {
 }
 
 inline Matrix<double> Hessian::matrix(const Execution& execution) const {
+  Matrix<double> h = upper_matrix(execution);
+  mirror_upper(h, execution);
+  return h;
+}
+
+inline Matrix<double> Hessian::upper_matrix(const Execution& execution) const {
   const double factor = scale();
   Matrix<double> h(upper_.shape());
   execution.parallel_for(in_features(), [&](Index i) {
     for (Index j = i; j < in_features(); ++j) h(i, j) = upper_(i, j) * factor;
   });
-  mirror_upper(h, execution);
   return h;
 }
 

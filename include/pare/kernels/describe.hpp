@@ -57,7 +57,7 @@ template <Format F>
   }
   if (activations == ActivationType::bfloat16) {
     const KernelName force = execution.force;
-    if (const kernels::Bf16Kernel* kernel = kernels::bf16_kernel<F>(force, tokens))
+    if (const kernels::Bf16Kernel* kernel = kernels::bf16_kernel<F>(force))
       return name + " x bf16: " + kernels::detail::describe_choice(kernel->name, execution) +
              kernels::detail::describe_tiles(kernel->few.largest(), kernel->tiles.largest(),
                                              tokens);
@@ -70,6 +70,41 @@ template <Format F>
   const kernels::FloatKernel& kernel = kernels::float_kernel<Codes>(execution.force);
   return name + " x float32: " + kernels::detail::describe_choice(kernel.name, execution) +
          kernels::detail::describe_tiles(kernel.few.largest(), kernel.tiles.largest(), tokens);
+}
+
+/// The same for a sparse weight:
+///
+///     int8 blocks-32x4 x int8: avx512vnni (best of this CPU), zeros skipped
+///
+/// What has no kernel for sparse weights expands two panels at a time and runs a dense one.
+template <SparseLayout L>
+[[nodiscard]] std::string describe(const SparseMatrix<L>& w, Index tokens,
+                                   const Execution& execution = {},
+                                   ActivationType activations = ActivationType::float32,
+                                   Index activation_group = -1) {
+  const std::string name = "int8 " + std::string(L::name) + " x ";
+  const auto choice = [&](KernelName kernel) {
+    return kernels::detail::describe_choice(kernel, execution);
+  };
+  const MatmulOutput output(w, {});
+  const Index length = activation_group == -1 ? w.cols() : activation_group;
+  if (activations == ActivationType::int8 &&
+      kernels::detail::runs_on_integers(output.weight(), length)) {
+    const auto [kernel, sparse, view] =
+        kernels::choose_integer_kernel(output, length, execution.force);
+    return name + "int8: " + choice(kernel->name) +
+           (sparse        ? ", zeros skipped"
+            : view.sparse ? ", zeros expanded"
+                          : kernels::detail::describe_tiles(kernel->few.largest(),
+                                                            kernel->row.largest(), tokens));
+  }
+  if (activations == ActivationType::bfloat16)
+    if (const kernels::Bf16Kernel* kernel = output.bf16_kernel(execution.force))
+      return name + "bf16: " + choice(kernel->name) + ", zeros expanded";
+  const KernelName force = activations == ActivationType::bfloat16
+                               ? kernels::float_force(execution.force)
+                               : execution.force;
+  return name + "float32: " + choice(output.float_kernel(force).name) + ", zeros expanded";
 }
 
 template <std::same_as<AnyPackedMatrix> W>

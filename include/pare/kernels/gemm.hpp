@@ -10,6 +10,7 @@
 #include "pare/kernels/cpu.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/gemm_block.hpp"
+#include "pare/kernels/gemm_few_rows.hpp"
 #include "pare/kernels/portable/gemm.hpp"
 #include "pare/kernels/reference/gemm.hpp"
 #if PARE_X86_KERNELS
@@ -56,36 +57,42 @@ struct GemmParts {
   return stride;
 }
 
+/// Packed columns of B that are held at once.
+inline constexpr Index gemm_packed_bytes = Index{64} << 20;
+
 /// c += alpha a b, with the same sums as the product of all parts. No extent is 0.
 template <class T>
 void gemm_blocks(const GemmKernel<T>& kernel, T alpha, MatrixView<const T> a, MatrixView<const T> b,
                  MatrixView<T> c, const GemmParts& parts, const ParallelFor& parallel_for) {
-  // Blocks of half the height where columns alone would make few.
-  const bool wide = c.cols() >= 8 * gemm_block_cols;
-  const Index row_blocks = ceil_div(c.rows(), gemm_block_rows / (wide ? 1 : 2));
-  const Index rows = ceil_div(c.rows(), row_blocks);
-  const Index across = ceil_div(c.cols(), gemm_block_cols),
-              blocks = ceil_div(c.rows(), rows) * across;
-  const Index grain = ceil_div(parallel_grain, rows * gemm_block_cols * a.cols());
-  const bool uneven = parts.a_upper || parts.c_upper;
-  const Index stride = uneven ? scattering_stride(blocks) : 1;
-  const PackedRows<T> packed(kernel, a, parallel_for);
-  parallel_for(ceil_div(blocks, grain), [&](Index share) {
-    for (Index step = share * grain; step < std::min(blocks, (share + 1) * grain); ++step) {
-      const Index block = step * stride % blocks;
-      const Index i = block / across * rows, j = block % across * gemm_block_cols;
-      const Index width = std::min(gemm_block_cols, c.cols() - j);
-      const Index bottom = std::min(c.rows(), i + rows);
-      const Index height = (parts.c_upper ? std::min(bottom, j + width) : bottom) - i;
-      if (height <= 0) continue;
-      const Index first = std::max(parts.a_upper ? i : 0, parts.b_lower ? j : 0);
-      const Index begin = first / gemm_depth<T> * gemm_depth<T>;
-      const Index end = parts.b_upper ? std::min(b.rows(), j + width) : b.rows();
-      if (begin >= end) continue;
-      gemm_block_product(kernel, alpha, packed, i, b, j, begin, end,
-                         c.slice(0, i, height).slice(1, j, width));
-    }
-  });
+  constexpr Index width = gemm_block_cols;
+  const Index rows = gemm_rows_per_block(c.rows()), down = ceil_div(c.rows(), rows);
+  const Index most = gemm_packed_bytes / static_cast<Index>(sizeof(T)) / b.rows() / width * width;
+  const Index stripe = std::clamp(most, width, round_up(c.cols(), width));
+  for (Index left = 0; left < c.cols(); left += stripe) {
+    const Index cols = std::min(stripe, c.cols() - left), across = ceil_div(cols, width);
+    const auto terms = [&](Index j) -> GemmTerms {
+      const Index begin = parts.b_lower ? (left + j) / gemm_depth<T> * gemm_depth<T> : 0;
+      return {begin, parts.b_upper ? std::min(b.rows(), left + j + width) : b.rows()};
+    };
+    const PackedColumns<T> packed(kernel, b.slice(1, left, cols), terms, parallel_for);
+    const Index blocks = down * across;
+    const Index grain = ceil_div(parallel_grain, rows * width * a.cols());
+    const bool uneven = parts.a_upper || parts.c_upper || parts.b_lower || parts.b_upper;
+    const Index stride = uneven ? scattering_stride(blocks) : 1;
+    parallel_for(ceil_div(blocks, grain), [&](Index share) {
+      for (Index step = share * grain; step < std::min(blocks, (share + 1) * grain); ++step) {
+        const Index block = step * stride % blocks;
+        const Index i = block % down * rows, j = block / down * width;
+        const Index right = std::min(cols, j + width), bottom = std::min(c.rows(), i + rows);
+        const Index height = (parts.c_upper ? std::min(bottom, left + right) : bottom) - i;
+        GemmTerms needed = terms(j);
+        if (parts.a_upper) needed.begin = std::max(needed.begin, i / gemm_depth<T> * gemm_depth<T>);
+        if (height > 0 && needed.begin < needed.end)
+          multiply_block(kernel, alpha, a, i, packed, j, needed,
+                         c.slice(0, i, height).slice(1, left + j, right - j));
+      }
+    });
+  }
 }
 
 }  // namespace kernels
@@ -111,14 +118,20 @@ void gemm(T alpha, std::type_identity_t<MatrixView<const T>> a,
                      to_string(b.shape()) + " to " + to_string(c.shape()));
   const kernels::GemmKernel<T> kernel = kernels::select_gemm_kernel<T>(execution.force);
   if (a.empty() || b.empty()) return;
-  // Panels want columns: (b' a')' has the same sums.
-  const bool narrow = c.cols() < c.rows() && c.cols() < kernel.panel_cols;
-  if (narrow || (c.stride(1) != 1 && c.stride(0) == 1)) {
+  const auto transpose = [&] {
     const MatrixView<const T> left = b.transposed();
     b = a.transposed();
     a = left;
     c = c.transposed();
+  };
+  // (b' a')' has the same sums.
+  if (std::min(c.rows(), c.cols()) < kernel.panel_cols) {
+    if (c.cols() < c.rows()) transpose();
+    return kernels::gemm_few_rows(kernel, alpha, a, b, c, execution.parallel_for);
   }
+  // The smaller operand is packed as a whole; sums of few terms are better added to rows of c.
+  const bool by_rows = a.cols() <= kernels::gemm_depth<T> && c.stride(1) != c.stride(0);
+  if (by_rows ? c.stride(0) == 1 : c.rows() < c.cols()) transpose();
   kernels::gemm_blocks(kernel, alpha, a, b, c, {}, execution.parallel_for);
 }
 

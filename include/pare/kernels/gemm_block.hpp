@@ -3,57 +3,89 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "pare/core/huge_page_memory.hpp"
 #include "pare/core/parallel.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/gemm_kernel.hpp"
 
 namespace pare::kernels {
 
-/// The largest block of C that one thread computes at a time. For gemm_depth terms its share of A,
-/// B and C, packed, fits a second-level cache: 512 KiB.
-inline constexpr Index gemm_block_rows = 256, gemm_block_cols = 128;
+/// About the largest block of C that one thread computes at a time. For gemm_depth terms its share
+/// of A, B and C, packed, fits a second-level cache: 0.5 MiB.
+inline constexpr Index gemm_block_rows = 140, gemm_block_cols = 256;
 
-/// An array without initial contents, 64-byte aligned: zeroing would cost as much as packing.
+/// An array without initial contents: zeroing would cost as much as packing.
 template <class T>
 class GemmScratch {
  public:
-  explicit GemmScratch(Index size)
-      : size_(static_cast<std::size_t>(size)), data_(AlignedAllocator<T>().allocate(size_)) {}
-  GemmScratch(const GemmScratch&) = delete;
-  GemmScratch& operator=(const GemmScratch&) = delete;
-  ~GemmScratch() { AlignedAllocator<T>().deallocate(data_, size_); }
-  [[nodiscard]] T* data() const noexcept { return data_; }
+  explicit GemmScratch(Index size) : memory_(static_cast<std::size_t>(size) * sizeof(T)) {}
+  [[nodiscard]] T* data() const noexcept { return reinterpret_cast<T*>(memory_.data()); }
 
  private:
-  std::size_t size_;
-  T* data_;
+  mutable HugePageMemory memory_;
 };
 
-/// All of A in the order in which tiles read it: depth by depth, rows of gemm_depth terms.
+/// Rows of a block when `rows` are cut evenly: into a multiple of eight, if that many, so that
+/// threads get equal shares.
+[[nodiscard]] inline Index gemm_rows_per_block(Index rows) noexcept {
+  const Index blocks = ceil_div(rows, gemm_block_rows);
+  return ceil_div(rows, blocks < 8 ? blocks : round_up(blocks, 8));
+}
+
+/// Packs a (rows, terms) block of A for tiles, terms at most gemm_depth; `to` has gemm_depth
+/// elements per row.
+template <class T, class C>
+void pack_rows(const GemmKernel<T, C>& kernel, MatrixView<const T> a, T* to) noexcept {
+  gather_block(kernel, a.rows(), a.cols(), a.data(), a.stride(0), a.stride(1), to, gemm_depth<T>);
+}
+
+/// Packs a panel of B, at most panel_cols columns.
+template <class T, class C>
+void pack_panel(const GemmKernel<T, C>& kernel, MatrixView<const T> b, T* to) noexcept {
+  // Sums of the columns beyond are dropped, but denormal numbers would slow them.
+  if (b.cols() < kernel.panel_cols) std::fill_n(to, kernel.panel_cols * b.rows(), T(0));
+  gather_block(kernel, b.rows(), b.cols(), b.data(), b.stride(0), b.stride(1), to,
+               kernel.panel_cols);
+}
+
+/// Terms [begin, end) of a sum.
+struct GemmTerms {
+  Index begin, end;
+};
+
+/// All of B in the order in which tiles read it: panel by panel. `terms(j)` are those that block
+/// column j needs, a multiple of gemm_block_cols; the rest is left out.
 template <class T>
-class PackedRows {
+class PackedColumns {
  public:
-  template <class C>
-  PackedRows(const GemmKernel<T, C>& kernel, MatrixView<const T> a, const ParallelFor& parallel_for)
-      : rows_(a.rows()), memory_(a.rows() * round_up(a.cols(), gemm_depth<T>)) {
+  template <class C, class Terms>
+  PackedColumns(const GemmKernel<T, C>& kernel, MatrixView<const T> b, Terms terms,
+                const ParallelFor& parallel_for)
+      : depth_(b.rows()), memory_(b.rows() * round_up(b.cols(), kernel.panel_cols)) {
+    const Index panel = kernel.panel_cols, panels = ceil_div(b.cols(), panel);
     constexpr Index piece = Index{1} << 16;  // elements that are worth another thread
-    const Index pieces = std::clamp<Index>(a.size() / piece, 1, rows_);
-    parallel_for(pieces, [&](Index p) {
-      const Index begin = rows_ * p / pieces, end = rows_ * (p + 1) / pieces;
-      for (Index k = 0; k < a.cols(); k += gemm_depth<T>)
-        gather_block(kernel, end - begin, std::min(gemm_depth<T>, a.cols() - k), &a(begin, k),
-                     a.stride(0), a.stride(1), memory_.data() + k * rows_ + begin * gemm_depth<T>,
-                     gemm_depth<T>);
+    const Index grain = ceil_div(piece, panel * depth_);
+    parallel_for(ceil_div(panels, grain), [&](Index share) {
+      for (Index p = share * grain; p < std::min(panels, (share + 1) * grain); ++p) {
+        const Index j = p * panel;
+        const GemmTerms needed = terms(j / gemm_block_cols * gemm_block_cols);
+        for (Index k = needed.begin; k < needed.end; k += gemm_depth<T>)
+          pack_panel(kernel,
+                     b.slice(0, k, std::min(gemm_depth<T>, needed.end - k))
+                         .slice(1, j, std::min(panel, b.cols() - j)),
+                     memory_.data() + j * depth_ + k * panel);
+      }
     });
   }
 
-  /// Row `i` of the terms from k on, a multiple of gemm_depth.
-  [[nodiscard]] const T* at(Index i, Index k) const noexcept {
-    return memory_.data() + k * rows_ + i * gemm_depth<T>;
+  /// The panels from column j on, a multiple of panel_cols, and from term k on.
+  [[nodiscard]] auto panels(Index k, Index j, Index panel_cols) const noexcept {
+    return [first = memory_.data() + j * depth_ + k * panel_cols,
+            size = panel_cols * depth_](Index p) { return first + p * size; };
   }
 
  private:
-  Index rows_;
+  Index depth_;
   GemmScratch<T> memory_;
 };
 
@@ -63,45 +95,56 @@ void add_sums(const GemmKernel<T>& kernel, T alpha, MatrixView<const T> sums, Ma
   if (c.stride(1) == 1)
     return kernel.add_rows(c.rows(), c.cols(), alpha, sums.data(), sums.stride(0), c.data(),
                            c.stride(0));
+  if (c.stride(0) == 1) {
+    const GemmScratch<T> turned(c.size());
+    gather_block(kernel, c.cols(), c.rows(), sums.data(), 1, sums.stride(0), turned.data(),
+                 c.rows());
+    return kernel.add_rows(c.cols(), c.rows(), alpha, turned.data(), c.rows(), c.data(),
+                           c.stride(1));
+  }
   for (Index i = 0; i < c.rows(); ++i)
     for (Index j = 0; j < c.cols(); ++j) kernel.add_rows(1, 1, alpha, &sums(i, j), 0, &c(i, j), 0);
 }
 
-/// c += alpha a b for a block of C that one thread computes, the columns of b from `j0` on and the
-/// terms from `begin`, a multiple of gemm_depth, to `end`; it begins at row `i` of A. No extent is
-/// 0. Sums of several depths are added up aside, in dense
-/// memory: rows of C often compete for the same places in a cache.
+/// c += alpha a b for a block of C that one thread computes: the rows of a from i on, the columns
+/// of b from j on and the terms given, which begin with a multiple of gemm_depth and are not none.
+/// Sums of several depths are added up aside, in dense memory: rows of C often compete for the
+/// same places in a cache.
 template <class T>
-void gemm_block_product(const GemmKernel<T>& kernel, T alpha, const PackedRows<T>& a, Index i,
-                        MatrixView<const T> b, Index j0, Index begin, Index end, MatrixView<T> c) {
+void multiply_block(const GemmKernel<T>& kernel, T alpha, MatrixView<const T> a, Index i,
+                    const PackedColumns<T>& b, Index j, GemmTerms terms, MatrixView<T> c) {
   constexpr Index depth = gemm_depth<T>;
-  const Index rows = c.rows(), panel = kernel.panel_cols;
-  const Index packed_cols = round_up(c.cols(), panel);
-  const bool in_place = end - begin <= depth && c.cols() == packed_cols && c.stride(1) == 1;
-  const GemmScratch<T> scratch(packed_cols * (depth + (in_place ? 0 : rows)));
-  T* const packed_b = scratch.data();
+  const Index rows = c.rows(), cols = round_up(c.cols(), kernel.panel_cols);
+  const bool in_place = terms.end - terms.begin <= depth && c.cols() == cols && c.stride(1) == 1;
+  const MatrixView<const T> block = a.slice(0, i, rows);
+  const bool contiguous = a.stride(1) == 1, packed = contiguous && a.stride(0) == depth;
+  // Contiguous rows are packed for one tile at a time: what was copied stays in L1 until read.
+  const Index packed_rows = packed ? 0 : contiguous ? std::min(rows, kernel.tile_rows) : rows;
+  const GemmScratch<T> scratch(packed_rows * depth + (in_place ? 0 : rows * cols));
   const MatrixView<T> sums =
-      in_place ? c : MatrixView<T>(packed_b + packed_cols * depth, {rows, packed_cols});
+      in_place ? c : MatrixView<T>(scratch.data() + packed_rows * depth, {rows, cols});
   if (!in_place) std::fill_n(sums.data(), sums.size(), T(0));
 
-  for (Index k = begin; k < end; k += depth) {
-    const Index length = std::min(depth, end - k);
-    for (Index j = 0; j < c.cols(); j += panel) {
-      const Index width = std::min(panel, c.cols() - j);
-      T* const to = packed_b + j * depth;
-      // Sums of the columns beyond are dropped, but denormal numbers would slow them.
-      if (width < panel) std::fill_n(to, panel * length, T(0));
-      gather_block(kernel, length, width, &b(k, j0 + j), b.stride(0), b.stride(1), to, panel);
-    }
-    // Next is packed the following depth or, most likely, the block on the right.
-    const bool last = k + depth >= end;
-    const Index next_k = last ? begin : k + depth, next_j = last ? j0 + c.cols() : j0;
-    for (Index j = 0; j < c.cols(); j += panel) {
-      GemmNext<T> next;
-      if (next_j + j < b.cols()) next = {&b(next_k, next_j + j), b.stride(0), b.stride(1)};
-      multiply_panel(kernel, rows, length, in_place ? alpha : T(1), a.at(i, k),
-                     packed_b + j * depth, &sums(0, j), sums.stride(0), next);
-    }
+  for (Index k = terms.begin; k < terms.end; k += depth) {
+    const Index length = std::min(depth, terms.end - k);
+    const MatrixView<const T> part = block.slice(1, k, length);
+    if (!contiguous) pack_rows(kernel, part, scratch.data());
+    const auto rows_of_a = [&](Index first, Index height) -> const T* {
+      if (packed) return &part(first, 0);
+      if (!contiguous) return scratch.data() + first * depth;
+      pack_rows(kernel, part.slice(0, first, height), scratch.data());
+      return scratch.data();
+    };
+    // What is packed next: the following depth or, most likely, the block below.
+    const bool last = k + depth >= terms.end;
+    const Index next_i = last ? i + rows : i, next_k = last ? terms.begin : k + depth;
+    GemmNext<T> next;
+    if (next_i < a.rows())
+      next = a.slice(0, next_i, std::min(rows, a.rows() - next_i))
+                 .slice(1, next_k, std::min(depth, a.cols() - next_k));
+    multiply_panels(kernel, length, in_place ? alpha : T(1), rows_of_a,
+                    b.panels(k, j, kernel.panel_cols), sums, next,
+                    (next_k - k) * kernel.panel_cols);
   }
   if (!in_place) add_sums(kernel, alpha, {sums.data(), c.shape(), sums.strides()}, c);
 }

@@ -4,32 +4,34 @@
 #include <array>
 
 #include "pare/core/index.hpp"
+#include "pare/core/tensor_view.hpp"
 
 namespace pare::kernels {
 
 inline constexpr Index gemm_depth_bytes = 1024;
 
-/// Terms of a sum that stay in registers before they are added to C: 1 KiB of a row, so that a
-/// packed panel of B fits a first-level cache beside the rows of A that stream past it. Part of
-/// the result: sums are cut here whatever the shape, kernel or number of threads.
+/// Terms of a sum that stay in registers before they are added to C: 1 KiB of a row, so that the
+/// rows of A of a tile fit a first-level cache beside the panels of B that stream past them. Part
+/// of the result: sums are cut here whatever the shape, kernel or number of threads.
 template <class T>
 inline constexpr Index gemm_depth = gemm_depth_bytes / static_cast<Index>(sizeof(T));
 
 /// Memory that is read soon, which a tile asks for while it computes, so that waiting for memory
-/// hides behind arithmetic: two cache lines at each of several rows, one row per `mask` + 1 terms.
+/// hides behind arithmetic: two cache lines at each of several rows, one row per `mask` + 1 terms,
+/// and one line per `panel_interval` terms of a panel of B. All of it may be read by anyone.
 struct GemmAhead {
-  const char* first = nullptr;
-  Index stride_bytes = 0;
-  Index mask = 7;
+  const char* first;
+  Index stride_bytes, mask;
+  const char* panel;
 
-  static constexpr Index line_bytes = 64;
+  static constexpr Index line_bytes = 64, panel_interval = 4;
 };
 
 /// A register tile of some number of rows.
 ///
-/// c += alpha a b: a (rows, depth) with row stride gemm_depth and depth at most that, which the
-/// next tile's rows follow; b (depth, panel_cols) dense, 64-byte aligned; c (rows, panel_cols), of
-/// T or wider.
+/// c += alpha a b: a (rows, depth) with row stride gemm_depth and depth at most that; b (depth,
+/// panel_cols) dense, 64-byte aligned, which the next panel follows; c (rows, panel_cols), of T or
+/// wider.
 template <class T, class C = T>
 using GemmTile = void (*)(Index depth, T alpha, const T* a, const T* b, C* c, Index c_stride,
                           GemmAhead ahead) noexcept;
@@ -53,38 +55,58 @@ struct GemmKernel {
                           Index dst_stride) noexcept;
 };
 
-/// The block of B that is packed next; none without data.
+/// The rectangle of memory that is packed next: `lines` of `length` elements without gaps. Empty
+/// without data.
 template <class T>
 struct GemmNext {
   const T* data = nullptr;
-  Index row_stride = 0, col_stride = 0;
+  Index line_stride = 0, lines = 0, length = 0;
 
-  /// What tile `t` of a panel asks for: from eight tiles on, all of them cover the block.
-  [[nodiscard]] GemmAhead ahead(Index t, Index tiles, Index panel_cols) const noexcept {
-    if (!data) return {};
+  GemmNext() = default;
+  GemmNext(MatrixView<const T> m)
+      : data(m.data()),
+        line_stride(m.stride(m.stride(1) == 1 ? 0 : 1)),
+        lines(m.shape()[m.stride(1) == 1 ? 0 : 1]),
+        length(m.shape()[m.stride(1) == 1 ? 1 : 0]) {}
+
+  /// What the `t`-th of `tiles` tiles asks for: together they cover the rectangle when they can.
+  /// `panel` and what there is to ask for otherwise, a hot line, are passed on.
+  [[nodiscard]] GemmAhead ahead(Index t, Index tiles, const T* panel, const T* hot) const noexcept {
     constexpr Index pair = 2 * GemmAhead::line_bytes / static_cast<Index>(sizeof(T));
-    const Index parts = tiles < 16 ? 1 : 2, interval = 8 * parts;
-    const bool terms_are_rows = col_stride == 1;
-    const Index offset = terms_are_rows ? t * (gemm_depth<T> / interval) * row_stride
-                                        : t / parts * pair * row_stride +
-                                              t % parts * (panel_cols / parts) * col_stride;
-    return {reinterpret_cast<const char*>(data + offset),
-            (terms_are_rows ? row_stride : col_stride) * static_cast<Index>(sizeof(T)),
-            interval - 1};
+    const Index pairs = ceil_div(length, pair);
+    Index interval = 16;  // terms between two requests
+    const auto groups = [&] { return ceil_div(lines, gemm_depth<T> / interval); };
+    while (interval > 4 && groups() * pairs > tiles) interval /= 2;
+    const char* const b = reinterpret_cast<const char*>(panel);
+    if (!data || t >= groups() * pairs) return {reinterpret_cast<const char*>(hot), 0, 15, b};
+    const Index line = t % groups() * (gemm_depth<T> / interval);
+    return {reinterpret_cast<const char*>(data + line * line_stride + t / groups() * pair),
+            line_stride * static_cast<Index>(sizeof(T)), interval - 1, b};
   }
 };
 
-/// c (rows, panel_cols) += alpha a b, with tiles of equal heights but for one row: a low tile
-/// costs nearly as much as a tall one.
-template <class T, class C>
-void multiply_panel(const GemmKernel<T, C>& kernel, Index rows, Index depth, T alpha, const T* a,
-                    const T* b, C* c, Index c_stride, const GemmNext<T>& next = {}) noexcept {
-  const Index tiles = ceil_div(rows, kernel.tile_rows);
+/// c (rows, panels of b) += alpha a b for one depth, with tiles of equal heights but for one row: a
+/// low tile costs nearly as much as a tall one. `rows_of_a(i, height)` are rows of a, packed, which
+/// stay in a first-level cache for all panels; `panel(p)` is the p-th one of b. Meanwhile asks for
+/// `next` and for what lies `next_panel` elements after each panel.
+template <class T, class C, class RowsOfA, class Panel>
+void multiply_panels(const GemmKernel<T, C>& kernel, Index depth, T alpha, RowsOfA rows_of_a,
+                     Panel panel, MatrixView<C> c, const GemmNext<T>& next = {},
+                     Index next_panel = 0) noexcept {
+  const Index tiles = ceil_div(c.rows(), kernel.tile_rows), panels = c.cols() / kernel.panel_cols;
+  constexpr Index asked = gemm_depth<T> / GemmAhead::panel_interval *
+                          (GemmAhead::line_bytes / static_cast<Index>(sizeof(T)));
   for (Index t = 0; t < tiles; ++t) {
-    const Index i = rows * t / tiles, height = rows * (t + 1) / tiles - i;
-    kernel.tiles[static_cast<std::size_t>(height - 1)](depth, alpha, a + i * gemm_depth<T>, b,
-                                                       c + i * c_stride, c_stride,
-                                                       next.ahead(t, tiles, kernel.panel_cols));
+    const Index i = c.rows() * t / tiles, height = c.rows() * (t + 1) / tiles - i;
+    const GemmTile<T, C> tile = kernel.tiles[static_cast<std::size_t>(height - 1)];
+    const T* const a = rows_of_a(i, height);
+    for (Index p = 0; p < panels; ++p) {
+      const T* const b = panel(p);
+      const bool asks = (t + 1) * asked <= gemm_depth<T> * kernel.panel_cols;
+      tile(depth, alpha, a, b, &c(i, p * kernel.panel_cols), c.stride(0),
+           next.ahead(t * panels + p, tiles * panels,
+                      b + (asks ? next_panel : 0) + (asks ? t * asked : 0), a));
+    }
   }
 }
 

@@ -13,46 +13,47 @@ namespace kernels {
 /// Tokens that are packed at once: what bounds the scratch memory.
 inline constexpr Index gram_tokens = 2048;
 
-/// Adds a tile's sums to those elements of h on or above the diagonal; (i, j) is its corner.
+/// Adds those of the sums that belong on or above the diagonal of h; (i, j) is their corner.
 inline void add_upper(MatrixView<const double> sums, Index i, Index j, MatrixView<double> h) {
-  for (Index r = 0; r < sums.rows(); ++r)
-    for (Index l = std::max<Index>(0, i + r - j); l < sums.cols(); ++l)
-      h(i + r, j + l) += sums(r, l);
-}
-
-/// The upper half (diagonal included) of h += xᵀ x for `rows` columns of x from i0 on by `cols`
-/// from j0 on; `packed` holds xᵀ.
-inline void gram_block(const GemmKernel<float, double>& kernel, const PackedRows<float>& packed,
-                       MatrixView<const float> x, Index i0, Index rows, Index j0, Index cols,
-                       MatrixView<double> h) {
-  constexpr Index depth = gemm_depth<float>;
-  const Index panel = kernel.panel_cols;
-  const GemmScratch<float> scratch(panel * depth);
-  const GemmScratch<double> aside(panel * kernel.tile_rows);
-  for (Index k = 0; k < x.rows(); k += depth) {
-    const Index tokens = std::min(depth, x.rows() - k);
-    for (Index j = j0; j < j0 + cols; j += panel) {
-      const Index width = std::min(panel, j0 + cols - j);
-      if (width < panel) std::fill_n(scratch.data(), panel * tokens, 0.0f);
-      gather_block(kernel, tokens, width, &x(k, j), x.stride(0), x.stride(1), scratch.data(),
-                   panel);
-      const Index bottom = std::min(i0 + rows, j + width);
-      const Index above =
-          h.stride(1) == 1 && width == panel
-              ? std::clamp<Index>((j - i0) / kernel.tile_rows * kernel.tile_rows, 0, rows)
-              : 0;
-      if (above > 0)
-        multiply_panel(kernel, above, tokens, 1.0f, packed.at(i0, k), scratch.data(), &h(i0, j),
-                       h.stride(0));
-      for (Index i = i0 + above; i < bottom; i += kernel.tile_rows) {
-        const Index height = std::min(kernel.tile_rows, bottom - i);
-        std::fill_n(aside.data(), panel * height, 0.0);
-        multiply_panel(kernel, height, tokens, 1.0f, packed.at(i, k), scratch.data(), aside.data(),
-                       panel);
-        add_upper({aside.data(), {height, width}, {panel, 1}}, i, j, h);
-      }
+  constexpr Index rows_ahead = 4, line = 8;
+  for (Index r = 0; r < sums.rows(); ++r) {
+    const Index first = std::max<Index>(0, i + r - j), count = sums.cols() - first;
+    if (count <= 0) break;
+    if (h.stride(1) == 1) {
+      double* const to = &h(i + r, j + first);
+      const double* const from = &sums(r, first);
+      if (r + rows_ahead < sums.rows())
+        for (Index l = 0; l < count; l += line) PARE_PREFETCH(to + rows_ahead * h.stride(0) + l);
+      for (Index l = 0; l < count; ++l) to[l] += from[l];
+    } else {
+      for (Index l = first; l < sums.cols(); ++l) h(i + r, j + l) += sums(r, l);
     }
   }
+}
+
+/// The upper half (diagonal included) of h += xᵀ x for `rows` columns of x from i on by `cols`
+/// from j on; both packings hold `tokens` tokens.
+inline void gram_block(const GemmKernel<float, double>& kernel, const PackedRows<float>& left,
+                       const PackedColumns<float>& right, Index tokens, Index i, Index rows,
+                       Index j, Index cols, MatrixView<double> h) {
+  constexpr Index depth = gemm_depth<float>;
+  const Index padded = round_up(cols, kernel.panel_cols);
+  const bool in_place = tokens <= depth && i + rows <= j && cols == padded && h.stride(1) == 1;
+  const GemmScratch<double> scratch(in_place ? 0 : rows * padded);
+  const MatrixView<double> sums = in_place ? h.slice(0, i, rows).slice(1, j, cols)
+                                           : MatrixView<double>(scratch.data(), {rows, padded});
+  if (!in_place) std::fill_n(sums.data(), sums.size(), 0.0);
+  for (Index k = 0; k < tokens; k += depth) {
+    // What is read next: the following tokens or, most likely, the block below.
+    const bool last = k + depth >= tokens;
+    const Index next_k = last ? 0 : k + depth;
+    const MatrixView<const float> next(left.at(last ? i + rows : i, next_k), {rows, depth});
+    multiply_panels<float, double>(
+        kernel, std::min(depth, tokens - k), 1.0f,
+        [&](Index first, Index) { return left.at(i + first, k); },
+        right.panels(k, j, kernel.panel_cols), sums, next, (next_k - k) * kernel.panel_cols);
+  }
+  if (!in_place) add_upper(sums.slice(1, 0, cols), i, j, h);
 }
 
 }  // namespace kernels
@@ -73,19 +74,26 @@ inline void gram_upper(MatrixView<const float> x, MatrixView<double> h,
                      to_string(h.shape()));
   const auto kernel = kernels::select_gemm_kernel<float, double>(execution.force);
   if (x.empty()) return;
-  constexpr Index height = kernels::gemm_block_rows, width = kernels::gemm_block_cols;
+  constexpr Index width = kernels::gemm_block_cols;
+  const Index height = kernels::gemm_rows_per_block(n);
   // Blocks on or above the diagonal, column by column.
   std::vector<std::pair<Index, Index>> corners;
   for (Index j = 0; j < n; j += width)
     for (Index i = 0; i < std::min(n, j + width); i += height) corners.emplace_back(i, j);
   for (Index begin = 0; begin < x.rows(); begin += kernels::gram_tokens) {
-    const MatrixView<const float> part =
-        x.slice(0, begin, std::min(kernels::gram_tokens, x.rows() - begin));
-    const kernels::PackedRows<float> packed(kernel, part.transposed(), execution.parallel_for);
+    const Index tokens = std::min(kernels::gram_tokens, x.rows() - begin);
+    const MatrixView<const float> part = x.slice(0, begin, tokens);
+    const kernels::PackedRows<float> left(kernel, part.transposed(), execution.parallel_for);
+    const kernels::PackedColumns<float> right(
+        kernel, part,
+        [&](Index) {
+          return kernels::GemmTerms{0, tokens};
+        },
+        execution.parallel_for);
     execution.parallel_for(static_cast<Index>(corners.size()), [&](Index block) {
       const auto [i, j] = corners[static_cast<std::size_t>(block)];
-      kernels::gram_block(kernel, packed, part, i, std::min(height, n - i), j,
-                          std::min(width, n - j), h);
+      kernels::gram_block(kernel, left, right, tokens, i, std::min({height, n - i, j + width - i}),
+                          j, std::min(width, n - j), h);
     });
   }
 }

@@ -14,6 +14,7 @@ namespace pare::kernels {
 /// What decides how activations are arranged: weights that agree in it share one arrangement.
 struct ArrangementShape {
   Index group_length, padded_group, padded_cols, groups;
+  Index unit;  ///< of the segments
   const std::int32_t* order;
   Index tile_tokens;           ///< largest tile
   std::int32_t offset_factor;  ///< sums start at this times the sum of the codes
@@ -22,8 +23,9 @@ struct ArrangementShape {
 
   [[nodiscard]] bool same(const ArrangementShape& other, Index cols) const noexcept {
     return group_length == other.group_length && padded_group == other.padded_group &&
-           padded_cols == other.padded_cols && tile_tokens == other.tile_tokens &&
-           offset_factor == other.offset_factor && few == other.few && operand == other.operand &&
+           padded_cols == other.padded_cols && unit == other.unit &&
+           tile_tokens == other.tile_tokens && offset_factor == other.offset_factor &&
+           few == other.few && operand == other.operand &&
            (order == nullptr) == (other.order == nullptr) &&
            (order == other.order || std::equal(order, order + cols, other.order));
   }
@@ -72,7 +74,7 @@ class IntegerArrangement {
     parallel_for_each_tile(execution, tiles_, 8 * shape_.padded_cols,
                            [&](Index token, Index count) {
                              arrange_tile(token, count);
-                             sum_tile(token, count);
+                             if (shape_.operand != Operand::u8_by_s8) sum_tile(token, count);
                            });
   }
 
@@ -101,6 +103,7 @@ class IntegerArrangement {
     for (Index begin = 0, at = 0; begin < x_.cols(); begin += length, at += shape_.padded_group)
       arrange_columns(token, count, begin, std::min(length, x_.cols() - begin), bytes + at * count);
     if (shape_.operand == Operand::s16) widen(bytes, codes / 4, out);
+    if (shape_.operand == Operand::u8_by_s8) make_unsigned(out, codes / 8);
   }
 
   /// Packed columns [begin, begin + length) to [k/4][count][4].
@@ -119,6 +122,16 @@ class IntegerArrangement {
   }
 
   /// See Operand::s16.
+  /// Adds 128 to eights of codes.
+  static void make_unsigned(std::int8_t* codes, Index eights) noexcept {
+    for (; eights > 0; --eights, codes += 8) {
+      std::uint64_t eight;
+      std::memcpy(&eight, codes, sizeof(eight));
+      eight ^= 0x8080808080808080u;
+      std::memcpy(codes, &eight, sizeof(eight));
+    }
+  }
+
   static void widen(const std::int8_t* bytes, Index quads, std::int8_t* out) noexcept {
     for (; quads > 0; --quads, bytes += 4, out += 8) {
       const std::int16_t words[4] = {bytes[0], bytes[2], bytes[1], bytes[3]};

@@ -19,9 +19,10 @@ struct Segment {
 
 /// What a family multiplies: the decoded codes of a panel, and activation codes of as many bytes.
 enum class Operand : std::uint8_t {
-  u8,   ///< [k/4][16][4], counted from decoded_center
-  s8,   ///< [k/4][16][4], counted from 0
-  s16,  ///< [k/4][2][16][2], counted from 0: the even k of four, then the odd ones
+  u8,        ///< [k/4][16][4], counted from decoded_center
+  s8,        ///< [k/4][16][4], counted from 0
+  s16,       ///< [k/4][2][16][2], counted from 0: the even k of four, then the odd ones
+  u8_by_s8,  ///< s8 of sparse weights; activation codes are the unsigned ones, code + 128
 };
 
 [[nodiscard]] constexpr Index operand_bytes(Operand operand) noexcept {

@@ -14,13 +14,16 @@ namespace pare {
 /// Rows of a weight tile whose elements lie side by side: one 512-bit register of floats.
 inline constexpr Index lane_count = 16;
 
-/// The rank-one update of the OBS sweep on a tile that keeps 16 weight rows in the lanes.
+/// The update of the OBS sweep on a tile that keeps 16 weight rows in the lanes.
 ///
-///     tile[j * 16 + l] -= u[j] * e[l]      for j < count, l < 16
+///     tile[j * 16 + l] -= u[c * u_stride + j] * e[c * 16 + l]      for c < depth one after the
+///                                                                  other, j < count, l < 16
 ///
-/// Shapes    u (count), e (16), tile (count, 16) dense; no alignment needed, no overlap
-/// Accuracy  one rounding with FMA, two without
-using LaneUpdate = void (*)(const float* u, const float* e, Index count, float* tile) noexcept;
+/// Shapes    u (depth, count), e (depth, 16) and tile (count, 16) dense; no alignment needed, no
+///           overlap; depth at most 16
+/// Accuracy  one rounding per term with FMA, two without
+using LaneUpdate = void (*)(Index depth, const float* u, Index u_stride, const float* e,
+                            Index count, float* tile) noexcept;
 
 /// The update to call in a loop. Throws ArgumentError for a forced kernel that cannot run.
 [[nodiscard]] inline LaneUpdate select_lane_update(const Execution& execution = {}) {

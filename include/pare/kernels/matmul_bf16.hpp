@@ -49,7 +49,7 @@ inline void matmul_bf16(MatrixView<const float> x, std::span<const MatmulOutput>
                         const Execution& execution) {
   if (x.rows() == 0) return;
   const auto bf16_kernel = [&](const MatmulOutput& output) {
-    return output.bf16_kernel(execution.force, x.rows());
+    return output.bf16_kernel(execution.force);
   };
   const auto float_kernel = [&](const MatmulOutput& output) {
     return bf16_kernel(output) ? nullptr : &output.float_kernel(float_force(execution.force));

@@ -5,6 +5,7 @@
 #include <span>
 #include <type_traits>
 
+#include "pare/kernels/expanded_pair.hpp"
 #include "pare/kernels/float_arrangement.hpp"
 #include "pare/kernels/matmul_output.hpp"
 
@@ -74,10 +75,30 @@ inline void multiply_decoded(const FloatProduct<FloatKernel>& p, const FloatArra
 
 namespace detail {
 
+template <class Kernel>
+void multiply_panels(const FloatProduct<Kernel>& p, const FloatArrangement& x, Index first,
+                     Index last);
+
+/// The same of a sparse weight.
+template <class Kernel>
+void multiply_expanded(const FloatProduct<Kernel>& p, const FloatArrangement& x, Index first,
+                       Index last) {
+  ExpandedPair pair(p.w);
+  for (Index panel = first; panel < last; panel += 2) {
+    const Index channel = panel * panel_channels;
+    FloatProduct<Kernel> part = p;
+    part.w = pair.expand(panel);
+    part.y = p.y.slice(1, channel, part.w.rows);
+    part.bias += channel;
+    multiply_panels(part, x, 0, part.w.panels());
+  }
+}
+
 /// Panels [first, last) of a product.
 template <class Kernel>
 void multiply_panels(const FloatProduct<Kernel>& p, const FloatArrangement& x, Index first,
                      Index last) {
+  if (p.w.sparse) return multiply_expanded(p, x, first, last);
   const Index tokens = x.tiles().tokens();
   if (tokens > p.kernel->few.largest()) {
     for (Index panel = first; panel < last; panel += 2) multiply_decoded(p, x, panel);

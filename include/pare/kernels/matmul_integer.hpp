@@ -5,8 +5,11 @@
 #include <span>
 
 #include "pare/core/config.hpp"
+#include "pare/kernels/expanded_pair.hpp"
 #include "pare/kernels/integer_arrangement.hpp"
-#include "pare/kernels/matmul_output.hpp"
+#include "pare/kernels/integer_choice.hpp"
+#include "pare/kernels/integer_product.hpp"
+#include "pare/kernels/strip_product.hpp"
 
 /// int8 activations times packed codes: choice of tiles, loops, memory.
 ///
@@ -16,49 +19,7 @@
 /// format or the zero point of the group. The sums over a segment are exact.
 namespace pare::kernels {
 
-/// Sizes that bound what one thread keeps near itself.
-struct IntegerBlocking {
-  /// Columns decoded at once: with 32 channels, or 16 in two bytes each, 16 KiB.
-  static constexpr Index columns = max_segment;
-  /// Segments at once: their scales are another 16 KiB.
-  static constexpr Index segments = 128;
-  /// Tokens whose partial sums are kept: 16 KiB. Decoding for so many costs a hundredth.
-  static constexpr Index tokens = 128;
-};
-
-/// A product whose activations are arranged, with its padded rows of parameters.
-struct IntegerProduct {
-  const IntegerKernel* kernel;
-  PackedView w;
-  MatrixView<float> y;
-  bool accumulate;
-  const float* start;  ///< [panels][16]
-  const float* bias;   ///< [panels][16]
-};
-
 namespace detail {
-
-inline constexpr Index pair_channels = 2 * panel_channels;
-
-/// Runs `tile()` on y's part for `count` tokens and `channels` channels from `channel` on;
-/// on a copy where the matrix has fewer left. Fills in what is known here of `result`, which is
-/// not copied: copying flags just written waits for all stores of the tile before.
-template <class Tile>
-void with_result(const IntegerProduct& p, Index token, Index count, Index channel, Index channels,
-                 IntegerResult& result, Tile&& tile) {
-  result.y = &p.y(token, channel);
-  result.y_stride = p.y.stride(0);
-  const Index left = p.y.cols() - channel;
-  if (left >= channels) return tile();
-  float edge[max_tile_tokens * pair_channels] = {};
-  for (Index t = 0; t < count; ++t)
-    std::copy_n(&p.y(token + t, channel), left, edge + t * pair_channels);
-  result.y = edge;
-  result.y_stride = pair_channels;
-  tile();
-  for (Index t = 0; t < count; ++t)
-    std::copy_n(edge + t * pair_channels, left, &p.y(token + t, channel));
-}
 
 /// Tiles that read packed codes, one panel after the other.
 inline void multiply_few(const IntegerProduct& p, const IntegerArrangement& x, Index first_panel,
@@ -202,16 +163,24 @@ class DecodedProduct {
 
 [[nodiscard]] inline ArrangementShape arrangement_shape(const QuantizedActivationsView& x,
                                                         const PackedView& w,
-                                                        const IntegerKernel& kernel) {
+                                                        const IntegerKernel& kernel,
+                                                        const SparseKernel* sparse) {
   ArrangementShape shape{w.group_length,
                          w.padded_group(),
                          w.padded_cols(),
                          w.groups(),
+                         w.unit,
                          w.order,
                          kernel.few.largest(),
                          0,
                          true,
                          kernel.weights.operand};
+  if (sparse) {
+    shape.operand = Operand::u8_by_s8;
+    shape.tile_tokens = sparse->tiles.largest();
+    shape.few = false;
+    return shape;
+  }
   if (x.tokens() <= shape.tile_tokens || !kernel.decode || w.cols == 0) {
     shape.offset_factor = w.first.zero_points ? -1 : -packed_center(w, shape.operand);
     return shape;
@@ -223,6 +192,29 @@ class DecodedProduct {
                             ? -1
                             : -decoded_center(w, shape.operand);
   return shape;
+}
+
+/// Some panels of a product.
+inline void multiply_panels(const IntegerProduct& p, const IntegerArrangement& x, Index first_panel,
+                            Index last_panel) {
+  if (x.shape().few) return multiply_few(p, x, first_panel, last_panel);
+  for (Index panel = first_panel; panel < last_panel; panel += p.kernel->weights.panels)
+    DecodedProduct(p, x, panel).run();
+}
+
+/// The same of a sparse weight, by the kernel of a dense one.
+inline void multiply_expanded(const IntegerProduct& p, const IntegerArrangement& x,
+                              Index first_panel, Index last_panel) {
+  ExpandedPair pair(p.w);
+  for (Index panel = first_panel; panel < last_panel; panel += 2) {
+    const Index channel = panel * panel_channels;
+    IntegerProduct part = p;
+    part.w = pair.expand(panel);
+    part.y = p.y.slice(1, channel, part.w.rows);
+    part.start += channel;
+    part.bias += channel;
+    multiply_panels(part, x, 0, part.w.panels());
+  }
 }
 
 /// Products whose activations are arranged alike.
@@ -242,9 +234,9 @@ inline void multiply_integer(std::span<const IntegerProduct> products, const Int
     const IntegerProduct& p = products[i];
     const Index first = (block - first_block[i]) * block_panels[i];
     const Index last = std::min(first + block_panels[i], p.w.panels());
-    if (x.shape().few) return multiply_few(p, x, first, last);
-    for (Index panel = first; panel < last; panel += p.kernel->weights.panels)
-      DecodedProduct(p, x, panel).run();
+    if (p.sparse) return multiply_strips(p, x, first, last);
+    if (p.w.sparse) return multiply_expanded(p, x, first, last);
+    multiply_panels(p, x, first, last);
   });
 }
 
@@ -264,22 +256,23 @@ inline void matmul_integer(const QuantizedActivationsView& x, std::span<const Ma
   std::fill_n(bias, padded_rows, 0.0f);
 
   for (std::size_t i = 0; i < outputs.size();) {
-    const IntegerKernel& first_kernel = outputs[i].integer_kernel(execution.force);
-    const ArrangementShape shape = detail::arrangement_shape(x, outputs[i].weight(), first_kernel);
-    IntegerArrangement arrangement(x, outputs[i].weight(), shape, first_kernel.sum,
-                                   execution.workspace);
+    const IntegerChoice first =
+        choose_integer_kernel(outputs[i], x.group_length(), execution.force);
+    const ArrangementShape shape =
+        detail::arrangement_shape(x, first.w, *first.kernel, first.sparse);
+    IntegerArrangement arrangement(x, first.w, shape, first.kernel->sum, execution.workspace);
     arrangement.arrange(execution);
 
     std::array<IntegerProduct, max_matmul_outputs> products{};
     std::size_t count = 0;
     for (; i < outputs.size() && count < max_matmul_outputs; ++i, ++count) {
       const MatmulOutput& output = outputs[i];
-      const PackedView& w = output.weight();
-      const IntegerKernel& kernel = output.integer_kernel(execution.force);
-      if (!detail::arrangement_shape(x, w, kernel).same(shape, x.cols()) ||
-          w.codebook->factor != outputs[i - count].weight().codebook->factor)
+      const auto [kernel, sparse, w] =
+          choose_integer_kernel(output, x.group_length(), execution.force);
+      if (!detail::arrangement_shape(x, w, *kernel, sparse).same(shape, x.cols()) ||
+          w.codebook->factor != first.w.codebook->factor)
         break;
-      products[count] = {&kernel, w, output.y(), output.options().accumulate, start, bias};
+      products[count] = {kernel, w, output.y(), output.options().accumulate, start, bias, sparse};
       for (Index n = 0; n < w.rows; ++n) {
         if (x.zero_point != 0) start[n] = -static_cast<float>(x.zero_point) * w.row_sums[n];
         if (!output.options().bias.empty()) bias[n] = output.options().bias[n];

@@ -7,6 +7,8 @@
 #include "pare/kernels/float_dispatch.hpp"
 #include "pare/kernels/integer_dispatch.hpp"
 #include "pare/kernels/packed_matrix.hpp"
+#include "pare/kernels/sparse_dispatch.hpp"
+#include "pare/kernels/sparse_matrix.hpp"
 
 namespace pare {
 
@@ -39,6 +41,16 @@ class MatmulOutput {
         float_(&kernels::float_kernel<typename PackedMatrix<F>::Codes>),
         bf16_(&kernels::bf16_kernel<F>) {}
 
+  template <SparseLayout L>
+  MatmulOutput(const SparseMatrix<L>& w, MatrixView<float> y, OutputOptions options = {})
+      : w_(w.view()),
+        y_(y),
+        options_(options),
+        integer_(&kernels::integer_kernel<kernels::packed_codes<Int<8>>>),
+        float_(&kernels::float_kernel<kernels::packed_codes<Int<8>>>),
+        bf16_(&kernels::bf16_kernel<Int<8>>),
+        sparse_(&kernels::sparse_kernel<L>) {}
+
   template <std::same_as<AnyPackedMatrix> W>
   MatmulOutput(const W& w, MatrixView<float> y, OutputOptions options = {})
       : MatmulOutput(
@@ -56,8 +68,14 @@ class MatmulOutput {
     return float_(force);
   }
   /// Null where float_kernel takes its place: see kernels::bf16_kernel.
-  [[nodiscard]] const kernels::Bf16Kernel* bf16_kernel(KernelName force, Index tokens) const {
-    return bf16_(force, tokens);
+  [[nodiscard]] const kernels::Bf16Kernel* bf16_kernel(KernelName force) const {
+    return bf16_(force);
+  }
+
+  /// For the family of the integer kernel that runs; null if the weight is dense or the family has
+  /// none.
+  [[nodiscard]] const kernels::SparseKernel* sparse_kernel(KernelName family) const noexcept {
+    return sparse_ ? sparse_(family) : nullptr;
   }
 
  private:
@@ -66,7 +84,8 @@ class MatmulOutput {
   OutputOptions options_;
   const kernels::IntegerKernel& (*integer_)(KernelName);
   const kernels::FloatKernel& (*float_)(KernelName);
-  const kernels::Bf16Kernel* (*bf16_)(KernelName, Index);
+  const kernels::Bf16Kernel* (*bf16_)(KernelName);
+  const kernels::SparseKernel* (*sparse_)(KernelName) noexcept = nullptr;
 };
 
 }  // namespace pare

@@ -8,6 +8,7 @@
 
 #include "pare/formats/format.hpp"
 #include "pare/formats/rounding.hpp"
+#include "pare/kernels/sparse_codes.hpp"
 
 namespace pare::kernels {
 
@@ -216,6 +217,7 @@ struct PackedView {
   Index unit = 1, unit_words = 0;
   int code_bits = 0;
   const IntegerCodebook* codebook = nullptr;
+  SparseCodes sparse{};  ///< instead of `first.codes`, which then is null
 
   [[nodiscard]] Index panels() const noexcept { return ceil_div(rows, panel_channels); }
   [[nodiscard]] Index groups() const noexcept { return first.groups(); }
@@ -226,7 +228,7 @@ struct PackedView {
   [[nodiscard]] PackedPanel panel(Index index) const noexcept {
     const Index parameters = index * groups() * panel_channels;
     PackedPanel panel = first;
-    panel.codes += index * panel.units * unit_words;
+    if (panel.codes) panel.codes += index * panel.units * unit_words;
     panel.scales += parameters * bits(panel.scale_type) / 8;
     if (panel.zero_points) panel.zero_points += parameters;
     return panel;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "pare/kernels/packed_checks.hpp"
 #include "pare/kernels/packed_layout.hpp"
 #include "pare/kernels/packed_sections.hpp"
 #include "pare/kernels/packed_storage.hpp"
@@ -34,9 +35,9 @@ class PackedMatrix {
   ///           every column once; all of kernels::packed_sections
   PackedMatrix(const PackedShape& shape, PackedStorage storage)
       : shape_(shape), sections_(kernels::packed_sections<F>(shape)), storage_(std::move(storage)) {
-    check_bytes();
+    kernels::check_packed_bytes(F::name, shape, sections_.size_bytes, storage_.bytes());
     check_zero_points();
-    check_column_order();
+    kernels::check_column_order(column_order(), cols());
   }
 
   PackedMatrix(const PackedMatrix&) = default;
@@ -92,14 +93,10 @@ class PackedMatrix {
  private:
   template <class T>
   [[nodiscard]] std::span<const T> section(const kernels::Section& section) const noexcept {
-    if (section.size_bytes == 0) return {};
-    return {reinterpret_cast<const T*>(storage_.bytes().data() + section.offset_bytes),
-            static_cast<std::size_t>(section.size_bytes) / sizeof(T)};
+    return kernels::section_of<T>(storage_.bytes(), section);
   }
 
-  void check_bytes() const;
   void check_zero_points() const;
-  void check_column_order() const;
 
   PackedShape shape_;
   kernels::PackedSections sections_;
@@ -131,18 +128,6 @@ kernels::PackedView PackedMatrix<F>::view() const noexcept {
 }
 
 template <Format F>
-void PackedMatrix<F>::check_bytes() const {
-  const std::span<const std::byte> bytes = storage_.bytes();
-  if (static_cast<Index>(bytes.size()) != sections_.size_bytes)
-    throw ShapeError(std::string(F::name) + " of shape " + to_string(Shape<2>{rows(), cols()}) +
-                     " is packed in " + std::to_string(sections_.size_bytes) + " bytes, not in " +
-                     std::to_string(bytes.size()));
-  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % tensor_alignment_bytes != 0)
-    throw ArgumentError("packed bytes are not aligned to " +
-                        std::to_string(tensor_alignment_bytes));
-}
-
-template <Format F>
 void PackedMatrix<F>::check_zero_points() const {
   constexpr int largest = (1 << F::code_bits) - 1;
   const auto zero_points = section<std::uint8_t>(sections_.zero_points);
@@ -150,19 +135,6 @@ void PackedMatrix<F>::check_zero_points() const {
     if (zero_points[i] > largest)
       throw ArgumentError("packed zero point " + std::to_string(i) + " is " +
                           std::to_string(zero_points[i]) + ", beyond " + std::to_string(largest));
-}
-
-template <Format F>
-void PackedMatrix<F>::check_column_order() const {
-  std::vector<bool> seen(column_order().size());
-  for (std::size_t p = 0; p < seen.size(); ++p) {
-    const std::int32_t column = column_order()[p];
-    if (column < 0 || column >= cols() || seen[static_cast<std::size_t>(column)])
-      throw ArgumentError("position " + std::to_string(p) + " of the column order holds column " +
-                          std::to_string(column) + " of " + std::to_string(cols()) +
-                          ", outside or a second time");
-    seen[static_cast<std::size_t>(column)] = true;
-  }
 }
 
 }  // namespace pare

@@ -7,7 +7,7 @@
 namespace pare::kernels {
 
 /// Most tokens of any register tile.
-inline constexpr Index max_tile_tokens = 14;
+inline constexpr Index max_tile_tokens = 16;
 
 /// Register tiles by their number of tokens, up to a largest. TokenTiles makes no tile smaller than
 /// half the largest unless there are fewer tokens: tables of tiles for many tokens start there.

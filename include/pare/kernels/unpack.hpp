@@ -17,10 +17,9 @@ namespace kernels::detail {
 
 /// Writes the rows of a panel back.
 template <Format F>
-void unpack_panel(const PackedMatrix<F>& packed, Index index, QuantizedMatrix<F>& q) {
+void unpack_panel(const PackedPanel& panel, const std::int32_t* order, Index index,
+                  QuantizedMatrix<F>& q) {
   using Codes = packed_codes<F>;
-  const PackedPanel panel = packed.view().panel(index);
-  const std::int32_t* const order = packed.view().order;
   const Index first = index * panel_channels, length = q.group_length(), groups = q.groups();
   const Index lanes = std::min(panel_channels, q.rows() - first);
   auto* const codes = reinterpret_cast<std::uint8_t*>(q.codes().data() + first * q.cols());
@@ -50,6 +49,21 @@ void unpack_panel(const PackedMatrix<F>& packed, Index index, QuantizedMatrix<F>
   }
 }
 
+/// A matrix of a packed one's shape and groups.
+template <class Packed>
+[[nodiscard]] QuantizedMatrix<typename Packed::format> unpack_groups(const Packed& packed) {
+  QuantizedMatrix<typename Packed::format> q(packed.rows(), packed.cols(), packed.group_size(),
+                                             packed.scale_type());
+  const std::span<const std::int32_t> order = packed.column_order();
+  if (order.empty()) return q;
+  std::vector<std::int32_t> group_index(order.size());
+  for (std::size_t p = 0; p < order.size(); ++p)
+    group_index[static_cast<std::size_t>(order[p])] =
+        static_cast<std::int32_t>(static_cast<Index>(p) / q.group_length());
+  q.set_group_index(group_index);
+  return q;
+}
+
 }  // namespace kernels::detail
 
 /// The canonical form back: pack(unpack(p)) == p.
@@ -58,17 +72,11 @@ void unpack_panel(const PackedMatrix<F>& packed, Index index, QuantizedMatrix<F>
 template <Format F>
 [[nodiscard]] QuantizedMatrix<F> unpack(const PackedMatrix<F>& packed,
                                         const Execution& execution = {}) {
-  QuantizedMatrix<F> q(packed.rows(), packed.cols(), packed.group_size(), packed.scale_type());
-  const std::span<const std::int32_t> order = packed.column_order();
-  if (!order.empty()) {
-    std::vector<std::int32_t> group_index(order.size());
-    for (std::size_t p = 0; p < order.size(); ++p)
-      group_index[static_cast<std::size_t>(order[p])] =
-          static_cast<std::int32_t>(static_cast<Index>(p) / q.group_length());
-    q.set_group_index(group_index);
-  }
-  execution.parallel_for(packed.panels(),
-                         [&](Index panel) { kernels::detail::unpack_panel(packed, panel, q); });
+  QuantizedMatrix<F> q = kernels::detail::unpack_groups(packed);
+  const kernels::PackedView view = packed.view();
+  execution.parallel_for(packed.panels(), [&](Index panel) {
+    kernels::detail::unpack_panel(view.panel(panel), view.order, panel, q);
+  });
   return q;
 }
 

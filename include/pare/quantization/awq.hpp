@@ -62,28 +62,24 @@ namespace detail {
   return scales;
 }
 
-/// Q(W diag(s)) diag(s)^-1
+/// trial = Q(W diag(s)) diag(s)^-1; `q` keeps its memory between trials.
 template <Format F>
-[[nodiscard]] Matrix<float> awq_trial(MatrixView<const float> w, VectorView<const float> scales,
-                                      const AwqOptions& options, const Execution& execution) {
-  Matrix<float> trial({w.rows(), w.cols()});
+void awq_trial(MatrixView<const float> w, VectorView<const float> scales, const AwqOptions& options,
+               const Execution& execution, QuantizedMatrix<F>& q, Matrix<float>& trial) {
+  const float* const s = scales.data();
   execution.parallel_for(w.rows(), [&](Index i) {
-    for (Index c = 0; c < w.cols(); ++c) trial(i, c) = w(i, c) * scales[c];
+    for (Index c = 0; c < w.cols(); ++c) trial(i, c) = w(i, c) * s[c];
   });
-  const auto q = quantize<F>(trial,
-                             {.group_size = options.group_size,
-                              .scale_type = options.scale_type,
-                              .range = awq_range(options)},
-                             execution);
+  quantize<F>(trial,
+              {.group_size = options.group_size,
+               .scale_type = options.scale_type,
+               .range = awq_range(options)},
+              execution, q);
+  dequantize(q, trial, execution);
   execution.parallel_for(w.rows(), [&](Index i) {
-    for (Index g = 0; g < q.groups(); ++g) {
-      const auto parameters = q.parameters()(i, g);
-      const Index begin = g * q.group_length(), end = std::min(begin + q.group_length(), q.cols());
-      for (Index c = begin; c < end; ++c)
-        trial(i, c) = F::decode(q.code(i, c), parameters) / scales[c];
-    }
+    float* const row = trial.data() + i * w.cols();
+    for (Index c = 0; c < w.cols(); ++c) row[c] /= s[c];
   });
-  return trial;
 }
 
 }  // namespace detail
@@ -121,12 +117,14 @@ template <Format F, class Loss>
                          std::to_string(mean_abs_input[c]));
 
   AwqScales best{.loss = std::numeric_limits<double>::infinity()};
-  std::vector<Matrix<float>> trials(sharing.size());
+  std::vector<QuantizedMatrix<F>> quantized(sharing.size());
+  std::vector<Matrix<float>> trials;
+  for (const MatrixView<const float>& w : sharing) trials.emplace_back(w.shape());
   for (int i = 0; i < options.ratios; ++i) {
     const float ratio = static_cast<float>(i) / static_cast<float>(options.ratios);
     Vector<float> scales = detail::awq_candidate(mean_abs_input, ratio);
     for (std::size_t k = 0; k < sharing.size(); ++k)
-      trials[k] = detail::awq_trial<F>(sharing[k], scales, options, execution);
+      detail::awq_trial<F>(sharing[k], scales, options, execution, quantized[k], trials[k]);
     const double trial_loss = static_cast<double>(loss(std::span<const Matrix<float>>(trials)));
     best.grid_losses.push_back(trial_loss);
     if (trial_loss < best.loss) {

@@ -13,15 +13,15 @@
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/gemm.hpp"
 #include "pare/quantization/awq.hpp"
-#include "pare/quantization/block_parameters.hpp"
+#include "pare/quantization/quantize.hpp"
 
 namespace pare {
 
 namespace detail {
 
 /// Rows searched together: candidates of all of them form one product with the activations, so
-/// that packing these is paid once; 16 rows x 10 candidates x 512 tokens stay within 330 KB.
-inline constexpr Index awq_clip_rows = 16;
+/// that packing these is paid once; 32 rows x 10 candidates x 512 tokens stay within 660 KB.
+inline constexpr Index awq_clip_rows = 32;
 
 [[nodiscard]] inline double mean_square(const float* values, Index count) noexcept {
   double lanes[8] = {};  // independent sums, so that additions need not wait for each other
@@ -42,17 +42,17 @@ inline constexpr Index awq_clip_rows = 16;
 }
 
 /// What clipping a group to +-maximum and quantizing it changes: difference = Q(clip(w)) - w.
-/// `clipped` is scratch. Returns false when the clipped group has no usable scale.
+/// `clipped` and `codes` are scratch. Returns false when the clipped group has no usable scale.
 template <Format F>
-bool awq_clip_difference(VectorView<const float> group, float maximum, const AwqOptions& options,
-                         float* clipped, float* difference) {
-  const Index count = group.size();
+bool awq_clip_difference(const RowQuantizer& quantizer, const float* group, Index count,
+                         float maximum, ScaleType scale_type, float* clipped,
+                         typename F::Code* codes, float* difference) {
   for (Index k = 0; k < count; ++k) clipped[k] = std::clamp(group[k], -maximum, maximum);
-  const auto parameters =
-      block_parameters<F>(clipped, count, 1, awq_range(options), options.scale_type);
-  if (!is_usable_scale(parameters.scale)) return false;
-  for (Index k = 0; k < count; ++k)
-    difference[k] = F::decode(F::encode(clipped[k], parameters), parameters) - group[k];
+  const auto parameters = quantizer.fit<F>(clipped, count, scale_type);
+  if (!parameters || !is_usable_scale(parameters->scale)) return false;
+  quantizer.encode<F>(clipped, count, *parameters, codes);
+  quantizer.decode<F>(codes, count, *parameters, difference);
+  for (Index k = 0; k < count; ++k) difference[k] -= group[k];
   return true;
 }
 
@@ -63,13 +63,19 @@ void awq_clip_group(MatrixView<const float> w, MatrixView<const float> x, const 
   const Index steps = options.clip_steps, count = w.cols();
   Matrix<float> differences({w.rows() * steps, count});
   Vector<float> absmax({w.rows()}), clipped({count});
+  Vector<typename F::Code> codes({count});
+  const RangeOptions range = awq_range(options);
+  const RowQuantizer quantizer{kernels::elementwise_kernel(execution.force), range,
+                               kernels::Store::cached};
   std::vector<char> usable(static_cast<std::size_t>(w.rows() * steps));
   for (Index i = 0; i < w.rows(); ++i) {
-    absmax[i] = range_of(&w(i, 0), count, w.stride(1)).absmax();
+    const Vector<float> group(w.row(i));
+    absmax[i] = range_of(group.data(), count).absmax();
     for (Index step = 0; step < steps; ++step)
       usable[static_cast<std::size_t>(i * steps + step)] = awq_clip_difference<F>(
-          w.row(i), awq_clip_maximum(absmax[i], static_cast<int>(step), options.clip_grid), options,
-          clipped.data(), &differences(i * steps + step, 0));
+          quantizer, group.data(), count,
+          awq_clip_maximum(absmax[i], static_cast<int>(step), options.clip_grid),
+          options.scale_type, clipped.data(), codes.data(), &differences(i * steps + step, 0));
   }
   Matrix<float> outputs({differences.rows(), x.rows()});
   gemm(1.0f, differences, x.transposed(), outputs, execution);

@@ -16,7 +16,8 @@
 #include "pare/core/tensor.hpp"
 #include "pare/formats/quantized_matrix.hpp"
 #include "pare/kernels/execution.hpp"
-#include "pare/quantization/block_parameters.hpp"
+#include "pare/kernels/lane_round.hpp"
+#include "pare/quantization/quantize.hpp"
 #include "pare/solvers/inverse_factor.hpp"
 #include "pare/solvers/obs_sweep.hpp"
 
@@ -85,7 +86,7 @@ inline GptqFactor::GptqFactor(const Hessian& h, const GptqOptions& options,
       dead_(order_.size()),
       damping_(options.damping),
       act_order_(options.act_order) {
-  Matrix<double> hessian = h.matrix(execution);
+  Matrix<double> hessian = h.upper_matrix(execution);
   const Index n = hessian.rows();
   std::iota(order_.begin(), order_.end(), 0);
   for (Index j = 0; j < n; ++j)
@@ -98,9 +99,11 @@ inline GptqFactor::GptqFactor(const Hessian& h, const GptqOptions& options,
                      [&](std::int32_t a, std::int32_t b) { return hessian(a, a) > hessian(b, b); });
     Matrix<double> visited({n, n});
     execution.parallel_for(n, [&](Index i) {
-      const Index source = order_[static_cast<std::size_t>(i)];
-      for (Index j = 0; j < n; ++j)
-        visited(i, j) = hessian(source, order_[static_cast<std::size_t>(j)]);
+      const Index row = order_[static_cast<std::size_t>(i)];
+      for (Index j = i; j < n; ++j) {
+        const Index column = order_[static_cast<std::size_t>(j)];
+        visited(i, j) = hessian(std::min(row, column), std::max(row, column));
+      }
     });
     hessian = std::move(visited);
   }
@@ -115,13 +118,18 @@ class NearestCode {
  public:
   /// Without `fit_in_blocks` all parameters of `q` are there already.
   NearestCode(QuantizedMatrix<F>& q, std::span<const std::int32_t> order, const RangeOptions& range,
-              bool fit_in_blocks)
+              bool fit_in_blocks, const Execution& execution)
       : q_(q),
         codes_(q.codes()),
         parameters_(q.parameters()),
         order_(order),
-        range_(range),
-        fit_in_blocks_(fit_in_blocks) {}
+        fitter_{kernels::elementwise_kernel(execution.force), range, kernels::Store::cached},
+        fit_in_blocks_(fit_in_blocks),
+        round_(select_lane_round(execution)),
+        scales_({q.groups(), round_up(q.rows(), lane_count)}),
+        zero_points_(scales_.shape()) {
+    scales_.fill(1.0f);
+  }
 
   /// Parameters of the groups that begin in the block, on w as previous blocks left it.
   void begin_block(MatrixView<const float> w, Index begin, Index end, const Execution& execution) {
@@ -130,8 +138,8 @@ class NearestCode {
     const Index first = ceil_div(begin, length), last = ceil_div(end, length);
     execution.parallel_for(w.rows(), [&](Index i) {
       for (Index g = first; g < last; ++g) {
-        const Index column = g * length, count = std::min(length, w.cols() - column);
-        fit(i, g, &w(i, column), count, w.stride(1));
+        const Index column = g * length;
+        fit(i, g, &w(i, column), std::min(length, w.cols() - column));
       }
     });
   }
@@ -139,20 +147,36 @@ class NearestCode {
   void keep(Index position, Index row, Index rows, const float* values, float* kept) {
     const Index column = order_[static_cast<std::size_t>(position)];
     const Index g = fit_in_blocks_ ? position / q_.group_length() : q_.group_of(column);
-    for (Index l = 0; l < rows; ++l) {
-      const auto& parameters = parameters_(row + l, g);
-      const auto code = F::encode(values[l], parameters);
-      codes_(row + l, column) = code;
-      kept[l] = F::decode(code, parameters);
+    typename F::Code* const codes = &codes_(row, column);
+    const Index stride = codes_.stride(0);
+    if constexpr (F::is_integer) {
+      constexpr int lo = -F::code_offset, hi = code_count<F>() - 1 - F::code_offset;
+      alignas(tensor_alignment_bytes) std::int32_t rounded[lane_count];
+      round_(values, {&scales_(g, row), &zero_points_(g, row), lo, hi}, rounded, kept);
+      for (Index l = 0; l < rows; ++l)
+        codes[l * stride] = static_cast<typename F::Code>(rounded[l]);
+    } else {
+      for (Index l = 0; l < rows; ++l) {
+        const auto& parameters = parameters_(row + l, g);
+        const auto code = F::encode(values[l], parameters);
+        codes[l * stride] = code;
+        kept[l] = F::decode(code, parameters);
+      }
     }
   }
 
-  void fit(Index i, Index g, const float* weights, Index count, Index stride) {
-    const auto parameters = block_parameters<F>(weights, count, stride, range_, q_.scale_type());
-    if (is_usable_scale(parameters.scale))
-      parameters_(i, g) = parameters;
-    else
+  /// From weights without gaps.
+  void fit(Index i, Index g, const float* weights, Index count) {
+    const auto parameters = fitter_.template fit<F>(weights, count, q_.scale_type());
+    if (!parameters || !is_usable_scale(parameters->scale)) {
       fits_.store(false);
+      return;
+    }
+    parameters_(i, g) = *parameters;
+    if constexpr (F::is_integer) {
+      scales_(g, i) = parameters->scale;
+      zero_points_(g, i) = F::zero_point(*parameters);
+    }
   }
 
   /// False when a scale did not fit the storage type: the codes are worthless then.
@@ -163,8 +187,12 @@ class NearestCode {
   MatrixView<typename F::Code> codes_;
   MatrixView<typename F::Parameters> parameters_;
   std::span<const std::int32_t> order_;
-  RangeOptions range_;
+  RowQuantizer fitter_;
   bool fit_in_blocks_;
+  LaneRound round_;
+  /// Of the parameters, group by group: rows side by side.
+  Matrix<float> scales_;
+  Matrix<std::int32_t> zero_points_;
   std::atomic<bool> fits_ = true;
 };
 
@@ -175,14 +203,14 @@ std::optional<double> gptq_codes(MatrixView<const float> w, const GptqFactor& fa
                                  QuantizedMatrix<F>& q) {
   const bool whole_rows = options.group_size == -1;
   const bool fit_in_blocks = !whole_rows && !options.static_groups;
-  NearestCode<F> rule(q, factor.order(), options.range, fit_in_blocks);
+  NearestCode<F> rule(q, factor.order(), options.range, fit_in_blocks, execution);
   Matrix<float> visited({w.rows(), w.cols()});
   execution.parallel_for(w.rows(), [&](Index i) {
     Vector<float> row(w.row(i));
     const auto fit_groups = [&] {
       for (Index g = 0; g < q.groups(); ++g) {
         const Index column = g * q.group_length();
-        rule.fit(i, g, &row[column], std::min(q.group_length(), row.size() - column), 1);
+        rule.fit(i, g, &row[column], std::min(q.group_length(), row.size() - column));
       }
     };
     // Whole rows are fitted with the weights of dead inputs, groups without: as the authors' code.

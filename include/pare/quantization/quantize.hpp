@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 
 #include "pare/core/finite.hpp"
 #include "pare/formats/quantized_matrix.hpp"
@@ -55,6 +56,17 @@ struct RowQuantizer {
                     reinterpret_cast<std::uint8_t*>(codes));
     } else {
       for (Index k = 0; k < count; ++k) codes[k] = F::encode(block[k], p);
+    }
+  }
+
+  template <Format F>
+  void decode(const typename F::Code* codes, Index count, const typename F::Parameters& p,
+              float* values) const {
+    if constexpr (F::is_integer) {
+      kernel.decode(reinterpret_cast<const std::uint8_t*>(codes), count,
+                    {p.scale, F::zero_point(p), std::is_signed_v<typename F::Code>}, store, values);
+    } else {
+      for (Index k = 0; k < count; ++k) values[k] = F::decode(codes[k], p);
     }
   }
 

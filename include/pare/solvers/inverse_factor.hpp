@@ -8,6 +8,7 @@
 #include "pare/core/finite.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/gemm.hpp"
+#include "pare/kernels/scratch.hpp"
 
 namespace pare {
 
@@ -68,7 +69,8 @@ class FactorInverter {
       : kernel_(kernels::select_gemm_kernel<double>(execution.force)),
         parallel_for_(execution.parallel_for),
         tolerance_(tolerance),
-        scratch_({n * n / 4 + 1}) {}
+        memory_(execution.workspace, kernels::Scratch::bytes<double>(half_size(n))),
+        scratch_(memory_.take<double>(half_size(n))) {}
 
   /// Replaces the upper half of `a` by inverse(R), a = R Rᵀ, and the rest by zeros.
   ///
@@ -84,14 +86,14 @@ class FactorInverter {
     const MatrixView<double> a21 = a.slice(0, first, second).slice(1, 0, first);
     const MatrixView<double> a22 = a.slice(0, first, second).slice(1, first, second);
     if (!invert(a22, diagonal + first)) return false;
-    const MatrixView<double> s(scratch_.data(), a12.shape());
+    const MatrixView<double> s(scratch_, a12.shape());
     zero(s);
     add_product(1.0, a12, MatrixView<const double>(a22).transposed(), s, {.b_lower = true});
     add_product(-1.0, s, MatrixView<const double>(s).transposed(), a11, {.c_upper = true});
     zero(a12);
     add_product(1.0, s, a22, a12, {.b_upper = true});
     if (!invert(a11, diagonal)) return false;
-    const MatrixView<double> product(scratch_.data(), a12.shape());
+    const MatrixView<double> product(scratch_, a12.shape());
     move_out(a12, product);
     add_product(-1.0, a11, product, a12, {.a_upper = true});
     zero(a21);
@@ -100,6 +102,9 @@ class FactorInverter {
 
  private:
   static constexpr Index smallest = 64;
+
+  /// Elements of the largest half by half block.
+  [[nodiscard]] static Index half_size(Index n) noexcept { return n * n / 4 + 1; }
 
   /// A multiple of the blocks of a product where that is possible: cut elsewhere, triangles leave
   /// them half empty.
@@ -133,7 +138,8 @@ class FactorInverter {
   kernels::GemmKernel<double> kernel_;
   ParallelFor parallel_for_;
   double tolerance_;
-  Vector<double> scratch_;  ///< holds every (half, half) there is
+  kernels::Scratch memory_;
+  double* scratch_;  ///< holds every (half, half) there is
 };
 
 /// The upper half of `u` in float32. Throws NumericError naming an element that overflows.
@@ -188,7 +194,8 @@ inline void narrow_upper(MatrixView<const double> u, MatrixView<float> narrowed,
   for (Index i = 0; i < n; ++i) mean += h(i, i) / static_cast<double>(n);
   if (!(mean > 0.0)) throw NumericError("the diagonal of the Hessian has no positive mean");
 
-  Matrix<double> u({n, n});
+  kernels::Scratch memory(execution.workspace, kernels::Scratch::bytes<double>(n * n));
+  const MatrixView<double> u(memory.take<double>(n * n), {n, n});
   Vector<double> damped({n});
   detail::FactorInverter inverter(
       n, static_cast<double>(n) * std::numeric_limits<double>::epsilon(), execution);

@@ -19,8 +19,9 @@ namespace pare {
 ///
 /// `begin_block` comes before columns [begin, end) are visited; w holds in all columns what
 /// previous blocks left. `keep` sets kept[l] for the weights values[l] of rows row + l, l < rows,
-/// rows <= lane_count; the block's k-th next column, updated so far, is at values + k lane_count.
-/// Different rows are kept concurrently, the columns of a row in order.
+/// rows <= lane_count; the block's k-th next column is at values + k lane_count, updated so far up
+/// to a multiple of lane_count columns of the block. Different rows are kept concurrently, the
+/// columns of a row in order.
 template <class R>
 concept ColumnRule = requires(R& rule, MatrixView<const float> w, Index i, const float* values,
                               float* kept, const Execution& execution) {
@@ -30,31 +31,64 @@ concept ColumnRule = requires(R& rule, MatrixView<const float> w, Index i, const
 
 namespace detail {
 
-/// Sweeps columns [begin, begin + width) of up to lane_count rows; a block of them stays in L1.
-/// Leaves the errors, (width, lane_count) with `errors.stride(0)`, for the columns after the block.
+/// Columns of a tile that are updated one after the other; their errors reach the columns after
+/// them all at once.
+inline constexpr Index obs_strip = 16;
+
+/// What the tiles of a block of columns share.
+struct ObsBlock {
+  Index begin, width;
+  /// The block of the factor on the diagonal, without gaps: its rows in the factor lie so that a
+  /// cache has few places for them.
+  MatrixView<const float> upper;
+  LaneUpdate update;
+  kernels::GemmKernel<float> transposer;
+};
+
+/// Sweeps the block's columns of up to lane_count rows; a block of them stays in L1. Leaves their
+/// errors, (rows, width), for the columns after the block.
 template <ColumnRule Rule>
-void obs_sweep_tile(MatrixView<float> w, const Matrix<float>& upper, Index begin, Index row,
-                    Rule& rule, LaneUpdate update, MatrixView<float> errors,
-                    VectorView<double> loss) {
+void obs_sweep_tile(const ObsBlock& block, MatrixView<float> w, Index row, Rule& rule,
+                    MatrixView<float> errors, VectorView<double> loss) {
   constexpr Index lanes = lane_count;
-  const Index rows = w.rows(), width = w.cols();
-  AlignedVector<float> tile(static_cast<std::size_t>(width * lanes));
-  for (Index l = 0; l < rows; ++l)
-    for (Index k = 0; k < width; ++k) tile[static_cast<std::size_t>(k * lanes + l)] = w(l, k);
+  const Index rows = w.rows(), width = block.width, size = width * lanes;
+  AlignedVector<float> memory(static_cast<std::size_t>(2 * size));
+  float* const tile = memory.data();
+  float* const tile_errors = tile + size;
+  gather_block(block.transposer, width, rows, w.data(), w.stride(1), w.stride(0), tile, lanes);
 
   alignas(tensor_alignment_bytes) float kept[lanes] = {};
-  for (Index k = 0; k < width; ++k) {
-    float* values = tile.data() + k * lanes;
-    float* error = &errors(k, 0);
-    const float* u = &upper(begin + k, begin + k);
-    rule.keep(begin + k, row, rows, values, kept);
-    for (Index l = 0; l < lanes; ++l) error[l] = (values[l] - kept[l]) / u[0];
-    update(u + 1, error, width - k - 1, values + lanes);
-    for (Index l = 0; l < rows; ++l) {
-      w(l, k) = kept[l];
-      loss[l] += static_cast<double>(error[l]) * static_cast<double>(error[l]);
+  for (Index strip = 0; strip < width; strip += obs_strip) {
+    const Index end = std::min(width, strip + obs_strip);
+    for (Index k = strip; k < end; ++k) {
+      float* const values = tile + k * lanes;
+      float* const error = tile_errors + k * lanes;
+      const float* u = &block.upper(k, k);
+      rule.keep(block.begin + k, row, rows, values, kept);
+      for (Index l = 0; l < lanes; ++l) error[l] = (values[l] - kept[l]) / u[0];
+      for (Index l = 0; l < lanes; ++l) values[l] = kept[l];
+      block.update(1, u + 1, 0, error, end - k - 1, values + lanes);
     }
+    if (end < width)
+      block.update(end - strip, &block.upper(strip, end), block.upper.stride(0),
+                   tile_errors + strip * lanes, width - end, tile + end * lanes);
   }
+
+  double squares[lanes] = {};
+  for (Index k = 0; k < size; k += lanes)
+    for (Index l = 0; l < lanes; ++l) {
+      const double e = static_cast<double>(tile_errors[k + l]);
+      squares[l] += e * e;
+    }
+  for (Index l = 0; l < rows; ++l) loss[l] += squares[l];
+  const auto put = [&](const float* from, MatrixView<float> to) {
+    if (to.stride(1) == 1)
+      return gather_block(block.transposer, rows, width, from, 1, lanes, to.data(), to.stride(0));
+    for (Index l = 0; l < rows; ++l)
+      for (Index k = 0; k < width; ++k) to(l, k) = from[k * lanes + l];
+  };
+  put(tile, w);
+  put(tile_errors, errors);
 }
 
 }  // namespace detail
@@ -74,7 +108,6 @@ void obs_sweep_tile(MatrixView<float> w, const Matrix<float>& upper, Index begin
 template <ColumnRule Rule>
 double obs_sweep(MatrixView<float> w, const Matrix<float>& upper, Rule& rule,
                  Index block_size = 128, const Execution& execution = {}) {
-  constexpr Index lanes = lane_count;
   const Index rows = w.rows(), n = w.cols();
   if (upper.rows() != n || upper.cols() != n)
     throw ShapeError("the factor of shape " + to_string(upper.shape()) +
@@ -83,21 +116,34 @@ double obs_sweep(MatrixView<float> w, const Matrix<float>& upper, Rule& rule,
     throw ArgumentError("the block size of the sweep is " + std::to_string(block_size));
 
   const LaneUpdate update = select_lane_update(execution);
-  const Index tiles = ceil_div(rows, lanes);
-  Matrix<float> errors({std::min(block_size, n), tiles * lanes});
+  const auto transposer = kernels::select_gemm_kernel<float>(execution.force);
+  // Columns far ahead are updated by several blocks at once: they pass through memory less often.
+  const Index lazy = std::max<Index>(1, kernels::gemm_depth<float> / block_size) * block_size;
+  Matrix<float> errors({rows, std::min(lazy, n)});
+  Matrix<float> diagonal({std::min(block_size, n), std::min(block_size, n)});
   Vector<double> loss({rows});
+  const auto spread = [&](Index begin, Index end, Index first, Index last) {
+    gemm(-1.0f, errors.view().slice(1, begin % lazy, end - begin),
+         upper.view().slice(0, begin, end - begin).slice(1, first, last - first),
+         w.slice(1, first, last - first), execution);
+  };
   for (Index begin = 0; begin < n; begin += block_size) {
     const Index width = std::min(block_size, n - begin), end = begin + width;
+    for (Index k = 0; k < width; ++k)
+      std::copy_n(&upper(begin + k, begin + k), width - k, &diagonal(k, k));
     rule.begin_block(w, begin, end, execution);
-    execution.parallel_for(tiles, [&](Index tile) {
-      const Index row = tile * lanes, count = std::min(lanes, rows - row);
-      detail::obs_sweep_tile(w.slice(0, row, count).slice(1, begin, width), upper, begin, row, rule,
-                             update, errors.view().slice(1, row, lanes),
-                             loss.view().slice(0, row, count));
+    const detail::ObsBlock block{begin, width, diagonal, update, transposer};
+    const MatrixView<float> block_errors = errors.view().slice(1, begin % lazy, width);
+    execution.parallel_for(ceil_div(rows, lane_count), [&](Index tile) {
+      const Index row = tile * lane_count, count = std::min(lane_count, rows - row);
+      detail::obs_sweep_tile(block, w.slice(0, row, count).slice(1, begin, width), row, rule,
+                             block_errors.slice(0, row, count), loss.view().slice(0, row, count));
     });
-    gemm(-1.0f, errors.view().slice(0, 0, width).slice(1, 0, rows).transposed(),
-         upper.view().slice(0, begin, width).slice(1, end, n - end), w.slice(1, end, n - end),
-         execution);
+    const Index lazy_begin = begin / lazy * lazy, lazy_end = std::min(n, lazy_begin + lazy);
+    if (end < lazy_end)
+      spread(begin, end, end, lazy_end);
+    else
+      spread(lazy_begin, end, end, n);
   }
   double total = 0.0;
   for (Index i = 0; i < rows; ++i) total += loss[i];

@@ -147,6 +147,74 @@ TEMPLATE_TEST_CASE("gemm does not depend on the number of threads", "", float, d
   }
 }
 
+TEMPLATE_TEST_CASE("products of triangles are those of whole matrices", "", float, double) {
+  // Past one block of rows, of columns and of terms.
+  const Index n = 600;
+  const auto triangle = [&](bool upper, std::uint64_t seed) {
+    auto m = random_matrix<TestType>(n, n, seed);
+    for (Index i = 0; i < n; ++i)
+      for (Index j = 0; j < n; ++j)
+        if (upper ? j < i : j > i) m(i, j) = 0;
+    return m;
+  };
+  const auto full = random_matrix<TestType>(n, n, 1), other = random_matrix<TestType>(n, n, 2);
+  const auto upper = triangle(true, 3), lower = triangle(false, 4);
+  struct Case {
+    const char* name;
+    const Matrix<TestType>&a, &b;
+    kernels::GemmParts parts;
+  };
+  const Case cases[] = {{"a upper", upper, full, {.a_upper = true}},
+                        {"b upper", full, upper, {.b_upper = true}},
+                        {"b lower", full, lower, {.b_lower = true}},
+                        {"a upper, b lower", upper, lower, {.a_upper = true, .b_lower = true}},
+                        {"upper half of c", full, other, {.c_upper = true}}};
+  for (const KernelName name : kernels_here()) {
+    const auto kernel = kernels::select_gemm_kernel<TestType>(name);
+    for (const Case& test : cases) {
+      CAPTURE(to_string(name), test.name);
+      Matrix<TestType> whole({n, n}), skipped({n, n}), threaded({n, n});
+      gemm(TestType(-1), test.a.view(), test.b.view(), whole.view(), {.force = name});
+      kernels::gemm_blocks<TestType>(kernel, -1, test.a, test.b, skipped, test.parts, {});
+      kernels::gemm_blocks<TestType>(kernel, -1, test.a, test.b, threaded, test.parts,
+                                     OpenMpFor(2));
+      CHECK(threaded == skipped);
+      Index differing = 0, touched = 0;
+      for (Index i = 0; i < n; ++i)
+        for (Index j = 0; j < n; ++j) {
+          if (test.parts.c_upper && j < i)
+            touched += skipped(i, j) != 0;
+          else
+            differing += skipped(i, j) != whole(i, j);
+        }
+      CHECK(differing == 0);
+      // Blocks that cross the diagonal are computed as a whole, those below are not.
+      CHECK(touched < n * kernels::gemm_block_cols);
+    }
+  }
+}
+
+TEST_CASE("a product skips what it is told is zero") {
+  const Index n = 900;
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  Matrix<float> poisoned({n, n}), ones({n, n}), c({n, n});
+  ones.fill(1.0f);
+  poisoned.fill(1.0f);
+  // Far below the diagonal: no block that crosses it holds these.
+  for (Index i = 600; i < n; ++i)
+    for (Index j = 0; j < 200; ++j) poisoned(i, j) = nan;
+  const auto kernel = kernels::select_gemm_kernel<float>(KernelName::automatic);
+  kernels::gemm_blocks<float>(kernel, 1, poisoned, ones, c, {.a_upper = true}, {});
+  CHECK(!std::isnan(c(n - 1, 0)));
+  c.fill(0.0f);
+  kernels::gemm_blocks<float>(kernel, 1, ones, poisoned, c, {.b_upper = true}, {});
+  CHECK(!std::isnan(c(0, 0)));
+  c.fill(0.0f);
+  kernels::gemm_blocks<float>(kernel, 1, ones, poisoned.view().transposed(), c, {.b_lower = true},
+                              {});
+  CHECK(!std::isnan(c(0, n - 1)));
+}
+
 TEST_CASE("gemm with an empty dimension changes nothing") {
   const Matrix<float> a({0, 4}), b({4, 3}), wide({2, 0}), flat({0, 3});
   Matrix<float> none({0, 3}), c({2, 3});

@@ -7,6 +7,7 @@
 #include "pare/kernels/any_packed_matrix.hpp"
 #include "pare/kernels/describe.hpp"
 #include "pare/kernels/matmul.hpp"
+#include "pare/kernels/pack.hpp"
 #include "support/catch.hpp"
 #include "support/random_matrix.hpp"
 #include "support/random_quantized.hpp"

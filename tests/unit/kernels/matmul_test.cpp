@@ -7,9 +7,10 @@
 #include <vector>
 
 #include "pare/core/parallel_openmp.hpp"
-#include "pare/kernels/any_packed_matrix.hpp"
 #include "pare/kernels/describe.hpp"
+#include "pare/kernels/pack.hpp"
 #include "support/catch.hpp"
+#include "support/kernel_formats.hpp"
 #include "support/random_matrix.hpp"
 #include "support/random_quantized.hpp"
 
@@ -139,7 +140,7 @@ QuantizedMatrix<F> make(const Case& c, Random& random) {
 
 TEST_CASE("float matmul of every format, kernel and shape is the sum in double", "[matmul]") {
   Random random(1);
-  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+  for_each_type(test::KernelFormats{}, [&]<class F>(TypeTag<F>) {
     for (const Case& c : cases) {
       const auto q = make<F>(c, random);
       const auto w = pack(q);
@@ -162,7 +163,7 @@ TEST_CASE("integer matmul is exact up to two roundings per group", "[matmul]") {
     Index group_size;
   };
   Random random(2);
-  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+  for_each_type(test::KernelFormats{}, [&]<class F>(TypeTag<F>) {
     for (const Case& c : cases)
       for (const Activations a : {Activations{0, -1}, {-128, -1}, {55, -1}, {0, 32}, {0, 96}}) {
         if (a.group_size > c.cols) continue;
@@ -193,7 +194,7 @@ TEST_CASE("integer matmul is exact up to two roundings per group", "[matmul]") {
 TEST_CASE("integer results are the same bits for every kernel with FMA and number of tokens",
           "[matmul]") {
   Random random(9);
-  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+  for_each_type(test::KernelFormats{}, [&]<class F>(TypeTag<F>) {
     for (const Index activation_group : {-1, 128})
       for (const Index group : {-1, 64}) {
         const auto w = pack(test::random_quantized<F>(40, 640, group, ScaleType::f16, random));
@@ -226,8 +227,7 @@ TEST_CASE("bias, accumulation and several outputs are what one call after the ot
   Random random(8);
   const auto w4 = pack(test::random_quantized<Int<4>>(50, 160, 32, ScaleType::f16, random));
   const auto w8 = pack(test::random_quantized<UInt<8>>(33, 160, -1, ScaleType::f32, random));
-  const AnyPackedMatrix w3 =
-      pack(test::random_quantized<UInt<3>>(17, 160, 32, ScaleType::bf16, random));
+  const auto w3 = pack(test::random_quantized<UInt<3>>(17, 160, 32, ScaleType::bf16, random));
   const Vector<float> bias(test::random_matrix(1, 50, random()).view().row(0));
   for (const Index tokens : {1, 4, 7, 30}) {
     const Matrix<float> x = test::random_matrix(tokens, 160, random());
@@ -374,7 +374,7 @@ TEST_CASE("activations that are not finite reach the result of their token only"
 }
 
 TEST_CASE("matmul refuses shapes that do not fit and kernels that do not exist", "[matmul]") {
-  const AnyPackedMatrix w = pack(QuantizedMatrix<Int<4>>(6, 8, -1, ScaleType::f32));
+  const auto w = pack(QuantizedMatrix<Int<4>>(6, 8, -1, ScaleType::f32));
   Matrix<float> x({2, 8}), y({2, 6}), bad({2, 5});
   CHECK_NOTHROW(matmul(x, w, y));
   CHECK_THROWS_WITH(matmul(x, w, bad), Catch::Contains("x [2, 8], w [6, 8] and y [2, 5]"));
@@ -418,7 +418,7 @@ TEST_CASE("without its best instruction set a CPU runs the next kernel", "[matmu
 TEST_CASE("describe names the kernel and the reason", "[matmul]") {
   const Execution reference{.force = KernelName::reference};
   const auto int4 = pack(QuantizedMatrix<Int<4>>(16, 64, 32, ScaleType::f16));
-  const AnyPackedMatrix nf4 = pack(QuantizedMatrix<NF4>(16, 64, 32, ScaleType::f16));
+  const auto nf4 = pack(QuantizedMatrix<NF4>(16, 64, 32, ScaleType::f16));
   CHECK(describe(int4, 3, reference) ==
         "int4 x float32: reference (forced), panels decoded for tiles of up to 1 tokens");
   CHECK(describe(int4, 1, reference, ActivationType::int8) ==

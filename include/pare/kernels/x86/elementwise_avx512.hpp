@@ -14,15 +14,15 @@ namespace pare::kernels::avx512 {
 template <class Source>
 PARE_TARGET_AVX512 PARE_FORCE_INLINE void write_floats(Source& source, Index count, Store store,
                                                        float* y) noexcept {
-  constexpr __mmask16 all = 0xffff;
+  constexpr __mmask16 every = 0xffff;
   Index i = 0;
   if (store == Store::streaming) {
     i = unaligned_head(y, 64, count);
     const __mmask16 head = first_lanes(i);
     _mm512_mask_storeu_ps(y, head, source(0, head));
-    for (; i + 16 <= count; i += 16) _mm512_stream_ps(y + i, source(i, all));
+    for (; i + 16 <= count; i += 16) _mm512_stream_ps(y + i, source(i, every));
   }
-  for (; i + 16 <= count; i += 16) _mm512_storeu_ps(y + i, source(i, all));
+  for (; i + 16 <= count; i += 16) _mm512_storeu_ps(y + i, source(i, every));
   const __mmask16 tail = first_lanes(count - i);
   _mm512_mask_storeu_ps(y + i, tail, source(i, tail));
 }
@@ -42,20 +42,20 @@ struct FiniteCheck {
 
 /// Range of what lies in the lanes of `lo` and `hi`.
 PARE_TARGET_AVX512 PARE_FORCE_INLINE Range reduce(__m512 lo, __m512 hi) noexcept {
-  constexpr __mmask16 all = 0xffff;
+  constexpr __mmask16 every = 0xffff;
   // The lower half reduces hi, the upper one -lo.
   const __m512 negated = _mm512_sub_ps(_mm512_setzero_ps(), lo);
-  __m512 v = _mm512_maskz_max_ps(all, _mm512_maskz_shuffle_f32x4(all, hi, negated, 0x44),
-                                 _mm512_maskz_shuffle_f32x4(all, hi, negated, 0xee));
-  v = _mm512_maskz_max_ps(all, v, _mm512_maskz_shuffle_f32x4(all, v, v, 0xb1));
-  v = _mm512_maskz_max_ps(all, v, _mm512_maskz_permute_ps(all, v, 0x4e));
-  v = _mm512_maskz_max_ps(all, v, _mm512_maskz_permute_ps(all, v, 0xb1));
+  __m512 v = _mm512_maskz_max_ps(every, _mm512_maskz_shuffle_f32x4(every, hi, negated, 0x44),
+                                 _mm512_maskz_shuffle_f32x4(every, hi, negated, 0xee));
+  v = _mm512_maskz_max_ps(every, v, _mm512_maskz_shuffle_f32x4(every, v, v, 0xb1));
+  v = _mm512_maskz_max_ps(every, v, _mm512_maskz_permute_ps(every, v, 0x4e));
+  v = _mm512_maskz_max_ps(every, v, _mm512_maskz_permute_ps(every, v, 0xb1));
   return {-_mm_cvtss_f32(_mm512_maskz_extractf32x4_ps(0xf, v, 2)),
           _mm_cvtss_f32(_mm512_maskz_extractf32x4_ps(0xf, v, 0))};
 }
 
 PARE_TARGET_AVX512 inline Range range(const float* x, Index count) noexcept {
-  constexpr __mmask16 all = 0xffff;
+  constexpr __mmask16 every = 0xffff;
   const __m512 first = _mm512_set1_ps(x[0]);
   __m512 lo[2] = {first, first}, hi[2] = {first, first};
   FiniteCheck check;
@@ -66,20 +66,20 @@ PARE_TARGET_AVX512 inline Range range(const float* x, Index count) noexcept {
     PARE_UNROLL
     for (int k = 0; k < 4; ++k) {
       const __m512 v = _mm512_loadu_ps(x + i + 16 * k);
-      lo[k % 2] = _mm512_maskz_min_ps(all, lo[k % 2], v);
-      hi[k % 2] = _mm512_maskz_max_ps(all, hi[k % 2], v);
+      lo[k % 2] = _mm512_maskz_min_ps(every, lo[k % 2], v);
+      hi[k % 2] = _mm512_maskz_max_ps(every, hi[k % 2], v);
       check.see(v);
     }
   }
   for (; i < count; i += 16) {
     const __m512 v = _mm512_mask_loadu_ps(first, first_lanes(count - i), x + i);
-    lo[0] = _mm512_maskz_min_ps(all, lo[0], v);
-    hi[0] = _mm512_maskz_max_ps(all, hi[0], v);
+    lo[0] = _mm512_maskz_min_ps(every, lo[0], v);
+    hi[0] = _mm512_maskz_max_ps(every, hi[0], v);
     check.see(v);
   }
   constexpr float nan = std::numeric_limits<float>::quiet_NaN();
   if (!check.passed()) return {nan, nan};
-  return reduce(_mm512_maskz_min_ps(all, lo[0], lo[1]), _mm512_maskz_max_ps(all, hi[0], hi[1]));
+  return reduce(_mm512_maskz_min_ps(every, lo[0], lo[1]), _mm512_maskz_max_ps(every, hi[0], hi[1]));
 }
 
 struct Encoder {

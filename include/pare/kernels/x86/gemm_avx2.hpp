@@ -115,13 +115,12 @@ PARE_TARGET_AVX2 void gemm_tile(Index depth, T alpha, const T* a, const T* b, C*
     _mm_prefetch(reinterpret_cast<const char*>(row_of_c), _MM_HINT_T0);
     _mm_prefetch(reinterpret_cast<const char*>(row_of_c + V::lanes), _MM_HINT_T0);
   }
-  const char* next_a = reinterpret_cast<const char*>(a + Rows * gemm_depth<T>);
+  constexpr Index soon = 8;  // terms
   for (Index k = 0; k < depth; ++k, b += 2 * V::lanes) {
-    if (k % 4 == 0) {
-      constexpr Index bytes = Rows * 4 * static_cast<Index>(sizeof(T));
-      for (Index i = 0; i < bytes; i += GemmAhead::line_bytes)
-        _mm_prefetch(next_a + i, _MM_HINT_T0);
-      next_a += bytes;
+    _mm_prefetch(reinterpret_cast<const char*>(b + soon * 2 * V::lanes), _MM_HINT_T0);
+    if (k % GemmAhead::panel_interval == 0) {
+      _mm_prefetch(ahead.panel, _MM_HINT_T1);
+      ahead.panel += GemmAhead::line_bytes;
     }
     if ((k & ahead.mask) == 0) {
       _mm_prefetch(ahead.first, _MM_HINT_T1);

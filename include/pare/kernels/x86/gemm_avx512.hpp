@@ -11,9 +11,9 @@
 
 namespace pare::kernels::avx512 {
 
-/// What the product needs of a 512-bit register of T. `transpose_columns` writes the first
-/// `columns` columns of `lanes` rows as rows: it collects pieces of 128 bits from memory, which
-/// costs no shuffle, and transposes inside them. Unpack, extract and convert are written with a
+/// What the product needs of a 512-bit register of T. A transpose collects `pieces` of 128 bits,
+/// `columns` elements, of every `columns`-th row from memory, which costs no shuffle;
+/// `store_columns` transposes inside them. Unpack, extract and convert are written with a
 /// full mask, which costs nothing: g++ 12 warns about the undefined operand of their plain forms.
 template <class T>
 struct GemmVector;
@@ -58,17 +58,13 @@ struct GemmVector<float> {
     x = _mm512_insertf32x4(x, _mm_loadu_ps(src + 8 * stride), 2);
     return _mm512_insertf32x4(x, _mm_loadu_ps(src + 12 * stride), 3);
   }
-  PARE_TARGET_AVX512 static PARE_FORCE_INLINE void transpose_columns(const float* src,
-                                                                     Index src_stride, float* dst,
-                                                                     Index dst_stride) {
-    const Register r0 = pieces(src, src_stride), r1 = pieces(src + src_stride, src_stride);
-    const Register r2 = pieces(src + 2 * src_stride, src_stride);
-    const Register r3 = pieces(src + 3 * src_stride, src_stride);
+  PARE_TARGET_AVX512 static PARE_FORCE_INLINE void store_columns(const Register (&rows)[columns],
+                                                                 float* dst, Index dst_stride) {
     constexpr __mmask16 full = 0xffff;
-    const Register lo01 = _mm512_maskz_unpacklo_ps(full, r0, r1),
-                   hi01 = _mm512_maskz_unpackhi_ps(full, r0, r1);
-    const Register lo23 = _mm512_maskz_unpacklo_ps(full, r2, r3),
-                   hi23 = _mm512_maskz_unpackhi_ps(full, r2, r3);
+    const Register lo01 = _mm512_maskz_unpacklo_ps(full, rows[0], rows[1]),
+                   hi01 = _mm512_maskz_unpackhi_ps(full, rows[0], rows[1]);
+    const Register lo23 = _mm512_maskz_unpacklo_ps(full, rows[2], rows[3]),
+                   hi23 = _mm512_maskz_unpackhi_ps(full, rows[2], rows[3]);
     store(dst, _mm512_shuffle_ps(lo01, lo23, 0x44));
     store(dst + dst_stride, _mm512_shuffle_ps(lo01, lo23, 0xee));
     store(dst + 2 * dst_stride, _mm512_shuffle_ps(hi01, hi23, 0x44));
@@ -105,13 +101,11 @@ struct GemmVector<double> {
     x = _mm512_insertf64x2(x, _mm_loadu_pd(src + 4 * stride), 2);
     return _mm512_insertf64x2(x, _mm_loadu_pd(src + 6 * stride), 3);
   }
-  PARE_TARGET_AVX512 static PARE_FORCE_INLINE void transpose_columns(const double* src,
-                                                                     Index src_stride, double* dst,
-                                                                     Index dst_stride) {
-    const Register r0 = pieces(src, src_stride), r1 = pieces(src + src_stride, src_stride);
+  PARE_TARGET_AVX512 static PARE_FORCE_INLINE void store_columns(const Register (&rows)[columns],
+                                                                 double* dst, Index dst_stride) {
     constexpr __mmask8 full = 0xff;
-    store(dst, _mm512_maskz_unpacklo_pd(full, r0, r1));
-    store(dst + dst_stride, _mm512_maskz_unpackhi_pd(full, r0, r1));
+    store(dst, _mm512_maskz_unpacklo_pd(full, rows[0], rows[1]));
+    store(dst + dst_stride, _mm512_maskz_unpackhi_pd(full, rows[0], rows[1]));
   }
 };
 
@@ -128,13 +122,13 @@ PARE_TARGET_AVX512 void gemm_tile(Index depth, T alpha, const T* a, const T* b, 
     _mm_prefetch(reinterpret_cast<const char*>(row_of_c), _MM_HINT_T0);
     _mm_prefetch(reinterpret_cast<const char*>(row_of_c + V::lanes), _MM_HINT_T0);
   }
-  const char* next_a = reinterpret_cast<const char*>(a + Rows * gemm_depth<T>);
+  constexpr Index soon = 8;  // terms
   for (Index k = 0; k < depth; ++k, b += 2 * V::lanes) {
-    if (k % 4 == 0) {
-      constexpr Index bytes = Rows * 4 * static_cast<Index>(sizeof(T));
-      for (Index i = 0; i < bytes; i += GemmAhead::line_bytes)
-        _mm_prefetch(next_a + i, _MM_HINT_T0);
-      next_a += bytes;
+    _mm_prefetch(reinterpret_cast<const char*>(b + soon * 2 * V::lanes), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(b + soon * 2 * V::lanes + V::lanes), _MM_HINT_T0);
+    if (k % GemmAhead::panel_interval == 0) {
+      _mm_prefetch(ahead.panel, _MM_HINT_T1);
+      ahead.panel += GemmAhead::line_bytes;
     }
     if ((k & ahead.mask) == 0) {
       _mm_prefetch(ahead.first, _MM_HINT_T1);
@@ -172,14 +166,32 @@ PARE_TARGET_AVX512 void gemm_add_rows(Index rows, Index cols, T alpha, const T* 
   }
 }
 
-/// The transpose of `lanes` rows.
+/// The transpose of `lanes` rows. Whole cache lines at a time, and each of them only once: often
+/// the rows lie in the same few places of the cache, which cannot hold them all.
 template <class T>
 PARE_TARGET_AVX512 void gemm_transpose(Index cols, const T* src, Index src_stride, T* dst,
                                        Index dst_stride) noexcept {
   using V = GemmVector<T>;
+  constexpr int columns = V::columns, parts = V::lanes / columns;
   Index j = 0;
-  for (; j + V::columns <= cols; j += V::columns)
-    V::transpose_columns(src + j, src_stride, dst + j * dst_stride, dst_stride);
+  for (; j + V::lanes <= cols; j += V::lanes) {
+    typename V::Register rows[parts][columns];
+    PARE_UNROLL
+    for (int r = 0; r < columns; ++r) {
+      PARE_UNROLL
+      for (int p = 0; p < parts; ++p)
+        rows[p][r] = V::pieces(src + j + r * src_stride + p * columns, src_stride);
+    }
+    PARE_UNROLL
+    for (int p = 0; p < parts; ++p)
+      V::store_columns(rows[p], dst + (j + p * columns) * dst_stride, dst_stride);
+  }
+  for (; j + columns <= cols; j += columns) {
+    typename V::Register rows[columns];
+    PARE_UNROLL
+    for (int r = 0; r < columns; ++r) rows[r] = V::pieces(src + j + r * src_stride, src_stride);
+    V::store_columns(rows, dst + j * dst_stride, dst_stride);
+  }
   for (; j < cols; ++j)
     for (Index i = 0; i < V::lanes; ++i) dst[j * dst_stride + i] = src[i * src_stride + j];
 }

@@ -152,12 +152,21 @@ PARE_TARGET_AVX2 void decode(const PackedPanel& w, const Segment* segments, Inde
   }
 }
 
+/// With 5 to 7 bits decoding costs much: from three tokens on it is done once for all of them.
+template <class Codes, class Products>
+[[nodiscard]] constexpr TileTable<IntegerKernel::Few> few_tiles() noexcept {
+  if constexpr (Codes::bits > 4 && Codes::bits < 8)
+    return {{nullptr, &few<Codes, Products, 1>, &few<Codes, Products, 2>}};
+  else
+    return {{nullptr, &few<Codes, Products, 1>, &few<Codes, Products, 2>, &few<Codes, Products, 3>,
+             &few<Codes, Products, 4>}};
+}
+
 template <class Codes, class Products>
 [[nodiscard]] constexpr IntegerKernel integer_kernel_of(KernelName name) noexcept {
   return {name,
           &Products::sum_quads,
-          {{nullptr, &few<Codes, Products, 1>, &few<Codes, Products, 2>, &few<Codes, Products, 3>,
-            &few<Codes, Products, 4>}},
+          few_tiles<Codes, Products>(),
           row_tiles<Products>,
           group_tiles<Products>,
           &decode<Codes, Products>,

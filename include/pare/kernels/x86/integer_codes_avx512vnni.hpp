@@ -96,10 +96,11 @@ PARE_TARGET_AVX512VNNI void few(const PackedPanel& w, const Segment* segments, I
   }
 }
 
-/// With 8 bits there is nothing to decode: from five tokens on tiles of 32 channels load less.
+/// With 8 bits there is nothing to decode: from five tokens on tiles of 32 channels load less. With
+/// 5 to 7 bits decoding costs much: it is better done once for all tokens.
 template <class Codes>
 [[nodiscard]] constexpr TileTable<IntegerKernel::Few> few_tiles() noexcept {
-  if constexpr (Codes::bits == 8)
+  if constexpr (Codes::bits > 4)
     return {{nullptr, &few<Codes, 1>, &few<Codes, 2>, &few<Codes, 3>, &few<Codes, 4>}};
   else
     return {{nullptr, &few<Codes, 1>, &few<Codes, 2>, &few<Codes, 3>, &few<Codes, 4>,

@@ -11,15 +11,21 @@
 /// shortly before use (85 to 90 % of the read bandwidth instead of 75 to 82 %, Sapphire Rapids).
 namespace pare::kernels {
 
-template <class Codes>
-PARE_FORCE_INLINE void prefetch_unit(const std::uint32_t* unit) noexcept {
+/// Beside `Bytes` bytes of a stream.
+template <Index Bytes>
+PARE_FORCE_INLINE void prefetch_stream(const void* at) noexcept {
   constexpr Index far_bytes = 8192, near_bytes = 1024;
   PARE_UNROLL
-  for (Index word = 0; word < Codes::unit_words; word += panel_channels) {
-    const auto* line = reinterpret_cast<const char*>(unit + word);
+  for (Index byte = 0; byte < Bytes; byte += 64) {
+    const char* line = static_cast<const char*>(at) + byte;
     _mm_prefetch(line + far_bytes, _MM_HINT_T1);
     _mm_prefetch(line + near_bytes, _MM_HINT_T0);
   }
+}
+
+template <class Codes>
+PARE_FORCE_INLINE void prefetch_unit(const std::uint32_t* unit) noexcept {
+  prefetch_stream<4 * Codes::unit_words>(unit);
 }
 
 /// Parameters are a slow stream beside that of the codes.

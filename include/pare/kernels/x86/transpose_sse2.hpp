@@ -75,9 +75,10 @@ PARE_FORCE_INLINE void transpose_8x16(const std::int8_t* in, Index stride, Index
   }
   PARE_UNROLL
   for (int k = 0; k < 16; k += 2) {
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + k * out_stride), a[k / 2]);
-    _mm_storeh_pd(reinterpret_cast<double*>(out + (k + 1) * out_stride),
-                  _mm_castsi128_pd(a[k / 2]));
+    const __m128d two = _mm_castsi128_pd(a[k / 2]);
+    const double low = _mm_cvtsd_f64(two), high = _mm_cvtsd_f64(_mm_unpackhi_pd(two, two));
+    std::memcpy(out + k * out_stride, &low, sizeof(low));
+    std::memcpy(out + (k + 1) * out_stride, &high, sizeof(high));
   }
 }
 

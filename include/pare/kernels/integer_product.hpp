@@ -1,0 +1,57 @@
+#pragma once
+
+#include <algorithm>
+
+#include "pare/core/tensor_view.hpp"
+#include "pare/kernels/sparse_kernel.hpp"
+
+namespace pare::kernels {
+
+/// Sizes that bound what one thread keeps near itself.
+struct IntegerBlocking {
+  /// Columns decoded at once: with 32 channels, or 16 in two bytes each, 16 KiB.
+  static constexpr Index columns = max_segment;
+  /// Segments at once: their scales are another 16 KiB.
+  static constexpr Index segments = 128;
+  /// Tokens whose partial sums are kept: 16 KiB. Decoding for so many costs a hundredth.
+  static constexpr Index tokens = 128;
+};
+
+/// A product whose activations are arranged, with its padded rows of parameters.
+struct IntegerProduct {
+  const IntegerKernel* kernel;
+  PackedView w;
+  MatrixView<float> y;
+  bool accumulate;
+  const float* start;          ///< [panels][16]
+  const float* bias;           ///< [panels][16]
+  const SparseKernel* sparse;  ///< tiles for the blocks of w.sparse, or null
+};
+
+namespace detail {
+
+inline constexpr Index pair_channels = 2 * panel_channels;
+
+/// Runs `tile()` on y's part for `count` tokens and `channels` channels from `channel` on;
+/// on a copy where the matrix has fewer left. Fills in what is known here of `result`, which is
+/// not copied: copying flags just written waits for all stores of the tile before.
+template <class Tile>
+void with_result(const IntegerProduct& p, Index token, Index count, Index channel, Index channels,
+                 IntegerResult& result, Tile&& tile) {
+  result.y = &p.y(token, channel);
+  result.y_stride = p.y.stride(0);
+  const Index left = p.y.cols() - channel;
+  if (left >= channels) return tile();
+  float edge[max_tile_tokens * pair_channels] = {};
+  for (Index t = 0; t < count; ++t)
+    std::copy_n(&p.y(token + t, channel), left, edge + t * pair_channels);
+  result.y = edge;
+  result.y_stride = pair_channels;
+  tile();
+  for (Index t = 0; t < count; ++t)
+    std::copy_n(edge + t * pair_channels, left, &p.y(token + t, channel));
+}
+
+}  // namespace detail
+
+}  // namespace pare::kernels

@@ -1,0 +1,19 @@
+#pragma once
+
+#include "pare/kernels/sparse_kernel.hpp"
+#if PARE_X86_KERNELS
+#include "pare/kernels/x86/sparse_avx512vnni.hpp"
+#endif
+
+namespace pare::kernels {
+
+/// The kernel of a layout in the family of the dense kernel that would run; null without one.
+template <class Layout>
+[[nodiscard]] const SparseKernel* sparse_kernel([[maybe_unused]] KernelName dense) noexcept {
+#if PARE_X86_KERNELS
+  if (dense == KernelName::avx512vnni) return &avx512vnni::sparse_kernel<Layout>;
+#endif
+  return nullptr;
+}
+
+}  // namespace pare::kernels

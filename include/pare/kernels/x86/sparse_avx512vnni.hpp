@@ -1,0 +1,18 @@
+#pragma once
+
+#include "pare/kernels/block_sparse.hpp"
+#include "pare/kernels/sparse_kernel.hpp"
+#include "pare/kernels/two_four.hpp"
+#include "pare/kernels/x86/block_tiles_avx512vnni.hpp"
+#include "pare/kernels/x86/two_four_avx512vnni.hpp"
+
+namespace pare::kernels::avx512vnni {
+
+template <class Layout>
+inline constexpr SparseKernel sparse_kernel{block_tiles<Layout>()};
+
+template <>
+inline constexpr SparseKernel sparse_kernel<TwoFour>{
+    {}, &two_four_kernel, TwoFourCodes::unit, TwoFourCodes::unit_words};
+
+}  // namespace pare::kernels::avx512vnni
