@@ -52,7 +52,7 @@ std::string format_label(const ReportRow& row) {
 void Table::add(const ReportRow& row) {
   if (!base_) {
     base_ = row;
-    std::printf("%-19s %-12s %6s %8s %6s %6s %9s %8s %9s %7s %9s %8s %12s %9s %7s\n", "method",
+    std::printf("%-19s %-16s %6s %8s %6s %6s %9s %8s %9s %7s %9s %8s %12s %9s %7s\n", "method",
                 "format", "bits/w", "MB", "vs F32", "vs F16",
                 row.bits_per_byte ? "bits/byte" : "perplex.", "change", "KL", "top-1", "prefill/s",
                 "decode/s", "speed-up", "of limit", "seconds");
@@ -65,7 +65,7 @@ void Table::add(const ReportRow& row) {
       row.speed.prefill_tokens_per_second / base_->speed.prefill_tokens_per_second;
   const double decode = row.speed.decode_tokens_per_second / base_->speed.decode_tokens_per_second;
   std::printf(
-      "%-19s %-12s %6.2f %8.2f %5.2fx %5.2fx %9.4f %+7.2f%% %9.5f %6.2f%% %9.0f %8.0f "
+      "%-19s %-16s %6.2f %8.2f %5.2fx %5.2fx %9.4f %+7.2f%% %9.5f %6.2f%% %9.0f %8.0f "
       "%5.2fx/%5.2fx %3.0f%%/%3.0f%% %7.1f\n",
       label(row).c_str(), format_label(row).c_str(), row.bits_per_weight, bytes / 1e6,
       4.0 * n / bytes, 2.0 * n / bytes, loss, 100.0 * (loss / base_loss - 1.0), row.kl,
