@@ -54,11 +54,23 @@ inline float maximum(const float* x, Index count) {
 }  // namespace
 
 ENGINE_VECTORIZED
-float dot(const float* a, const float* b, Index count) {
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (Index i = 0; i < count; ++i) sum += a[i] * b[i];
-  return sum;
+void add_dot_products(const float* x, const float* w, Index stride, Index rows, Index count,
+                      float* y) {
+  // Four rows at once: memory serves several streams faster than one.
+  for (Index row = 0; row < rows; row += 4) {
+    const auto at = [&](Index r) { return w + std::min(row + r, rows - 1) * stride; };
+    const float *w0 = at(0), *w1 = at(1), *w2 = at(2), *w3 = at(3);
+    float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+#pragma omp simd reduction(+ : s0, s1, s2, s3)
+    for (Index i = 0; i < count; ++i) {
+      s0 += x[i] * w0[i];
+      s1 += x[i] * w1[i];
+      s2 += x[i] * w2[i];
+      s3 += x[i] * w3[i];
+    }
+    const float sums[] = {s0, s1, s2, s3};
+    for (Index r = 0; r < std::min<Index>(4, rows - row); ++r) y[row + r] += sums[r];
+  }
 }
 
 ENGINE_VECTORIZED

@@ -7,8 +7,9 @@ namespace engine {
 
 using pare::Index;
 
-/// Sum of a_i b_i.
-[[nodiscard]] float dot(const float* a, const float* b, Index count);
+/// y_r += sum of x_i w_ri, for rows of w that lie `stride` apart.
+void add_dot_products(const float* x, const float* w, Index stride, Index rows, Index count,
+                      float* y);
 
 /// y = x / sqrt(mean(x^2) + eps) * weight. Source: Zhang, Sennrich, "RMSNorm", 2019
 void rms_norm_row(const float* x, const float* weight, Index count, float eps, float* y);

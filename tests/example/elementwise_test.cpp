@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "pare/core/random.hpp"
+#include "pare/core/tensor.hpp"
 #include "support/catch.hpp"
 
 namespace {
@@ -79,8 +80,19 @@ TEST_CASE("dot products, norms and rotations agree with their definitions in dou
       magnitude += std::abs(product);
       squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
     }
-    CHECK(std::abs(static_cast<double>(engine::dot(x.data(), w.data(), n)) - sum) <=
-          1e-5 * magnitude);
+    for (const Index rows : {1, 3, 4, 6}) {
+      Matrix<float> weights({rows, n + 1});
+      for (Index r = 0; r < rows; ++r)
+        for (Index i = 0; i < n; ++i)
+          weights(r, i) = static_cast<float>(r + 1) * w[static_cast<std::size_t>(i)];
+      std::vector<float> sums(static_cast<std::size_t>(rows) + 1, 0.5f);
+      engine::add_dot_products(x.data(), weights.data(), n + 1, rows, n, sums.data());
+      for (Index r = 0; r < rows; ++r)
+        CHECK(std::abs(static_cast<double>(sums[static_cast<std::size_t>(r)]) - 0.5 -
+                       static_cast<double>(r + 1) * sum) <=
+              1e-5 * (0.5 + static_cast<double>(r + 1) * magnitude));
+      CHECK(sums.back() == 0.5f);
+    }
     std::vector<float> y(count);
     engine::rms_norm_row(x.data(), w.data(), n, 1e-5f, y.data());
     const double root = std::sqrt(squares / static_cast<double>(count) + 1e-5);

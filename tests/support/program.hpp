@@ -40,7 +40,6 @@ class Program {
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     const std::string out = (directory_ / "out").string(), err = (directory_ / "err").string();
-    ::setenv("OMP_WAIT_POLICY", "passive", 0);  // threads that spin starve a busy machine
     pid_ = ::fork();
     if (pid_ != 0) return;
     ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
