@@ -36,12 +36,15 @@
 #endif
 
 /// Fully unrolls the constant-bound loop that follows: register tiles rely on it at plain -O2.
+/// Defined as nothing on the command line it makes a build under sanitizers several times faster.
+#if !defined(PARE_UNROLL)
 #if defined(__clang__)
 #define PARE_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
 #define PARE_UNROLL _Pragma("GCC unroll 64")
 #else
 #define PARE_UNROLL
+#endif
 #endif
 
 /// Tells the core that a loop spins; nothing where there is no such instruction.

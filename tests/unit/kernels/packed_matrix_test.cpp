@@ -8,6 +8,7 @@
 #include "pare/core/parallel_openmp.hpp"
 #include "pare/kernels/any_packed_matrix.hpp"
 #include "support/catch.hpp"
+#include "support/kernel_formats.hpp"
 #include "support/random_quantized.hpp"
 
 using namespace pare;
@@ -36,7 +37,7 @@ unsigned packed_code(const PackedMatrix<F>& w, Index row, Index position) {
 
 TEST_CASE("unpacking gives the quantized matrix back", "[packed_matrix]") {
   Random random(1);
-  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+  for_each_type(test::KernelFormats{}, [&]<class F>(TypeTag<F>) {
     for (const auto& [rows, cols, group_size] : shapes)
       for (const ScaleType type : {ScaleType::f32, ScaleType::f16, ScaleType::bf16}) {
         CAPTURE(F::name, rows, cols, group_size);
@@ -72,7 +73,7 @@ TEST_CASE("the layout of 8 and 4 bits is the operand of the dot product", "[pack
 
 TEST_CASE("codes, padding and sums of rows are where the layout says", "[packed_matrix]") {
   Random random(4);
-  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+  for_each_type(test::KernelFormats{}, [&]<class F>(TypeTag<F>) {
     using Codes = typename PackedMatrix<F>::Codes;
     for (const auto& [rows, cols, group_size] : shapes) {
       CAPTURE(F::name, rows, cols, group_size);
@@ -135,7 +136,7 @@ TEST_CASE("packed sizes count padding and parameters", "[packed_matrix]") {
 }
 
 TEST_CASE("codes outside their bits are refused by position", "[packed_matrix]") {
-  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+  for_each_type(test::KernelFormats{}, [&]<class F>(TypeTag<F>) {
     if constexpr (F::code_bits < 8) {
       constexpr int lowest = -F::code_offset, highest = (1 << F::code_bits) - 1 - F::code_offset;
       for (const Index group_size : {-1, 7})
@@ -153,7 +154,7 @@ TEST_CASE("codes outside their bits are refused by position", "[packed_matrix]")
 }
 
 TEST_CASE("zero points outside the bits of a code are refused", "[packed_matrix]") {
-  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+  for_each_type(test::KernelFormats{}, [&]<class F>(TypeTag<F>) {
     if constexpr (F::has_zero_point) {
       constexpr int codes = 1 << F::code_bits;
       for (const int zero_point : {-1, codes}) {
