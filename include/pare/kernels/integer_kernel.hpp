@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "pare/core/config.hpp"
 #include "pare/kernels/kernel_name.hpp"
 #include "pare/kernels/packed_layout.hpp"
 #include "pare/kernels/tile_table.hpp"
@@ -65,6 +66,26 @@ struct IntegerResult {
   bool first, last;
 };
 
+/// Tiles of as many tokens each that follow each other: what lies between one and the next.
+struct TileRun {
+  Index tiles = 1;
+  Index codes_bytes = 0;
+  Index sums = 0;  ///< of offsets and segment scales
+  Index ahead_bytes = 0;
+};
+
+/// Goes on to the next tile of a run.
+PARE_FORCE_INLINE void advance(IntegerWeights& w, IntegerTokens& x, IntegerResult& result,
+                               const TileRun& run, Index tokens, Index channels) noexcept {
+  w.ahead += run.ahead_bytes;
+  x.codes += run.codes_bytes;
+  x.offsets += run.sums;
+  if (x.segment_scales) x.segment_scales += run.sums;
+  x.scales += tokens;
+  result.y += tokens * result.y_stride;
+  result.partial += tokens * channels;
+}
+
 /// How the tiles of a family read weights.
 struct TileWeights {
   Operand operand = Operand::u8;
@@ -81,8 +102,10 @@ struct IntegerKernel {
   /// One panel of packed codes, few tokens: codes are decoded in registers.
   using Few = void (*)(const PackedPanel&, const Segment*, Index segment_count,
                        const IntegerTokens&, const IntegerResult&) noexcept;
-  /// All panels of a tile, decoded.
-  using Tile = void (*)(const IntegerWeights&, const IntegerTokens&, const IntegerResult&) noexcept;
+  /// All panels of a tile, decoded; for the first tile of a run and then the others: a call costs
+  /// as much as some dozens of dot products.
+  using Tile = void (*)(const IntegerWeights&, const IntegerTokens&, const IntegerResult&,
+                        const TileRun&) noexcept;
   /// Codes (unless null), scales and, where they stay apart, zero points of some segments of a
   /// panel. The parameters of consecutive segments are a tile's channels apart.
   using Decode = void (*)(const PackedPanel&, const Segment*, Index segment_count,

@@ -46,6 +46,11 @@ struct Ahead {
     const Index at = tile * tile_bytes;
     return at < stream_bytes ? first + at : second + (at - stream_bytes);
   }
+  /// Whether a tile is the first that asks for the second stream.
+  [[nodiscard]] bool turns(Index tile) const noexcept {
+    const Index at = tile * tile_bytes;
+    return at >= stream_bytes && at - tile_bytes < stream_bytes;
+  }
 };
 
 /// Decodes the panels of a tile piece by piece and runs tiles of many tokens on them.
@@ -100,15 +105,23 @@ class DecodedProduct {
     w.ahead_step_bytes = ahead.step_bytes;
     IntegerResult result{
         nullptr, 0, p_.start + channel_, p_.bias + channel_, p_.accumulate, partials_, first, last};
-    Index tile = 0;
-    for_each_tile(x_.tiles(), first_tile, last_tile, [&](Index token, Index tokens) {
-      w.ahead = ahead.address(tile++);
+    const bool whole = p_.y.cols() - channel_ >= weights_.channels();
+    const auto& table = row_ ? p_.kernel->row : p_.kernel->group;
+    const TokenTiles& tiles = x_.tiles();
+    for (Index tile = first_tile; tile < last_tile;) {
+      const Index token = tiles.begin(tile), tokens = tiles.size(tile);
+      TileRun run{1, x_.shape().padded_cols * tokens * operand_bytes(weights_.operand),
+                  x_.segment_count() * tokens, ahead.tile_bytes};
+      w.ahead = ahead.address(tile - first_tile);
+      while (whole && tile + run.tiles < last_tile && tiles.size(tile + run.tiles) == tokens &&
+             !ahead.turns(tile - first_tile + run.tiles))
+        ++run.tiles;
       with_result(p_, token, tokens, channel_, weights_.channels(), result, [&] {
-        const auto& table = row_ ? p_.kernel->row : p_.kernel->group;
-        table[tokens](w, x_.tile(token, tokens, at, segments[0].first_unit), result);
+        table[tokens](w, x_.tile(token, tokens, at, segments[0].first_unit), result, run);
       });
-      result.partial += tokens * weights_.channels();
-    });
+      result.partial += run.tiles * tokens * weights_.channels();
+      tile += run.tiles;
+    }
   }
 
   /// The packed codes that are read after these segments, one panel's after the other's: tiles

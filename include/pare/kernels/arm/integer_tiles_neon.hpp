@@ -6,6 +6,7 @@
 #include <arm_neon.h>
 
 #include "pare/kernels/integer_kernel.hpp"
+#include "pare/kernels/tile_run.hpp"
 
 /// Tiles of tokens by 16 channels: sdot down the lanes of four registers.
 namespace pare::kernels::neon {
@@ -120,9 +121,11 @@ void group_tile(const IntegerWeights& w, const IntegerTokens& x,
 
 /// 24 sums, four registers of weights and a broadcast are 29 of the 32.
 inline constexpr TileTable<IntegerKernel::Tile> row_tiles{
-    {nullptr, nullptr, nullptr, &row_tile<3>, &row_tile<4>, &row_tile<5>, &row_tile<6>}};
+    {nullptr, nullptr, nullptr, &run_tiles<&row_tile<3>, 3>, &run_tiles<&row_tile<4>, 4>,
+     &run_tiles<&row_tile<5>, 5>, &run_tiles<&row_tile<6>, 6>}};
 inline constexpr TileTable<IntegerKernel::Tile> group_tiles{
-    {nullptr, nullptr, nullptr, &group_tile<3>, &group_tile<4>, &group_tile<5>, &group_tile<6>}};
+    {nullptr, nullptr, nullptr, &run_tiles<&group_tile<3>, 3>, &run_tiles<&group_tile<4>, 4>,
+     &run_tiles<&group_tile<5>, 5>, &run_tiles<&group_tile<6>, 6>}};
 
 }  // namespace pare::kernels::neon
 

@@ -6,6 +6,7 @@
 #include "pare/core/config.hpp"
 #include "pare/kernels/integer_kernel.hpp"
 #include "pare/kernels/portable/simd.hpp"
+#include "pare/kernels/tile_run.hpp"
 
 /// Integer matmul for whatever instruction set the consumer compiles for: sums of 16-bit products
 /// in loops over 16 lanes, which compilers vectorize.
@@ -176,8 +177,10 @@ inline constexpr IntegerKernel integer_kernel{
     KernelName::portable,
     &sum_words,
     {{nullptr, &few<Codes>}},
-    {{nullptr, nullptr, &row_tile<2>, &row_tile<3>, &row_tile<4>}},
-    {{nullptr, nullptr, &group_tile<2>, &group_tile<3>, &group_tile<4>}},
+    {{nullptr, nullptr, &run_tiles<&row_tile<2>, 2>, &run_tiles<&row_tile<3>, 3>,
+      &run_tiles<&row_tile<4>, 4>}},
+    {{nullptr, nullptr, &run_tiles<&group_tile<2>, 2>, &run_tiles<&group_tile<3>, 3>,
+      &run_tiles<&group_tile<4>, 4>}},
     &decode_words<Codes>,
     {Operand::s16, 1, false, false}};
 

@@ -61,8 +61,8 @@ PARE_TARGET_AVX2 PARE_FORCE_INLINE void store_result(__m256 sum, int token, int 
 
 /// One segment: 32-bit sums over all columns.
 template <class Products, int Tokens>
-PARE_TARGET_AVX2 void row_tile(const IntegerWeights& w, const IntegerTokens& x,
-                               const IntegerResult& result) noexcept {
+PARE_TARGET_AVX2 PARE_FORCE_INLINE void row_tile(const IntegerWeights& w, const IntegerTokens& x,
+                                                 const IntegerResult& result) noexcept {
   __m256i sums[Tokens][2];
   if (result.first) {
     start_sums(x.offsets, w.zero_points, sums);
@@ -88,8 +88,8 @@ PARE_TARGET_AVX2 void row_tile(const IntegerWeights& w, const IntegerTokens& x,
 
 /// Registers hold the integer sums of a segment only: scaled ones stay in `partial`.
 template <class Products, int Tokens>
-PARE_TARGET_AVX2 void group_tile(const IntegerWeights& w, const IntegerTokens& x,
-                                 const IntegerResult& result) noexcept {
+PARE_TARGET_AVX2 PARE_FORCE_INLINE void group_tile(const IntegerWeights& w, const IntegerTokens& x,
+                                                   const IntegerResult& result) noexcept {
   float* scaled = result.partial;
   if (result.first) {
     PARE_UNROLL
@@ -127,15 +127,32 @@ PARE_TARGET_AVX2 void group_tile(const IntegerWeights& w, const IntegerTokens& x
     store_result(_mm256_loadu_ps(scaled + 8 * i), i / 2, i % 2, x, result);
 }
 
+template <auto Tile, int Tokens>
+PARE_TARGET_AVX2 void run_tiles(const IntegerWeights& weights, const IntegerTokens& tokens,
+                                const IntegerResult& results, const TileRun& run) noexcept {
+  IntegerWeights w = weights;
+  IntegerTokens x = tokens;
+  IntegerResult result = results;
+  for (Index i = 0; i < run.tiles; ++i) {
+    Tile(w, x, result);
+    advance(w, x, result, run, Tokens, panel_channels);
+  }
+}
+
+template <class Products, int Tokens>
+inline constexpr IntegerKernel::Tile row_run = &run_tiles<&row_tile<Products, Tokens>, Tokens>;
+template <class Products, int Tokens>
+inline constexpr IntegerKernel::Tile group_run = &run_tiles<&group_tile<Products, Tokens>, Tokens>;
+
 /// 12 sums, two vectors of weights and a broadcast are 15 of the 16 registers.
 template <class Products>
 inline constexpr TileTable<IntegerKernel::Tile> row_tiles{
-    {nullptr, nullptr, nullptr, &row_tile<Products, 3>, &row_tile<Products, 4>,
-     &row_tile<Products, 5>, &row_tile<Products, 6>}};
+    {nullptr, nullptr, nullptr, row_run<Products, 3>, row_run<Products, 4>, row_run<Products, 5>,
+     row_run<Products, 6>}};
 
 template <class Products>
 inline constexpr TileTable<IntegerKernel::Tile> group_tiles{
-    {nullptr, nullptr, nullptr, &group_tile<Products, 3>, &group_tile<Products, 4>,
-     &group_tile<Products, 5>, &group_tile<Products, 6>}};
+    {nullptr, nullptr, nullptr, group_run<Products, 3>, group_run<Products, 4>,
+     group_run<Products, 5>, group_run<Products, 6>}};
 
 }  // namespace pare::kernels::avx2

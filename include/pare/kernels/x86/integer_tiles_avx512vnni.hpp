@@ -26,23 +26,33 @@ struct Streams {
   const char* ahead;
 };
 
-template <int Tokens>
-PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void add_quads(Streams& in, Index quads, Index ahead_step,
-                                                        __m512i (&sums)[Tokens][2]) noexcept {
-  for (; quads > 0; --quads) {
-    const __m512i w0 = _mm512_loadu_si512(in.first), w1 = _mm512_loadu_si512(in.second);
+template <int Tokens, int Quads>
+PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void add_some_quads(Streams& in, Index ahead_step,
+                                                             __m512i (&sums)[Tokens][2]) noexcept {
+  PARE_UNROLL
+  for (int q = 0; q < Quads; ++q) {
+    const __m512i w0 = _mm512_loadu_si512(in.first + 64 * q);
+    const __m512i w1 = _mm512_loadu_si512(in.second + 64 * q);
     _mm_prefetch(in.ahead, _MM_HINT_T0);
+    in.ahead += ahead_step;
     PARE_UNROLL
     for (int t = 0; t < Tokens; ++t) {
-      const __m512i x = broadcast4(in.codes + 4 * t);
+      const __m512i x = broadcast4(in.codes + 4 * (q * Tokens + t));
       sums[t][0] = dot(sums[t][0], w0, x);
       sums[t][1] = dot(sums[t][1], w1, x);
     }
-    in.first += 64;
-    in.second += 64;
-    in.codes += 4 * Tokens;
-    in.ahead += ahead_step;
   }
+  in.first += 64 * Quads;
+  in.second += 64 * Quads;
+  in.codes += 4 * Tokens * Quads;
+}
+
+/// Four at a time: so few rounds per group that their end is predicted. Units have at least two.
+template <int Tokens>
+PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void add_quads(Streams& in, Index quads, Index ahead_step,
+                                                        __m512i (&sums)[Tokens][2]) noexcept {
+  for (; quads >= 4; quads -= 4) add_some_quads<Tokens, 4>(in, ahead_step, sums);
+  if (quads > 0) add_some_quads<Tokens, 2>(in, ahead_step, sums);
 }
 
 template <int Tokens>
@@ -78,8 +88,9 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void store_result(const __m512 (&sums)[
 
 /// One segment: 32-bit sums over all columns.
 template <int Tokens>
-PARE_TARGET_AVX512VNNI void row_tile(const IntegerWeights& w, const IntegerTokens& x,
-                                     const IntegerResult& result) noexcept {
+PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void row_tile(const IntegerWeights& w,
+                                                       const IntegerTokens& x,
+                                                       const IntegerResult& result) noexcept {
   __m512i sums[Tokens][2];
   if (result.first) {
     start_sums(x.offsets, w.zero_points, sums);
@@ -106,8 +117,9 @@ PARE_TARGET_AVX512VNNI void row_tile(const IntegerWeights& w, const IntegerToken
 }
 
 template <int Tokens>
-PARE_TARGET_AVX512VNNI void group_tile(const IntegerWeights& w, const IntegerTokens& x,
-                                       const IntegerResult& result) noexcept {
+PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void group_tile(const IntegerWeights& w,
+                                                         const IntegerTokens& x,
+                                                         const IntegerResult& result) noexcept {
   __m512 scaled[Tokens][2];
   PARE_UNROLL
   for (int i = 0; i < 2 * Tokens; ++i)
@@ -139,14 +151,30 @@ PARE_TARGET_AVX512VNNI void group_tile(const IntegerWeights& w, const IntegerTok
     _mm512_storeu_ps(result.partial + 16 * i, scaled[i / 2][i % 2]);
 }
 
+template <auto Tile, int Tokens>
+PARE_TARGET_AVX512VNNI void run_tiles(const IntegerWeights& weights, const IntegerTokens& tokens,
+                                      const IntegerResult& results, const TileRun& run) noexcept {
+  IntegerWeights w = weights;
+  IntegerTokens x = tokens;
+  IntegerResult result = results;
+  for (Index i = 0; i < run.tiles; ++i) {
+    Tile(w, x, result);
+    advance(w, x, result, run, Tokens, 2 * panel_channels);
+  }
+}
+
+template <int Tokens>
+inline constexpr IntegerKernel::Tile row_run = &run_tiles<&row_tile<Tokens>, Tokens>;
+template <int Tokens>
+inline constexpr IntegerKernel::Tile group_run = &run_tiles<&group_tile<Tokens>, Tokens>;
+
 /// 24 sums cover the latency of two dot products per cycle and need least of the caches.
 inline constexpr TileTable<IntegerKernel::Tile> row_tiles{
-    {nullptr, nullptr, nullptr, nullptr, nullptr, &row_tile<5>, &row_tile<6>, &row_tile<7>,
-     &row_tile<8>, &row_tile<9>, &row_tile<10>, &row_tile<11>, &row_tile<12>}};
+    {nullptr, nullptr, nullptr, nullptr, nullptr, row_run<5>, row_run<6>, row_run<7>, row_run<8>,
+     row_run<9>, row_run<10>, row_run<11>, row_run<12>}};
 
 /// 14 sums of integers and as many of floats leave four registers for operands.
-inline constexpr TileTable<IntegerKernel::Tile> group_tiles{{nullptr, nullptr, nullptr, nullptr,
-                                                             &group_tile<4>, &group_tile<5>,
-                                                             &group_tile<6>, &group_tile<7>}};
+inline constexpr TileTable<IntegerKernel::Tile> group_tiles{
+    {nullptr, nullptr, nullptr, nullptr, group_run<4>, group_run<5>, group_run<6>, group_run<7>}};
 
 }  // namespace pare::kernels::avx512vnni
