@@ -4,7 +4,6 @@
 #include "pare/core/float16.hpp"
 #include "pare/core/parallel_openmp.hpp"
 #include "pare/formats/all.hpp"
-#include "pare/kernels/any_packed_matrix.hpp"
 #include "pare/kernels/describe.hpp"
 #include "pare/kernels/matmul.hpp"
 #include "pare/kernels/pack.hpp"
@@ -98,7 +97,7 @@ TEST_CASE("bf16 outputs of one call have bias and accumulation and share no more
   Random random(2);
   const auto a = pack(test::random_quantized<Int<4>>(50, 160, 32, ScaleType::f16, random));
   const auto b = pack(test::random_quantized<UInt<4>>(33, 160, 32, ScaleType::f32, random));
-  const AnyPackedMatrix c = pack(test::random_quantized<NF4>(17, 160, 32, ScaleType::f16, random));
+  const auto c = pack(test::random_quantized<NF4>(17, 160, 32, ScaleType::f16, random));
   auto shuffled = test::random_quantized<Int<4>>(40, 160, 32, ScaleType::f16, random);
   test::shuffle_groups(shuffled, random);
   const auto d = pack(shuffled);
