@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
@@ -19,6 +20,13 @@ class AnyQuantizedMatrix {
   template <class Visitor>
   decltype(auto) visit(Visitor&& f) const {
     return std::visit(std::forward<Visitor>(f), matrix_);
+  }
+
+  /// The matrix inside. Throws ArgumentError when it is of another format.
+  template <Format F>
+  [[nodiscard]] const QuantizedMatrix<F>& as() const {
+    if (const auto* matrix = std::get_if<QuantizedMatrix<F>>(&matrix_)) return *matrix;
+    throw ArgumentError("the matrix is " + std::string(format()) + ", not " + std::string(F::name));
   }
 
   [[nodiscard]] std::string_view format() const {
@@ -56,7 +64,7 @@ class AnyQuantizedMatrix {
 /// Throws ArgumentError listing the names when there is none.
 template <class Visitor>
 decltype(auto) with_format(std::string_view name, Visitor&& f) {
-  return with_named(AllFormats{}, name, f);
+  return with_named(AllFormats{}, "format", name, f);
 }
 
 }  // namespace pare

@@ -27,10 +27,11 @@ namespace pare {
 /// A packed matrix on its way to a file, a view; for the bytes see PackedHeader.
 class PackedEntry {
  public:
-  template <Format F>
-  PackedEntry(std::string name, const PackedMatrix<F>& w) : payload_(w.storage().bytes()) {
+  template <PackedWeight W>
+  PackedEntry(std::string name, const W& w) : payload_(w.storage().bytes()) {
     record_.name = std::move(name);
-    record_.format = F::name;
+    record_.format = W::format::name;
+    record_.layout = W::layout::name;
     record_.shape = w.shape();
     record_.size_bytes = payload_.size();
   }
@@ -70,8 +71,8 @@ inline void save_packed(const std::filesystem::path& path,
   save_packed(path, std::span(entries.begin(), entries.size()));
 }
 /// One matrix, under the empty name.
-template <Format F>
-void save_packed(const std::filesystem::path& path, const PackedMatrix<F>& w) {
+template <PackedWeight W>
+void save_packed(const std::filesystem::path& path, const W& w) {
   save_packed(path, {PackedEntry({}, w)});
 }
 inline void save_packed(const std::filesystem::path& path, const AnyPackedMatrix& w) {
@@ -82,8 +83,9 @@ inline void save_packed(const std::filesystem::path& path, const AnyPackedMatrix
 ///
 /// Errors    IoError; FormatError naming file, offset and reason when the head is malformed.
 ///           load, map and verify: ArgumentError when no matrix has the name; FormatError for a
-///           format or layout that is not known, a payload that does not fit its shape, and by
-///           load and verify for a wrong checksum
+///           format or layout that is not known, a format that the layout does not hold, a payload
+///           that does not fit its shape or names columns that there are not, and by load and
+///           verify for a wrong checksum
 class PackedFile {
  public:
   explicit PackedFile(const std::filesystem::path& path)
@@ -117,7 +119,12 @@ class PackedFile {
   }
 
   /// The matrix as it lies in the file: there at once, read when used, in ordinary pages. Keeps the
-  /// whole file mapped. Does not read the payload except zero points and column order.
+  /// whole file mapped.
+  ///
+  /// Reads of the payload what kernels find their way by, and no more: zero points, column order,
+  /// the first blocks and quads of a sparse matrix. So whatever the rest holds, nothing reads out
+  /// of bounds later; but damage there goes unnoticed without `verify`, and the file must stay as
+  /// it is.
   [[nodiscard]] AnyPackedMatrix map(std::string_view name = {}) const { return map(record(name)); }
   [[nodiscard]] AnyPackedMatrix map(const PackedRecord& record) const {
     return checked(record, [&] { return matrix(record, PackedStorage(payload(record), owner_)); });
@@ -173,11 +180,11 @@ class PackedFile {
   }
 
   [[nodiscard]] static AnyPackedMatrix matrix(const PackedRecord& record, PackedStorage storage) {
-    if (record.layout != "dense" || record.layout_version != 1)
+    if (record.layout_version != 1)
       throw FormatError("layout " + detail::in_quotes(record.layout) + " version " +
                         std::to_string(record.layout_version) + " is not known");
-    return with_format(record.format, [&]<class F>(TypeTag<F>) -> AnyPackedMatrix {
-      return PackedMatrix<F>(record.shape, std::move(storage));
+    return with_packed(record.format, record.layout, [&]<class W>(TypeTag<W>) -> AnyPackedMatrix {
+      return W(record.shape, std::move(storage));
     });
   }
 

@@ -21,8 +21,8 @@ namespace pare {
 /// A packed matrix in a file.
 struct PackedRecord {
   std::string name;
-  std::string format;            ///< Format::name: "int4" ...
-  std::string layout = "dense";  ///< how the payload is arranged: kernels::PackedSections
+  std::string format;  ///< Format::name: "int4" ...
+  std::string layout;  ///< how the payload is arranged: "dense" or SparseLayout::name
   std::uint32_t layout_version = 1;
   PackedShape shape;
   std::uint64_t offset_bytes = 0;  ///< of the payload in the file
@@ -56,14 +56,15 @@ struct PackedRecord {
 ///         32      8  u64 cols
 ///         40      8  i64 group size, -1 for the whole row
 ///         48     16  format, like "int4", filled up with zeros
-///         64     16  layout: "dense"
+///         64     16  layout, "dense" or the name of a sparse one, like "2:4"
 ///         80      8  scale type: "f32", "f16" or "bf16"
 ///         88      4  u32 version of the layout: 1
 ///         92      4  u32 1 with a column order, else 0
 ///         96      4  u32 length of the name
 ///        100     28  zeros
 ///
-/// The payload of a dense matrix is what kernels::PackedSections describes.
+/// The payload of a dense matrix is what kernels::PackedSections describes. A sparse one has the
+/// format "int8" and is what kernels::SparseSections describes, with the codes of the layout.
 struct PackedHeader {
   std::uint64_t file_bytes = 0;
   std::vector<PackedRecord> records;

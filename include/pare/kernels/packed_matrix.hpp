@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
-#include <vector>
 
 #include "pare/kernels/packed_checks.hpp"
 #include "pare/kernels/packed_layout.hpp"
@@ -14,6 +14,11 @@
 #include "pare/kernels/packed_storage.hpp"
 
 namespace pare {
+
+/// The layout of a PackedMatrix, by the side of the sparse ones.
+struct DenseLayout {
+  static constexpr std::string_view name = "dense";
+};
 
 /// A quantized weight in the form that matmul reads: see kernels::PackedCodes for the codes and
 /// kernels::PackedSections for the rest. `pack` makes one, load_packed and map_packed read it from
@@ -25,6 +30,7 @@ template <Format F>
 class PackedMatrix {
  public:
   using format = F;
+  using layout = DenseLayout;
   using Codes = kernels::packed_codes<F>;
 
   PackedMatrix() = default;

@@ -11,7 +11,8 @@ namespace pare::kernels {
 template <class Layout>
 [[nodiscard]] const SparseKernel* sparse_kernel([[maybe_unused]] KernelName dense) noexcept {
 #if PARE_X86_KERNELS
-  if (dense == KernelName::avx512vnni) return &avx512vnni::sparse_kernel<Layout>;
+  constexpr const SparseKernel& kernel = avx512vnni::sparse_kernel<Layout>;
+  if (kernel && dense == KernelName::avx512vnni) return &kernel;
 #endif
   return nullptr;
 }

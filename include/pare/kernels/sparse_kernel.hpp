@@ -20,7 +20,7 @@ struct SparseStrip {
   Index ahead_step_bytes;
 };
 
-/// One of the two is there.
+/// One of the two is there, or neither: then the layout has no kernel in the family.
 struct SparseKernel {
   using Tile = void (*)(const SparseStrip&, const IntegerTokens&, const IntegerResult&) noexcept;
 
@@ -29,6 +29,10 @@ struct SparseKernel {
   /// Codes that are decoded like any others: `unit_words` words per `unit` columns.
   const IntegerKernel* decoding = nullptr;
   Index unit = 0, unit_words = 0;
+
+  [[nodiscard]] constexpr explicit operator bool() const noexcept {
+    return decoding || tiles.largest() > 0;
+  }
 };
 
 /// A weight as a kernel that decodes its codes reads it.

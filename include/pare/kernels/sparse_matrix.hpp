@@ -5,7 +5,6 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "pare/kernels/packed_checks.hpp"
 #include "pare/kernels/packed_storage.hpp"
@@ -14,7 +13,8 @@
 namespace pare {
 
 /// A weight of `Int<8>` without its zeros, in the form that matmul reads: see the layout for the
-/// codes and kernels::SparseSections for the rest. `pack<L>` makes one.
+/// codes and kernels::SparseSections for the rest. `pack<L>` makes one, load_packed and map_packed
+/// read it from a file. One that was moved from is empty, with extents of zero.
 ///
 /// Groups, scales and column order are those of the PackedMatrix that it takes the place of.
 template <SparseLayout L>
@@ -36,6 +36,13 @@ class SparseMatrix {
     kernels::check_packed_bytes(L::name, shape, sections_.size_bytes, storage_.bytes());
     kernels::check_column_order(column_order(), cols());
     check_blocks();
+  }
+
+  SparseMatrix(const SparseMatrix&) = default;
+  SparseMatrix(SparseMatrix&& other) noexcept : SparseMatrix() { swap(other); }
+  SparseMatrix& operator=(SparseMatrix other) noexcept {
+    swap(other);
+    return *this;
   }
 
   [[nodiscard]] const PackedShape& shape() const noexcept { return shape_; }
@@ -89,7 +96,14 @@ class SparseMatrix {
     return kernels::section_of<T>(storage_.bytes(), section);
   }
 
-  /// The last of the first blocks, which lie first.
+  void swap(SparseMatrix& other) noexcept {
+    std::swap(shape_, other.shape_);
+    std::swap(blocks_, other.blocks_);
+    std::swap(sections_, other.sections_);
+    std::swap(storage_, other.storage_);
+  }
+
+  /// The last of the first blocks, which lie first; 0 where there is no room for them.
   [[nodiscard]] Index read_blocks() const;
   void check_blocks() const;
 
@@ -136,7 +150,7 @@ Index SparseMatrix<L>::read_blocks() const {
   if constexpr (!L::has_blocks) return 0;
   const Index strips = kernels::sparse_sections<L>(shape_, 0).strips;
   const std::span<const std::byte> bytes = storage_.bytes();
-  std::int64_t blocks = -1;
+  std::int64_t blocks = 0;
   if (static_cast<Index>(bytes.size()) >= (strips + 1) * Index{sizeof(blocks)})
     std::memcpy(&blocks, bytes.data() + strips * Index{sizeof(blocks)}, sizeof(blocks));
   return blocks;

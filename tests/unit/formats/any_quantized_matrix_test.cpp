@@ -24,10 +24,17 @@ TEST_CASE("a matrix of any format answers like the matrix it holds", "[formats]"
     CHECK(any.bits_per_weight() == q.bits_per_weight());
     CHECK(any.dequantize() == dequantize(q));
     CHECK(any == AnyQuantizedMatrix(q));
+    CHECK(any.as<F>() == q);
     CHECK(any.visit([]<class G>(const QuantizedMatrix<G>&) { return std::is_same_v<F, G>; }));
     seen.insert(std::string(F::name));
   });
   CHECK(seen.size() == 17);
+}
+
+TEST_CASE("a matrix of another format is refused", "[formats]") {
+  const AnyQuantizedMatrix any(QuantizedMatrix<NF4>(3, 17, 8, ScaleType::f16));
+  CHECK_THROWS_AS(any.as<Int<8>>(), ArgumentError);
+  CHECK_THROWS_WITH(any.as<Int<8>>(), "the matrix is nf4, not int8");
 }
 
 TEST_CASE("a format is found by its name", "[formats]") {

@@ -2,67 +2,21 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "pare/core/parallel_openmp.hpp"
 #include "pare/kernels/describe.hpp"
 #include "pare/kernels/pack_sparse.hpp"
+#include "pare/kernels/sparse_layouts.hpp"
 #include "support/catch.hpp"
 #include "support/random_matrix.hpp"
-#include "support/random_quantized.hpp"
+#include "support/random_sparse.hpp"
 
 using namespace pare;
 
 namespace {
 
 constexpr double eps = 0x1p-24;
-
-template <class F>
-void for_each_layout(F&& f) {
-  f(BlockSparse<32>{});
-  f(BlockSparse<16>{});
-  f(TwoFour{});
-}
-
-struct Case {
-  Index tokens, rows, cols, group_size;
-  double density;
-  ScaleType scale_type = ScaleType::f32;
-  bool shuffled = false;
-};
-constexpr Case cases[] = {{1, 1, 1, -1, 1.0},
-                          {1, 33, 259, -1, 0.5, ScaleType::f16},
-                          {2, 32, 64, -1, 0.0},
-                          {3, 17, 33, -1, 0.1},
-                          {5, 70, 515, -1, 0.5, ScaleType::bf16},
-                          {13, 31, 96, -1, 1.0},
-                          {17, 64, 1029, -1, 0.1},
-                          {1, 20, 100, 24, 0.5},
-                          {9, 40, 130, 32, 0.5, ScaleType::f16, true},
-                          {4, 18, 77, 7, 0.5, ScaleType::bf16, true},
-                          {0, 17, 8, -1, 0.5},
-                          {2, 0, 8, -1, 0.5},
-                          {3, 5, 0, -1, 0.5}};
-
-/// Blocks of 32 x 4 are kept at random; in the layout of two in four, of each four kept two.
-QuantizedMatrix<Int<8>> random_sparse(const Case& c, bool two_in_four, Random& random) {
-  auto q = test::random_quantized<Int<8>>(c.rows, c.cols, c.group_size, c.scale_type, random);
-  if (c.shuffled) test::shuffle_groups(q, random);
-  const std::vector<std::int32_t> order = q.column_order();
-  for (Index first = 0; first < c.rows; first += 32)
-    for (Index g = 0; g < q.groups(); ++g) {
-      const Index begin = g * q.group_length(), end = std::min(begin + q.group_length(), c.cols);
-      for (Index k = begin; k < end; k += 4) {
-        const bool keep = random.uniform(0.0f, 1.0f) < c.density;
-        for (Index i = first; i < std::min(first + 32, c.rows); ++i) {
-          const std::uint32_t one = random.below(4), other = random.below(4);
-          for (Index j = k; j < std::min(k + 4, end); ++j)
-            if (!keep || (two_in_four && j - k != one && j - k != other))
-              q.codes()(i, order.empty() ? j : order[static_cast<std::size_t>(j)]) = 0;
-        }
-      }
-    }
-  return q;
-}
 
 /// Sums in double: n additions of float32 terms are off by at most n eps sum |term|.
 void check_product(MatrixView<const float> x, const QuantizedMatrix<Int<8>>& q,
@@ -93,10 +47,10 @@ QuantizedActivations token_of(const QuantizedActivations& x, Index first, Index 
 
 TEST_CASE("packing without zeros loses nothing", "[sparse]") {
   Random random(1);
-  for_each_layout([&]<class L>(L) {
-    for (const Case& c : cases) {
+  for_each_type(AllSparseLayouts{}, [&]<class L>(TypeTag<L>) {
+    for (const test::SparseCase& c : test::sparse_cases) {
       CAPTURE(L::name, c.rows, c.cols, c.group_size, c.density);
-      const auto q = random_sparse(c, !L::has_blocks, random);
+      const auto q = test::random_sparse<L>(c, random);
       const SparseMatrix<L> w = pack<L>(q);
       CHECK(unpack(w) == q);
       CHECK(pack<L>(unpack(w)) == w);
@@ -125,9 +79,9 @@ TEST_CASE("what is stored is what is kept", "[sparse]") {
 
 TEST_CASE("products of sparse weights are sums in double", "[sparse]") {
   Random random(2);
-  for_each_layout([&]<class L>(L) {
-    for (const Case& c : cases) {
-      const auto q = random_sparse(c, !L::has_blocks, random);
+  for_each_type(AllSparseLayouts{}, [&]<class L>(TypeTag<L>) {
+    for (const test::SparseCase& c : test::sparse_cases) {
+      const auto q = test::random_sparse<L>(c, random);
       const SparseMatrix<L> w = pack<L>(q);
       const Matrix<float> x = test::random_matrix(c.tokens, c.cols, random());
       for (const KernelName kernel :
@@ -158,9 +112,9 @@ TEST_CASE("products of sparse weights are sums in double", "[sparse]") {
 TEST_CASE("sparse results are the bits of dense ones, for any number of tokens and threads",
           "[sparse]") {
   Random random(3);
-  for_each_layout([&]<class L>(L) {
+  for_each_type(AllSparseLayouts{}, [&]<class L>(TypeTag<L>) {
     for (const double density : {0.0, 0.1, 0.5, 1.0}) {
-      const auto q = random_sparse({128, 100, 523, -1, density}, !L::has_blocks, random);
+      const auto q = test::random_sparse<L>({128, 100, 523, -1, density}, random);
       const SparseMatrix<L> w = pack<L>(q);
       for (const std::int32_t zero_point : {0, -77}) {
         ActivationOptions options;
@@ -187,7 +141,7 @@ TEST_CASE("sparse results are the bits of dense ones, for any number of tokens a
 
 TEST_CASE("sparse and dense outputs share a call, bias and accumulation", "[sparse]") {
   Random random(4);
-  const auto q = random_sparse({1, 50, 160, -1, 0.5}, true, random);
+  const auto q = test::random_sparse<TwoFour>({1, 50, 160, -1, 0.5}, random);
   const auto blocks = pack<BlockSparse<32>>(q);
   const auto narrow = pack<BlockSparse<16>>(q);
   const auto two_four = pack<TwoFour>(q);
@@ -213,7 +167,7 @@ TEST_CASE("sparse and dense outputs share a call, bias and accumulation", "[spar
 
 TEST_CASE("sums of the largest codes do not overflow", "[sparse]") {
   const Index cols = 65536;
-  for_each_layout([&]<class L>(L) {
+  for_each_type(AllSparseLayouts{}, [&]<class L>(TypeTag<L>) {
     QuantizedMatrix<Int<8>> q(2, cols, -1, ScaleType::f32);
     for (Index j = 0; j < cols; ++j) {
       if (!L::has_blocks && j % 4 > 1) continue;
@@ -247,7 +201,8 @@ TEST_CASE("2:4 packing names what is not sparse enough", "[sparse]") {
 
 TEST_CASE("stored sparse bytes are validated", "[sparse]") {
   Random random(5);
-  const auto w = pack<BlockSparse<32>>(random_sparse({1, 64, 64, -1, 0.5}, false, random));
+  const auto w =
+      pack<BlockSparse<32>>(test::random_sparse<BlockSparse<32>>({1, 64, 64, -1, 0.5}, random));
   const auto damaged = [&](auto&& damage) {
     HugePageMemory memory(w.storage().bytes().size());
     std::memcpy(memory.data(), w.storage().bytes().data(), memory.size_bytes());
@@ -264,6 +219,40 @@ TEST_CASE("stored sparse bytes are validated", "[sparse]") {
                            p[w.sections().quads.offset_bytes] = std::byte{0xff};
                          })),
                   ArgumentError);
+}
+
+TEST_CASE("a block of zeros may be kept", "[sparse]") {
+  QuantizedMatrix<Int<8>> q(20, 24, -1, ScaleType::f32);
+  q.codes()(3, 8) = 1;
+  q.codes()(3, 9) = -1;  // the sum of both is 0: nothing but the codes tells of them
+  const auto kept = pack<BlockSparse<32>>(q);
+  REQUIRE(kept.blocks() == 1);
+  HugePageMemory memory(kept.storage().bytes().size());
+  std::memcpy(memory.data(), kept.storage().bytes().data(), memory.size_bytes());
+  std::memset(memory.data() + kept.sections().codes.offset_bytes, 0, 128);
+  const SparseMatrix<BlockSparse<32>> w(kept.shape(), PackedStorage(std::move(memory)));
+  CHECK(w.blocks() == 1);
+  CHECK(unpack(w) == QuantizedMatrix<Int<8>>(20, 24, -1, ScaleType::f32));
+  Matrix<float> y({3, 20});
+  y.fill(1.0f);
+  matmul_dynamic(test::random_matrix(3, 24), w, y);
+  CHECK(y == Matrix<float>({3, 20}));
+}
+
+TEST_CASE("a sparse matrix that was moved from is empty", "[sparse]") {
+  Random random(6);
+  for_each_type(AllSparseLayouts{}, [&]<class L>(TypeTag<L>) {
+    auto w = pack<L>(test::random_sparse<L>({1, 40, 70, 16, 0.5, ScaleType::f16, true}, random));
+    const auto copy = w;
+    const auto moved = std::move(w);
+    CHECK(moved == copy);
+    CHECK(w == SparseMatrix<L>());
+    CHECK(w.rows() == 0);
+    CHECK(w.groups() == 0);
+    CHECK(w.column_order().empty());
+    w = copy;
+    CHECK(w == copy);
+  });
 }
 
 TEST_CASE("describe says what becomes of zeros", "[sparse]") {

@@ -8,8 +8,14 @@
 
 namespace pare::kernels::avx512vnni {
 
+/// A layout without blocks needs a kernel of its own.
 template <class Layout>
-inline constexpr SparseKernel sparse_kernel{block_tiles<Layout>()};
+inline constexpr SparseKernel sparse_kernel = [] {
+  if constexpr (Layout::has_blocks)
+    return SparseKernel{block_tiles<Layout>()};
+  else
+    return SparseKernel{};
+}();
 
 template <>
 inline constexpr SparseKernel sparse_kernel<TwoFour>{
