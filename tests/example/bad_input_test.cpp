@@ -449,7 +449,7 @@ TEST_CASE("an output that cannot be written is an error, and nothing is left of 
                ContainsSubstring(fixture.path("q.partial")) && ContainsSubstring("File too large"));
   }
   REQUIRE(run_pare({"quantize", m, "--out", fixture.path("q")}).status == 0);
-  for (const rlim_t limit : {rlim_t{100}, rlim_t{30000}, rlim_t{100000}}) {
+  for (const rlim_t limit : {rlim_t{1000}, rlim_t{30000}, rlim_t{100000}}) {
     CAPTURE(limit);
     CHECK_THAT(fixture.failure({"pack", fixture.path("q"), "--out", fixture.path("p")}, limit),
                ContainsSubstring(fixture.path("p.partial")) && ContainsSubstring("File too large"));
