@@ -1,12 +1,24 @@
 #include <cstdio>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
+#include "cli/progress.hpp"
 #include "cli/speed.hpp"
 #include "pare/core/random.hpp"
 
 namespace cli {
+namespace {
+
+const char* how_loaded(const engine::Checkpoint& checkpoint, bool map) {
+  if (checkpoint.packed())
+    return map ? "packed files mapped" : "packed files copied into huge pages";
+  return checkpoint.quantization().empty() ? "float32" : "codes packed";
+}
+
+}  // namespace
 
 void bench(const BenchCommand& options) {
   for (const auto& [option, value] :
@@ -15,12 +27,14 @@ void bench(const BenchCommand& options) {
       throw pare::ArgumentError(std::string(option) + " " + std::to_string(value) +
                                 " is not positive");
   Runtime runtime = options.model.runtime();
-  const engine::Checkpoint checkpoint(options.model.model);
+  const Stopwatch loading;
+  const engine::Checkpoint checkpoint = open_model(options.model);
   const engine::ModelConfig& config = checkpoint.config();
   if (options.prompt + options.tokens > config.max_positions)
     throw pare::ArgumentError("--prompt and --tokens exceed the model's context of " +
                               std::to_string(config.max_positions));
-  const engine::Model model = checkpoint.load();
+  const engine::Model model = checkpoint.load(runtime.execution());
+  const double load_seconds = loading.seconds();
   std::vector<std::int32_t> prompt(static_cast<std::size_t>(options.prompt));
   pare::Random random(1);
   for (auto& id : prompt)
@@ -29,6 +43,7 @@ void bench(const BenchCommand& options) {
   const Speed speed = measure_speed(model, prompt, runtime,
                                     {.tokens = options.tokens, .prefills = 7, .seconds = 20.0});
   const engine::Linear& layer = model.blocks[0][engine::LinearId::q];
+  std::printf("loading: %.2f s, %s\n", load_seconds, how_loaded(checkpoint, options.model.map));
   std::printf("prefill of %td tokens, %d thread%s: %s\n", options.prompt, runtime.threads(),
               runtime.threads() == 1 ? "" : "s",
               layer.describe(options.prompt, runtime.execution()).c_str());

@@ -82,9 +82,8 @@ class Comparison {
         runtime_(options.model.runtime()),
         checkpoint_(options.model.model) {
     require_report_path(options.report, {".json", ".csv"});
-    if (checkpoint_.quantization())
-      throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " +
-                                checkpoint_.quantization()->method() +
+    if (const std::string by = checkpoint_.quantization(); !by.empty())
+      throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
                                 "); compare starts from a float model, use eval");
     for (const Recipe& recipe : recipes_) require_shapes(recipe, checkpoint_.config());
     tokens_ = evaluation_tokens(options.text, checkpoint_);
@@ -93,7 +92,7 @@ class Comparison {
                     [](const Recipe& r) { return r.needs_calibration(); }))
       calibration_.emplace(calibration_windows(options.calibration, checkpoint_, length));
     windows_.emplace(tokens_, length);
-    model_ = checkpoint_.load();
+    model_ = checkpoint_.load(runtime_.execution());
     size_ = stored_size(checkpoint_);
   }
 

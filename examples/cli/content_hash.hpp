@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -35,6 +36,18 @@ class ContentHash {
     std::vector<char> buffer(std::size_t{1} << 20);
     while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())), file.gcount() > 0)
       add({buffer.data(), static_cast<std::size_t>(file.gcount())});
+  }
+
+  /// Name and content of every file that lies in a directory.
+  void add_directory(const std::filesystem::path& directory) {
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::directory_iterator(directory))
+      if (entry.is_regular_file()) files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+    for (const auto& file : files) {
+      add(file.filename().string());
+      add_file(file);
+    }
   }
 
   [[nodiscard]] std::string hex() const {

@@ -13,14 +13,14 @@ namespace cli {
 void eval(const EvalCommand& options) {
   Runtime runtime = options.model.runtime();
   require_report_path(options.report, {".json"});
-  const engine::Checkpoint checkpoint(options.model.model);
+  const engine::Checkpoint checkpoint = open_model(options.model);
   const Tokens tokens = evaluation_tokens(options.text, checkpoint);
   const EvaluationWindows windows(tokens, window_length(options.model, checkpoint.config()));
-  const engine::Model model = checkpoint.load();
+  const engine::Model model = checkpoint.load(runtime.execution());
 
   std::optional<engine::Model> reference;
   if (!options.reference.empty()) {
-    reference = engine::Checkpoint(options.reference).load();
+    reference = engine::Checkpoint(options.reference).load(runtime.execution());
     if (reference->config.vocab_size != model.config.vocab_size)
       throw pare::ArgumentError(options.reference.string() + " has another vocabulary than " +
                                 options.model.model.string());

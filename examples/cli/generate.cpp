@@ -37,7 +37,7 @@ void generate(const GenerateCommand& options) {
                               " is not a finite number from 0");
   if (options.prompt.empty() == options.tokens.empty())
     throw pare::ArgumentError("give either --prompt TEXT, not empty, or --tokens FILE");
-  const engine::Checkpoint checkpoint(options.model.model);
+  const engine::Checkpoint checkpoint = open_model(options.model);
   const auto& config = checkpoint.config();
   Tokenizer tokenizer(checkpoint.directory(), config);
   const bool is_text = options.tokens.empty();
@@ -50,7 +50,7 @@ void generate(const GenerateCommand& options) {
     throw pare::ArgumentError("the prompt has " + std::to_string(start) +
                               " tokens, the model's context is " +
                               std::to_string(config.max_positions));
-  const engine::Model model = checkpoint.load();
+  const engine::Model model = checkpoint.load(runtime.execution());
   engine::Decoder decoder(model, runtime.execution());
   pare::Random random(options.seed);
 

@@ -41,6 +41,16 @@ Runtime ModelOptions::runtime() const {
   return Runtime(threads.value_or(0));
 }
 
+engine::Checkpoint open_model(const ModelOptions& options) {
+  using engine::PackedAccess;
+  engine::Checkpoint checkpoint(options.model,
+                                options.map ? PackedAccess::map : PackedAccess::load);
+  if (options.map && !checkpoint.packed())
+    throw pare::ArgumentError("--map has no effect here: " + options.model.string() +
+                              " has no packed files, which pare pack makes");
+  return checkpoint;
+}
+
 Index window_length(const ModelOptions& options, const engine::ModelConfig& config) {
   if (options.window == 0) return std::min<Index>(config.max_positions, 512);
   if (options.window < 1 || options.window > config.max_positions)

@@ -7,6 +7,9 @@
 
 namespace cli {
 
+/// The model that a command runs. Throws ArgumentError for --map when nothing could be mapped.
+[[nodiscard]] engine::Checkpoint open_model(const ModelOptions& options);
+
 /// Tokens per window: as asked, else the model's context up to 512.
 /// Throws ArgumentError when it exceeds the context.
 [[nodiscard]] Index window_length(const ModelOptions& options, const engine::ModelConfig& config);

@@ -1,8 +1,12 @@
+#include <cstdint>
 #include <cstdio>
+#include <set>
 #include <string>
+#include <string_view>
 
 #include "cli/options.hpp"
 #include "engine/checkpoint.hpp"
+#include "pare/io/packed_file.hpp"
 #include "pare/io/safetensors_reader.hpp"
 
 namespace cli {
@@ -15,13 +19,36 @@ std::string printable(std::string text) {
   return text;
 }
 
+void print_part(const std::string& name, const std::string& type, const std::string& shape,
+                std::uint64_t bytes) {
+  std::printf("%-64s %-8s %-18s %12llu\n", printable(name).c_str(), printable(type).c_str(),
+              shape.c_str(), static_cast<unsigned long long>(bytes));
+}
+
 void print_tensor(const std::string& name, const pare::TensorInfo& info) {
-  std::printf("%-64s %-8s %-18s %12zu\n", printable(name).c_str(),
-              std::string(to_string(info.dtype)).c_str(), pare::to_string(info.shape).c_str(),
-              info.bytes.size());
+  print_part(name, std::string(to_string(info.dtype)), pare::to_string(info.shape),
+             info.bytes.size());
+}
+
+void print_record(const pare::PackedRecord& record) {
+  print_part(record.name, record.format,
+             pare::to_string(pare::Shape<2>{record.shape.rows, record.shape.cols}),
+             record.size_bytes);
+}
+
+void inspect_packed_file(const std::filesystem::path& path) {
+  const pare::PackedFile file(path);
+  std::uint64_t total = 0;
+  for (const pare::PackedRecord& record : file.records()) {
+    print_record(record);
+    total += record.size_bytes;
+  }
+  std::printf("%zu packed matrices, %.2f MB\n", file.records().size(),
+              static_cast<double>(total) / 1e6);
 }
 
 void inspect_file(const std::filesystem::path& path) {
+  if (path.extension() == ".pack") return inspect_packed_file(path);
   const auto reader = pare::SafetensorsReader::open(path);
   for (const auto& [key, value] : reader.metadata())
     std::printf("%s: %s\n", printable(key).c_str(),
@@ -34,31 +61,51 @@ void inspect_file(const std::filesystem::path& path) {
   std::printf("%zu tensors, %.2f MB\n", reader.names().size(), static_cast<double>(total) / 1e6);
 }
 
+/// `weight` is the form in which the layer is stored.
+template <class Weight>
+void print_layer(const std::string& name, const Weight& weight, const engine::Linear& linear) {
+  std::printf("%-34s %-8s %6td %7.3f %12td  %s\n", name.c_str(),
+              std::string(weight.format()).c_str(), weight.group_size(), weight.bits_per_weight(),
+              weight.bytes(), linear.describe(1, {}).c_str());
+}
+
 void inspect_layers(const engine::Checkpoint& checkpoint) {
   std::printf("%-34s %-8s %6s %7s %12s  %s\n", "layer", "format", "group", "bits/w", "bytes",
               "kernel for one token");
+  const engine::Block block = checkpoint.packed() ? checkpoint.block(0) : engine::Block{};
   for (std::size_t i = 0; i < engine::linear_names.size(); ++i) {
     const auto id = static_cast<engine::LinearId>(i);
-    const auto linear = checkpoint.quantized_linear(0, id);
-    if (!linear) continue;
-    std::printf("%-34s %-8s %6td %7.3f %12td  %s\n", engine::linear_name(0, id).c_str(),
-                std::string(linear->weight.format()).c_str(), linear->weight.group_size(),
-                linear->weight.bits_per_weight(), linear->weight.bytes(),
-                engine::Linear(linear->weight, linear->activations).describe(1, {}).c_str());
+    const std::string name = engine::linear_name(0, id);
+    if (const auto linear = checkpoint.quantized_linear(0, id))
+      print_layer(name, linear->weight, engine::Linear(linear->weight, linear->activations));
+    else if (const auto& packed = block.linears[i]; packed.is_packed())
+      print_layer(name, *packed.packed(), packed);
   }
   std::printf("(block 0 of %td)\n", checkpoint.config().layers);
 }
 
+void print_packed_layers(const engine::PackedLayers& packed) {
+  std::set<std::string_view> files;
+  std::uint64_t total = 0;
+  for (const auto& [name, layer] : packed.layers()) {
+    print_record(layer.record);
+    files.insert(layer.file);
+    total += layer.record.size_bytes;
+  }
+  std::printf("%zu packed matrices in %zu files, %.2f MB\n", packed.layers().size(), files.size(),
+              static_cast<double>(total) / 1e6);
+}
+
 void inspect_model(const std::filesystem::path& directory) {
-  const engine::Checkpoint checkpoint(directory);
+  const engine::Checkpoint checkpoint(directory, engine::PackedAccess::map);
   const auto& c = checkpoint.config();
   std::printf(
       "%td blocks, %td wide, feed-forward %td, %td heads of %td, %td key-value heads, "
       "vocabulary %td, context %td\n",
       c.layers, c.hidden_size, c.intermediate_size, c.heads, c.head_dim, c.kv_heads, c.vocab_size,
       c.max_positions);
-  std::printf("quantization: %s\n",
-              checkpoint.quantization() ? checkpoint.quantization()->method() : "none");
+  const std::string quantization = checkpoint.quantization();
+  std::printf("quantization: %s\n", quantization.empty() ? "none" : quantization.c_str());
   std::size_t total = 0;
   for (const std::string& name : checkpoint.tensors().names()) {
     const auto& info = checkpoint.tensors().info(name);
@@ -67,7 +114,8 @@ void inspect_model(const std::filesystem::path& directory) {
   }
   std::printf("%zu tensors, %.2f MB\n", checkpoint.tensors().names().size(),
               static_cast<double>(total) / 1e6);
-  if (checkpoint.quantization()) inspect_layers(checkpoint);
+  if (checkpoint.packed()) print_packed_layers(*checkpoint.packed());
+  if (!quantization.empty()) inspect_layers(checkpoint);
 }
 
 }  // namespace

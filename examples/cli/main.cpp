@@ -51,12 +51,18 @@ struct RecipeText {
   }
 };
 
-void add_model(CLI::App& command, cli::ModelOptions& model) {
-  command
+CLI::Option* add_model(CLI::App& command, cli::ModelOptions& model) {
+  command.add_option("--threads", model.threads, "threads (default: all cores)")->type_name("N");
+  return command
       .add_option("MODEL", model.model,
                   "Hugging Face directory: config.json and safetensors (default: the demo model)")
       ->type_name("DIR");
-  command.add_option("--threads", model.threads, "threads (default: all cores)")->type_name("N");
+}
+
+void add_map(CLI::App& command, cli::ModelOptions& model) {
+  command.add_flag("--map", model.map,
+                   "packed model: use its files as they are mapped, at once, instead of loading "
+                   "them into huge pages");
 }
 
 void add_window(CLI::App& command, cli::ModelOptions& model) {
@@ -113,7 +119,7 @@ void add_calibration(CLI::App& command, cli::CalibrationOptions& calibration) {
 int run(int argc, char** argv) {
   CLI::App app{
       "pare quantizes language models of the LLaMA family and shows what it costs and gains.\n"
-      "Without MODEL every command works on the demo model that comes with it."};
+      "Without MODEL every command but pack works on the demo model that comes with it."};
   app.require_subcommand(1);
   app.set_version_flag("--version", pare::version);
   const std::filesystem::path demo = PARE_DEMO_MODEL_DIR;
@@ -159,10 +165,21 @@ int run(int argc, char** argv) {
   add_window(*q, quantize.model);
   add_calibration(*q, quantize.calibration);
 
+  cli::PackCommand pack;
+  auto* p = app.add_subcommand("pack",
+                               "write a quantized model's packed form, which the other commands "
+                               "load without packing; after a kill the same command resumes");
+  add_model(*p, pack.model)
+      ->description("quantized directory of any layout: pare, gptq or awq")
+      ->required();
+  p->add_option("--out", pack.out, "directory to write")->required()->type_name("DIR");
+  p->add_flag("--force", pack.force, "replace an existing --out");
+
   cli::EvalCommand eval;
   eval.model.model = demo;
   auto* e = app.add_subcommand("eval", "measure a float or quantized model on a text");
   add_model(*e, eval.model);
+  add_map(*e, eval.model);
   e->add_option("--reference", eval.reference, "float model to compare the predictions with")
       ->type_name("DIR");
   add_window(*e, eval.model);
@@ -173,6 +190,7 @@ int run(int argc, char** argv) {
   bench.model.model = demo;
   auto* b = app.add_subcommand("bench", "measure speed beside the limits of the machine");
   add_model(*b, bench.model);
+  add_map(*b, bench.model);
   b->add_option("--prompt", bench.prompt, "tokens read at once")->capture_default_str();
   b->add_option("--tokens", bench.tokens, "tokens decoded after them")->capture_default_str();
 
@@ -180,6 +198,7 @@ int run(int argc, char** argv) {
   generate.model.model = demo;
   auto* g = app.add_subcommand("generate", "continue a text");
   add_model(*g, generate.model);
+  add_map(*g, generate.model);
   g->add_option("--prompt", generate.prompt, "text to continue")->type_name("TEXT");
   g->add_option("--tokens", generate.tokens,
                 "token ids to continue instead; ids are printed, one a line")
@@ -191,8 +210,9 @@ int run(int argc, char** argv) {
 
   cli::InspectCommand inspect;
   inspect.target = demo;
-  auto* i = app.add_subcommand("inspect", "list what a model or a safetensors file holds");
-  i->add_option("TARGET", inspect.target, "model directory or safetensors file")
+  auto* i =
+      app.add_subcommand("inspect", "list what a model, a safetensors or a packed file holds");
+  i->add_option("TARGET", inspect.target, "model directory, safetensors file or packed file")
       ->type_name("MODEL|FILE");
 
   cli::MakeCheckpointCommand make;
@@ -226,6 +246,8 @@ int run(int argc, char** argv) {
   } else if (q->parsed()) {
     quantize.recipe = quantize_text.parse(quantize.recipe);
     cli::quantize(quantize);
+  } else if (p->parsed()) {
+    cli::pack(pack);
   } else if (e->parsed()) {
     cli::eval(eval);
   } else if (b->parsed()) {

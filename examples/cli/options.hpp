@@ -18,6 +18,8 @@ struct ModelOptions {
   std::optional<int> threads{};
   /// Tokens per window; 0 is the model's context, at most 512.
   Index window = 0;
+  /// Packed files are mapped instead of loaded.
+  bool map = false;
 
   /// Throws ArgumentError for a number of threads below 1.
   [[nodiscard]] Runtime runtime() const;
@@ -46,6 +48,12 @@ struct QuantizeCommand {
   ModelOptions model;
   CalibrationOptions calibration;
   Recipe recipe;
+  std::filesystem::path out;
+  bool force = false;
+};
+
+struct PackCommand {
+  ModelOptions model;
   std::filesystem::path out;
   bool force = false;
 };
@@ -83,6 +91,7 @@ struct MakeCheckpointCommand {
 
 void compare(const CompareOptions& options);
 void quantize(const QuantizeCommand& options);
+void pack(const PackCommand& options);
 void eval(const EvalCommand& options);
 void bench(const BenchCommand& options);
 void generate(const GenerateCommand& options);

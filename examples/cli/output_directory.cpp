@@ -91,7 +91,11 @@ fs::path OutputDirectory::shard_path(pare::Index shard) const {
 }
 
 bool OutputDirectory::has_shard(pare::Index shard) const {
-  return resumes_ && fs::exists(shard_path(shard));
+  return has_file(pare::shard_name(shard, shards_));
+}
+
+bool OutputDirectory::has_file(const std::string& name) const {
+  return resumes_ && fs::exists(file_path(name));
 }
 
 void OutputDirectory::finish() {

@@ -29,6 +29,8 @@ class OutputDirectory {
 
   [[nodiscard]] std::filesystem::path shard_path(pare::Index shard) const;
   [[nodiscard]] bool has_shard(pare::Index shard) const;
+  /// True when earlier work with the same manifest left the file.
+  [[nodiscard]] bool has_file(const std::string& name) const;
   /// Where a further file of the model goes.
   [[nodiscard]] std::filesystem::path file_path(const std::string& name) const {
     return partial_ / name;

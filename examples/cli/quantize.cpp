@@ -1,11 +1,5 @@
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdint>
 #include <cstdio>
-#include <cstring>
-#include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +7,7 @@
 #include "cli/block_quantizer.hpp"
 #include "cli/content_hash.hpp"
 #include "cli/inputs.hpp"
+#include "cli/model_copy.hpp"
 #include "cli/options.hpp"
 #include "cli/output_directory.hpp"
 #include "cli/progress.hpp"
@@ -27,8 +22,6 @@
 namespace cli {
 namespace {
 
-namespace fs = std::filesystem;
-
 /// Everything the bytes of the result depend on; not the number of threads.
 nlohmann::json make_manifest(const QuantizeCommand& options, const engine::Checkpoint& checkpoint,
                              const std::optional<CalibrationWindows>& windows) {
@@ -38,14 +31,7 @@ nlohmann::json make_manifest(const QuantizeCommand& options, const engine::Check
        {pare::KernelName::avx2, pare::KernelName::avx512, pare::KernelName::avx512vnni})
     if (pare::kernels::cpu_supports(name)) kernels.push_back(to_string(name));
   ContentHash model;
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(checkpoint.directory()))
-    if (entry.is_regular_file()) files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
-  for (const fs::path& file : files) {
-    model.add(file.filename().string());
-    model.add_file(file);
-  }
+  model.add_directory(checkpoint.directory());
   ContentHash calibration;
   if (windows) {
     calibration.add({reinterpret_cast<const char*>(windows->ids.data()), windows->ids.size() * 4});
@@ -88,33 +74,6 @@ pare::NamedTensor to_stored(const std::string& name, const pare::Vector<float>& 
     store(pare::TypeTag<float>{});
   }
   return tensor;
-}
-
-/// False when an element's exponent bits, `mask`, are all set.
-template <class Word>
-bool is_finite(std::span<const std::byte> bytes, Word mask) {
-  for (std::size_t i = 0; i + sizeof(Word) <= bytes.size(); i += sizeof(Word)) {
-    Word word;
-    std::memcpy(&word, bytes.data() + i, sizeof(Word));
-    if ((word & mask) == mask) return false;
-  }
-  return true;
-}
-
-/// False for stored floating-point numbers with NaN or infinity among them.
-bool is_finite(pare::DType dtype, std::span<const std::byte> bytes) {
-  switch (dtype) {
-    case pare::DType::F16:
-      return is_finite<std::uint16_t>(bytes, 0x7c00u);
-    case pare::DType::BF16:
-      return is_finite<std::uint16_t>(bytes, 0x7f80u);
-    case pare::DType::F32:
-      return is_finite<std::uint32_t>(bytes, 0x7f800000u);
-    case pare::DType::F64:
-      return is_finite<std::uint64_t>(bytes, 0x7ff0000000000000u);
-    default:
-      return true;
-  }
 }
 
 /// Writes a model's blocks as they are quantized: a shard each, and one for everything else.
@@ -175,9 +134,10 @@ class ModelWriter {
   }
 
   void finish() {
-    copy_other_tensors();
+    if (!directory_.has_shard(blocks_))
+      copy_tensors(checkpoint_, other_tensors(), directory_.shard_path(blocks_));
     write_settings();
-    copy_tokenizer();
+    copy_tokenizer(checkpoint_, directory_);
     directory_.finish();
   }
 
@@ -220,28 +180,11 @@ class ModelWriter {
     return engine::QuantizationSettings(pare::parse_json(reader.metadata().at("pare_layers")));
   }
 
-  /// Embeddings, final norm, output layer and whatever else, byte by byte as they are.
-  void copy_other_tensors() {
-    if (directory_.has_shard(blocks_)) return;
-    auto& source = checkpoint_.tensors();
-    std::vector<pare::TensorSpec> specs;
-    for (const std::string& name : source.names())
-      if (!is_block_tensor(name))
-        specs.push_back({name, source.info(name).dtype, source.info(name).shape});
-    pare::SafetensorsWriter writer(directory_.shard_path(blocks_), specs);
-    constexpr std::size_t piece = std::size_t{16} << 20;
-    for (const auto& spec : specs) {
-      const auto bytes = source.info(spec.name).bytes;
-      for (std::size_t begin = 0; begin < bytes.size(); begin += piece) {
-        const auto part = bytes.subspan(begin, std::min(piece, bytes.size() - begin));
-        if (!is_finite(spec.dtype, part))
-          throw pare::NumericError(checkpoint_.directory().string() + ": " + spec.name +
-                                   ": the tensor holds NaN or infinity");
-        writer.write(spec.name, part);
-        checkpoint_.release_pages();
-      }
-    }
-    writer.finish();
+  /// Embeddings, final norm, output layer and whatever else.
+  [[nodiscard]] std::vector<std::string> other_tensors() const {
+    std::vector<std::string> names = checkpoint_.tensors().names();
+    std::erase_if(names, [&](const std::string& name) { return is_block_tensor(name); });
+    return names;
   }
 
   [[nodiscard]] bool is_block_tensor(const std::string& name) const {
@@ -278,19 +221,6 @@ class ModelWriter {
     pare::write_json(directory_.file_path("config.json"), config);
   }
 
-  void copy_tokenizer() {
-    for (const char* name : {"tokenizer.model", "tokenizer.json", "tokenizer_config.json",
-                             "special_tokens_map.json", "added_tokens.json", "vocab.json",
-                             "merges.txt", "generation_config.json", "chat_template.jinja"}) {
-      const fs::path source = checkpoint_.directory() / name;
-      std::error_code error;
-      if (!fs::exists(source, error)) continue;
-      fs::copy_file(source, directory_.file_path(name), fs::copy_options::overwrite_existing,
-                    error);
-      if (error) throw pare::IoError(source.string() + ": cannot be copied: " + error.message());
-    }
-  }
-
   Recipe recipe_;
   const engine::Checkpoint& checkpoint_;
   Index blocks_;
@@ -305,11 +235,10 @@ void quantize(const QuantizeCommand& options) {
   recipe.refuse_unused_options();
   Runtime runtime = options.model.runtime();
   const engine::Checkpoint checkpoint(options.model.model);
-  if (std::error_code error; fs::equivalent(options.model.model, options.out, error))
-    throw pare::ArgumentError("--out " + options.out.string() + " is the model itself");
-  if (checkpoint.quantization())
-    throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " +
-                              checkpoint.quantization()->method() + ")");
+  require_other_directory(options.model.model, options.out);
+  if (const std::string by = checkpoint.quantization(); !by.empty())
+    throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
+                              ")");
   require_shapes(recipe, checkpoint.config());
   const Index length = window_length(options.model, checkpoint.config());
   std::optional<CalibrationWindows> windows;

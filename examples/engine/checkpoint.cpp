@@ -1,5 +1,8 @@
 #include "engine/checkpoint.hpp"
 
+#include <array>
+#include <functional>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -9,16 +12,31 @@
 
 namespace engine {
 
-Checkpoint::Checkpoint(std::filesystem::path directory)
+Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
     : directory_(std::move(directory)),
       json_(open_config()),
       config_(parse()),
-      tensors_(pare::SafetensorsCollection::open(directory_)) {
-  quantization_ = pare::with_context((directory_ / "config.json").string(), [&] {
-    const auto settings = pare::find_quantization_config(directory_);
-    return settings ? std::optional(QuantizationSettings::from_json(*settings)) : std::nullopt;
-  });
+      tensors_(pare::SafetensorsCollection::open(directory_)),
+      access_(access) {
+  open_quantization();
   require_tensors();
+  if (packed_) require_packed_layers();
+}
+
+void Checkpoint::open_quantization() {
+  std::optional<nlohmann::json> settings;
+  const bool is_packed = pare::with_context((directory_ / "config.json").string(), [&] {
+    settings = pare::find_quantization_config(directory_);
+    if (settings && PackedLayers::are_in(*settings)) return true;
+    if (settings) quantization_ = QuantizationSettings::from_json(*settings);
+    return false;
+  });
+  if (is_packed) packed_.emplace(directory_, *settings);
+}
+
+std::string Checkpoint::quantization() const {
+  if (packed_) return "pare, packed";
+  return quantization_ ? quantization_->method() : "";
 }
 
 /// Before anything is computed or allocated: every tensor is there and has the shape that the
@@ -40,10 +58,29 @@ void Checkpoint::require_tensors() const {
       const auto id = static_cast<LinearId>(i);
       const std::string name = linear_name(index, id);
       const auto [out, in] = linear_shape(config_, id);
-      if (!quantization_ || !quantization_->holds(tensors_, name))
+      if (!has_codes(index, id) && !(packed_ && packed_->find(name)))
         require_shape(name + ".weight", {out, in});
       if (tensors_.contains(name + ".bias")) require_shape(name + ".bias", {out});
     }
+  }
+}
+
+/// Every packed layer is one of the model's and has the shape that the configuration gives it.
+void Checkpoint::require_packed_layers() const {
+  std::map<std::string, pare::Shape<2>, std::less<>> expected;
+  for (Index index = 0; index < config_.layers; ++index)
+    for (std::size_t i = 0; i < linear_names.size(); ++i) {
+      const auto id = static_cast<LinearId>(i);
+      expected.emplace(linear_name(index, id), linear_shape(config_, id));
+    }
+  for (const auto& [name, layer] : packed_->layers()) {
+    const std::string place = (directory_ / layer.file).string() + ": matrix \"" + name + "\": ";
+    const auto found = expected.find(name);
+    if (found == expected.end()) throw pare::FormatError(place + "the model has no such layer");
+    const pare::Shape<2> shape{layer.record.shape.rows, layer.record.shape.cols};
+    if (shape != found->second)
+      throw pare::ShapeError(place + "the shape is " + pare::to_string(shape) +
+                             ", the configuration gives it " + pare::to_string(found->second));
   }
 }
 
@@ -74,17 +111,23 @@ pare::Matrix<float> Checkpoint::embedding() const {
   return read_matrix("model.embed_tokens.weight");
 }
 
-Block Checkpoint::block(Index index) const {
+Block Checkpoint::block(Index index, const pare::Execution& execution) const {
   Block block;
   const std::string prefix = block_prefix(index);
   block.input_norm = read_vector(prefix + "input_layernorm.weight");
   block.post_attention_norm = read_vector(prefix + "post_attention_layernorm.weight");
-  for (std::size_t i = 0; i < linear_names.size(); ++i) {
-    const auto id = static_cast<LinearId>(i);
-    const std::string name = linear_name(index, id);
-    Linear& linear = block[id];
-    if (auto quantized = quantized_linear(index, id))
-      linear = Linear(quantized->weight, quantized->activations);
+  std::array<std::string, linear_names.size()> names;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    names[i] = linear_name(index, static_cast<LinearId>(i));
+  std::vector<std::optional<Linear>> packed(names.size());
+  if (packed_) packed = packed_->read(names, access_, execution);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const std::string& name = names[i];
+    Linear& linear = block.linears[i];
+    if (packed[i])
+      linear = std::move(*packed[i]);
+    else if (auto quantized = quantized_linear(index, static_cast<LinearId>(i)))
+      linear = Linear(quantized->weight, quantized->activations, execution);
     else
       linear = Linear(read_matrix(name + ".weight"));
     if (tensors_.contains(name + ".bias")) linear.set_bias(read_vector(name + ".bias"));
@@ -92,9 +135,19 @@ Block Checkpoint::block(Index index) const {
   return block;
 }
 
+bool Checkpoint::has_codes(Index index, LinearId id) const {
+  return quantization_ && quantization_->holds(tensors_, linear_name(index, id));
+}
+
+std::optional<pare::ActivationOptions> Checkpoint::activations(Index index, LinearId id) const {
+  if (!has_codes(index, id)) return std::nullopt;
+  return pare::with_context(directory_.string(),
+                            [&] { return quantization_->activations(linear_name(index, id)); });
+}
+
 std::optional<QuantizedLinear> Checkpoint::quantized_linear(Index index, LinearId id) const {
+  if (!has_codes(index, id)) return std::nullopt;
   const std::string name = linear_name(index, id);
-  if (!quantization_ || !quantization_->holds(tensors_, name)) return std::nullopt;
   return pare::with_context(directory_.string(), [&]() -> std::optional<QuantizedLinear> {
     QuantizedLinear linear = quantization_->read(tensors_, name);
     if (const pare::Shape<2> shape{linear.weight.rows(), linear.weight.cols()};
@@ -113,10 +166,10 @@ std::optional<Linear> Checkpoint::head() const {
   return Linear(read_matrix("lm_head.weight"));
 }
 
-Model Checkpoint::load() const {
+Model Checkpoint::load(const pare::Execution& execution) const {
   Model model{config_, std::make_shared<pare::Matrix<float>>(embedding()), {}, final_norm(), {}};
   if (auto output = head()) model.head = std::make_shared<Linear>(std::move(*output));
-  for (Index i = 0; i < config_.layers; ++i) model.blocks.push_back(block(i));
+  for (Index i = 0; i < config_.layers; ++i) model.blocks.push_back(block(i, execution));
   release_pages();
   return model;
 }

@@ -27,10 +27,6 @@ void forward_dense(pare::MatrixView<const float> x, const LinearOutput& output,
 
 }  // namespace
 
-Linear::Linear(const pare::AnyQuantizedMatrix& weight,
-               std::optional<pare::ActivationOptions> activations)
-    : packed_(pare::pack(weight)), activations_(activations) {}
-
 void Linear::replace(const pare::AnyQuantizedMatrix& weight,
                      std::optional<pare::ActivationOptions> activations) {
   packed_ = pare::pack(weight);

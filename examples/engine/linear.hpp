@@ -22,9 +22,12 @@ class Linear {
  public:
   Linear() = default;
   explicit Linear(pare::Matrix<float> weight) : dense_(std::move(weight)) {}
+  Linear(pare::AnyPackedMatrix weight, std::optional<pare::ActivationOptions> activations)
+      : packed_(std::move(weight)), activations_(activations) {}
   /// Packs the weight for the kernels.
-  Linear(const pare::AnyQuantizedMatrix& weight,
-         std::optional<pare::ActivationOptions> activations);
+  Linear(const pare::AnyQuantizedMatrix& weight, std::optional<pare::ActivationOptions> activations,
+         const pare::Execution& execution = {})
+      : Linear(pare::pack(weight, execution), activations) {}
 
   void set_bias(pare::Vector<float> bias) { bias_ = std::move(bias); }
 

@@ -22,7 +22,8 @@ struct QuantizedLinear {
   std::optional<pare::ActivationOptions> activations{};
 };
 
-/// How the layers of a quantized checkpoint are stored: by pare, GPTQ or AWQ tools.
+/// How the layers of a quantized checkpoint are stored in its safetensors: by pare, GPTQ or AWQ
+/// tools. For packed files see PackedLayers.
 class QuantizationSettings {
  public:
   QuantizationSettings(pare::GptqConfig config) : settings_(std::move(config)) {}
@@ -48,6 +49,8 @@ class QuantizationSettings {
                                      const std::string& name) const;
   [[nodiscard]] QuantizedLinear read(pare::SafetensorsReader& source,
                                      const std::string& name) const;
+  /// How a layer's input is quantized, when it is.
+  [[nodiscard]] std::optional<pare::ActivationOptions> activations(const std::string& name) const;
 
   /// A layer's object in pare's settings.
   [[nodiscard]] static nlohmann::json layer_json(const QuantizedLinear& linear);
@@ -55,6 +58,7 @@ class QuantizationSettings {
  private:
   template <class Source>
   [[nodiscard]] QuantizedLinear read_from(Source& source, const std::string& name) const;
+  [[nodiscard]] const nlohmann::json& layer_settings(const std::string& name) const;
 
   std::variant<pare::GptqConfig, pare::AwqConfig, nlohmann::json> settings_;
 };

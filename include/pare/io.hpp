@@ -3,6 +3,7 @@
 #include "pare/io/atomic_file.hpp"
 #include "pare/io/awq_checkpoint.hpp"
 #include "pare/io/dtype.hpp"
+#include "pare/io/file_name.hpp"
 #include "pare/io/gptq_checkpoint.hpp"
 #include "pare/io/gptq_config.hpp"
 #include "pare/io/json.hpp"

@@ -1,8 +1,12 @@
 #include <cstdint>
+#include <cstring>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "pare/io/json.hpp"
+#include "pare/io/packed_file.hpp"
 #include "support/catch.hpp"
 #include "support/program.hpp"
 #include "support/tiny_model.hpp"
@@ -175,6 +179,151 @@ TEST_CASE("a model that is not what its configuration says is refused before wor
              ContainsSubstring(fixture.path("nowhere") + ": there is no such directory"));
 }
 
+namespace {
+
+/// The files of a packed model, to be damaged by a test.
+struct PackedDirectory {
+  std::filesystem::path path;
+
+  [[nodiscard]] std::filesystem::path block() const { return path / "block-00002-of-00002.pack"; }
+  void change_settings(const std::function<void(json&)>& change) const {
+    json config = read_json(path / "config.json");
+    change(config["quantization_config"]);
+    write_json(path / "config.json", config);
+  }
+  /// Writes the block's file anew with other matrices.
+  void change_matrices(const std::function<void(PackedMatrices&)>& change) const {
+    PackedMatrices matrices = load_packed(block());
+    change(matrices);
+    std::vector<PackedEntry> entries;
+    for (const auto& [name, matrix] : matrices) entries.emplace_back(name, matrix);
+    save_packed(block(), entries);
+  }
+  /// Changes the table of the block's file, whose checksum stays right.
+  void change_record(const std::string& name,
+                     const std::function<void(PackedRecord&)>& change) const {
+    std::string file = read_text(block());
+    PackedHeader header = PackedHeader::parse(std::as_bytes(std::span(file)));
+    for (PackedRecord& record : header.records)
+      if (record.name == name) change(record);
+    const auto table = header.encode();
+    std::memcpy(file.data(), table.data(), table.size());
+    write_text(block(), file);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a packed model that is not whole is refused by file, matrix and reason") {
+  const Fixture fixture;
+  REQUIRE(run_pare({"quantize", fixture.path("m"), "--out", fixture.path("q")}).status == 0);
+  const PackedDirectory packed{fixture.directory / "p"};
+  const std::string block = packed.block().string(), config = fixture.path("p") + "/config.json",
+                    q = "model.layers.1.self_attn.q_proj",
+                    down = "model.layers.1.mlp.down_proj";  // the first by name in its file
+  const struct {
+    const char* what;
+    std::function<void()> damage;
+    std::vector<std::string> words;
+    bool seen_when_mapped = true;
+  } cases[] = {
+      {"a missing file",
+       [&] { std::filesystem::remove(packed.block()); },
+       {block, down, "No such file"}},
+      {"an empty file", [&] { write_text(packed.block(), ""); }, {block, down, "offset 0"}},
+      {"a file cut short",
+       [&] { std::filesystem::resize_file(packed.block(), file_size(packed.block()) - 1); },
+       {block, down, "truncated"}},
+      {"another file",
+       [&] { write_text(packed.block(), std::string(5000, 'x')); },
+       {block, down, "no file of packed matrices"}},
+      {"a damaged table",
+       [&] {
+         std::string file = read_text(packed.block());
+         file[100] ^= 1;
+         write_text(packed.block(), file);
+       },
+       {block, down, "checksum of the table"}},
+      {"a damaged matrix",
+       [&] {
+         std::string file = read_text(packed.block());
+         file[PackedFile(packed.block()).records()[3].offset_bytes] ^= 1;
+         write_text(packed.block(), file);
+       },
+       {block, "model.layers.1.self_attn.o_proj", "checksum of the payload"},
+       false},
+      {"a matrix of another shape",
+       [&] { packed.change_matrices([&](PackedMatrices& m) { m.at(down) = m.at(q); }); },
+       {block, down, "[64, 64]", "[64, 96]"}},
+      {"an unknown format",
+       [&] { packed.change_record(down, [](PackedRecord& r) { r.format = "int17"; }); },
+       {block, down, "int17"}},
+      {"an unknown layout of a matrix",
+       [&] { packed.change_record(down, [](PackedRecord& r) { r.layout = "spiral"; }); },
+       {block, down, "spiral"}},
+      {"a missing matrix",
+       [&] { packed.change_matrices([&](PackedMatrices& m) { m.erase(down); }); },
+       {block, down, "is missing"}},
+      {"a matrix too many",
+       [&] { packed.change_matrices([&](PackedMatrices& m) { m.emplace("head", m.at(q)); }); },
+       {block, "\"head\" is not expected"}},
+      {"the matrices of another block",
+       [&] {
+         std::filesystem::copy_file(packed.path / "block-00001-of-00002.pack", packed.block(),
+                                    std::filesystem::copy_options::overwrite_existing);
+       },
+       {block, "model.layers.0.", "is not expected"}},
+      {"a layer that the model lacks",
+       [&] {
+         packed.change_matrices([&](PackedMatrices& m) { m.emplace("head", m.at(q)); });
+         packed.change_settings([&](json& s) { s["layers"]["head"] = s["layers"][q]; });
+       },
+       {block, "\"head\"", "no such layer"}},
+      {"a layer that is nowhere",
+       [&] {
+         packed.change_matrices([&](PackedMatrices& m) { m.erase(down); });
+         packed.change_settings([&](json& s) { s["layers"].erase(down); });
+       },
+       {"index.json", down + ".weight"}},
+      {"a layer without a file",
+       [&] { packed.change_settings([&](json& s) { s["layers"][down].erase("file"); }); },
+       {config, down, "\"file\" is missing"}},
+      {"a file elsewhere",
+       [&] { packed.change_settings([&](json& s) { s["layers"][down]["file"] = "../p/x.pack"; }); },
+       {config, down, "../p/x.pack", "not the name of a file"}},
+      {"activations of an unknown type",
+       [&] {
+         packed.change_settings([&](json& s) { s["layers"][down]["activations"] = {{"type", 1}}; });
+       },
+       {config, down, "\"type\""}},
+      {"an unknown layout",
+       [&] { packed.change_settings([](json& s) { s["layout"] = "folded"; }); },
+       {config, "folded"}},
+      {"a later version",
+       [&] { packed.change_settings([](json& s) { s["version"] = 2; }); },
+       {config, "\"version\""}},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.what);
+    REQUIRE(run_pare({"pack", fixture.path("q"), "--out", fixture.path("p"), "--force"}).status ==
+            0);
+    c.damage();
+    std::vector<std::vector<std::string>> commands{
+        {"eval", fixture.path("p")},
+        {"eval", fixture.path("q"), "--reference", fixture.path("p")},
+        {"generate", fixture.path("p"), "--prompt", "x"}};
+    if (c.seen_when_mapped) {
+      commands.push_back({"generate", fixture.path("p"), "--prompt", "x", "--map"});
+      commands.push_back({"bench", fixture.path("p"), "--map", "--prompt", "2", "--tokens", "2"});
+    }
+    for (const auto& command : commands) {
+      CAPTURE(command);
+      const std::string line = fixture.refusal(command);
+      for (const std::string& word : c.words) CHECK_THAT(line, ContainsSubstring(word));
+    }
+  }
+}
+
 TEST_CASE("a weight that is not finite is named, and nothing is left of the work before it") {
   Fixture fixture;
   const std::string name = "model.layers.1.mlp.down_proj.weight";
@@ -298,5 +447,11 @@ TEST_CASE("an output that cannot be written is an error, and nothing is left of 
     CAPTURE(limit);
     CHECK_THAT(fixture.failure(fixture.quantize({"--format", "int8"}), limit),
                ContainsSubstring(fixture.path("q.partial")) && ContainsSubstring("File too large"));
+  }
+  REQUIRE(run_pare({"quantize", m, "--out", fixture.path("q")}).status == 0);
+  for (const rlim_t limit : {rlim_t{1000}, rlim_t{30000}, rlim_t{100000}}) {
+    CAPTURE(limit);
+    CHECK_THAT(fixture.failure({"pack", fixture.path("q"), "--out", fixture.path("p")}, limit),
+               ContainsSubstring(fixture.path("p.partial")) && ContainsSubstring("File too large"));
   }
 }

@@ -1,3 +1,4 @@
+#include <set>
 #include <string>
 #include <vector>
 
@@ -114,6 +115,11 @@ TEST_CASE("the other commands refuse unusable options in one line") {
                     {{"--prompt", "250", "--tokens", "7"}, "context of 256"},
                     {{"--threads", "0"}, "--threads 0"}});
   check({"inspect"}, {{{"/no/such/model"}, "/no/such/model"}});
+  for (const char* command : {"eval", "bench"})
+    check({command}, {{{"--map"}, "--map has no effect here"}});
+  check({"generate", "--prompt", "x"}, {{{"--map"}, "--map has no effect here"}});
+  check({"compare"}, {{{"--map"}, "--map"}});
+  check({"pack"}, {{{}, "required"}, {{"/no/such/model", "--out", "/no/such/out"}, "no such"}});
 }
 
 TEST_CASE("make-checkpoint refuses dimensions that are no model") {
@@ -135,4 +141,23 @@ TEST_CASE("a quantized model cannot be quantized again") {
   check({"quantize", quantized, "--out", (directory / "q2").string()},
         {{{}, "quantized already (by pare)"}});
   check({"compare", quantized}, {{{}, "quantized already"}});
+}
+
+TEST_CASE("only a quantized model can be packed, and only once") {
+  const TemporaryDirectory directory;
+  const std::string m = (directory / "m").string(), q = (directory / "q").string(),
+                    p = (directory / "p").string();
+  TinyModel().write(m);
+  check({"pack", m}, {{{"--out", p}, "m is not quantized: pack what pare quantize makes of it"}});
+  REQUIRE(run_pare({"quantize", m, "--out", q}).status == 0);
+  check({"pack", q}, {{{"--out", q, "--force"}, "is the model itself"},
+                      {{"--out", m}, "exists"},
+                      {{"--out", ""}, "--out"},
+                      {{"--out", p, "--threads", "0"}, "--threads 0"}});
+  CHECK(directory.entries() == std::set<std::string>{"m", "q"});
+  REQUIRE(run_pare({"pack", q, "--out", p}).status == 0);
+  check({"pack", p, "--out", (directory / "p2").string()}, {{{}, "p is packed already"}});
+  check({"quantize", p, "--out", (directory / "p2").string()},
+        {{{}, "quantized already (by pare, packed)"}});
+  check({"compare", p}, {{{}, "quantized already (by pare, packed)"}});
 }

@@ -53,16 +53,17 @@ std::string npy(const std::vector<T>& values) {
 TEST_CASE("every command explains itself") {
   CHECK_THAT(output({"--help"}), ContainsSubstring("compare") && ContainsSubstring("quantize") &&
                                      ContainsSubstring("eval") && ContainsSubstring("generate") &&
-                                     ContainsSubstring("inspect"));
+                                     ContainsSubstring("inspect") && ContainsSubstring("pack"));
   const struct {
     const char* command;
     std::vector<std::string> options;
   } cases[] = {
       {"compare", {"--methods", "--formats", "--group-size", "--act-order", "--report"}},
       {"quantize", {"--method", "--format", "--save-as", "--out", "--force", "--calib"}},
-      {"eval", {"--text", "--tokens", "--reference", "--report", "--threads"}},
-      {"generate", {"--prompt", "--length", "--temperature", "--seed"}},
-      {"bench", {"--prompt", "--tokens", "--threads"}},
+      {"pack", {"MODEL", "--out", "--force", "--threads"}},
+      {"eval", {"--text", "--tokens", "--reference", "--report", "--threads", "--map"}},
+      {"generate", {"--prompt", "--length", "--temperature", "--seed", "--map"}},
+      {"bench", {"--prompt", "--tokens", "--threads", "--map"}},
       {"inspect", {"MODEL|FILE"}},
       {"make-checkpoint", {"--layers", "--hidden", "--kv-heads", "--dtype"}},
   };
@@ -194,7 +195,7 @@ TEST_CASE("a sharded model quantizes to the bytes of its single file") {
   CHECK(one == three);
 }
 
-TEST_CASE("inspect lists a model, a file and a quantized model") {
+TEST_CASE("inspect lists a model, a file, a quantized and a packed model") {
   const TemporaryDirectory directory;
   TinyModel().write(directory / "m");
   const std::string m = (directory / "m").string(), q = (directory / "q").string();
@@ -211,6 +212,17 @@ TEST_CASE("inspect lists a model, a file and a quantized model") {
                                            ContainsSubstring("self_attn.q_proj") &&
                                            ContainsSubstring("uint4"));
   }
+  const std::string p = (directory / "p").string();
+  (void)output({"pack", q, "--out", p});
+  CHECK_THAT(output({"inspect", p}),
+             ContainsSubstring("quantization: pare, packed") && ContainsSubstring("7 tensors, ") &&
+                 ContainsSubstring("14 packed matrices in 2 files, ") &&
+                 ContainsSubstring("model.layers.1.mlp.down_proj") &&
+                 ContainsSubstring("[64, 96]") && ContainsSubstring("kernel for one token") &&
+                 ContainsSubstring("uint4 x float"));
+  CHECK_THAT(output({"inspect", p + "/block-00002-of-00002.pack"}),
+             ContainsSubstring("model.layers.1.mlp.down_proj") && ContainsSubstring("uint4") &&
+                 ContainsSubstring("7 packed matrices, "));
 }
 
 TEST_CASE("generate repeats itself, and draws other texts from other seeds") {
@@ -231,19 +243,29 @@ TEST_CASE("generate repeats itself, and draws other texts from other seeds") {
 TEST_CASE("bench says how fast a model runs, on which kernels, beside which limits") {
   const TemporaryDirectory directory;
   TinyModel().write(directory / "m");
-  const std::string m = (directory / "m").string(), q = (directory / "q").string();
+  const std::string m = (directory / "m").string(), q = (directory / "q").string(),
+                    p = (directory / "p").string();
   const std::vector<std::string> few{"--prompt", "20", "--tokens", "4", "--threads", "1"};
   const auto bench = [&](const std::string& model) {
     std::vector<std::string> words{"bench", model};
     words.insert(words.end(), few.begin(), few.end());
     return output(words);
   };
-  CHECK_THAT(bench(m), ContainsSubstring("prefill of 20 tokens, 1 thread: float32 gemm") &&
+  CHECK_THAT(bench(m), ContainsSubstring("loading: ") && ContainsSubstring(" s, float32") &&
+                           ContainsSubstring("prefill of 20 tokens, 1 thread: float32 gemm") &&
                            ContainsSubstring("decode: float32 gemm") &&
                            ContainsSubstring("MB per token"));
   (void)output({"quantize", m, "--out", q, "--format", "w4a8-dynamic"});
-  CHECK_THAT(bench(q), ContainsSubstring("1 thread: int4 x int8: ") &&
-                           ContainsSubstring("decode: int4 x int8: "));
+  const auto check = [](const std::string& text, const std::string& loaded) {
+    CHECK_THAT(text, ContainsSubstring("loading: ") && ContainsSubstring(loaded) &&
+                         ContainsSubstring("1 thread: int4 x int8: ") &&
+                         ContainsSubstring("decode: int4 x int8: "));
+  };
+  check(bench(q), " s, codes packed");
+  (void)output({"pack", q, "--out", p});
+  check(bench(p), " s, packed files copied into huge pages");
+  check(output({"bench", p, "--map", "--prompt", "20", "--tokens", "4", "--threads", "1"}),
+        " s, packed files mapped");
 }
 
 TEST_CASE("a random checkpoint is the same each time, and usable") {

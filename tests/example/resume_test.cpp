@@ -3,13 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
 #include "support/directory_content.hpp"
+#include "support/killed_run.hpp"
 #include "support/program.hpp"
 #include "support/tiny_model.hpp"
 
@@ -45,12 +44,7 @@ class Fixture {
   }
   /// Starts a run and kills it when `shards` blocks are written; false when it was faster.
   [[nodiscard]] bool run_until(const std::vector<std::string>& recipe, int shards) const {
-    Program program(command(recipe));
-    while (program.running() && finished_shards() < shards)
-      std::this_thread::sleep_for(std::chrono::microseconds(200));
-    program.kill();
-    program.wait();
-    return !exists(directory / "q") && finished_shards() >= shards;
+    return killed_run(command(recipe), directory / "q", ".safetensors", shards);
   }
   /// Leaves what a run leaves that was killed once at each of these numbers of blocks.
   void interrupt(const std::vector<std::string>& recipe, const std::vector<int>& stops) const {
@@ -62,13 +56,6 @@ class Fixture {
         return;
     }
     FAIL("the program could not be killed in time");
-  }
-  [[nodiscard]] int finished_shards() const {
-    int count = 0;
-    std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator(directory / "q.partial", error))
-      count += entry.path().extension() == ".safetensors";
-    return count;
   }
 
   TinyModel model{{.layers = layers}};

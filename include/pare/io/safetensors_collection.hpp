@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "pare/io/file_name.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/safetensors_reader.hpp"
 
@@ -97,10 +98,9 @@ class SafetensorsCollection {
     return result;
   }
 
-  /// A shard lies beside its index: a model must not reach for other files of the machine.
+  /// A shard lies beside its index.
   void check_shard(const std::string& file) const {
-    if (file.empty() || file == "." || file == ".." ||
-        file.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos)
+    if (!is_file_name(file))
       throw FormatError("shard " + detail::in_quotes(file) + " is not the name of a file");
     std::error_code ignored;
     if (!std::filesystem::exists(path_.parent_path() / file, ignored))

@@ -1,0 +1,127 @@
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/content_hash.hpp"
+#include "cli/model_copy.hpp"
+#include "cli/options.hpp"
+#include "cli/output_directory.hpp"
+#include "cli/progress.hpp"
+#include "engine/checkpoint.hpp"
+#include "pare/io/json.hpp"
+#include "pare/io/packed_file.hpp"
+#include "pare/version.hpp"
+
+namespace cli {
+namespace {
+
+/// Writes the packed form of a quantized model: a file of matrices for each block, and the tensors
+/// that are not quantized in one of safetensors.
+class PackedModelWriter {
+ public:
+  PackedModelWriter(const PackCommand& options, const engine::Checkpoint& checkpoint)
+      : checkpoint_(checkpoint),
+        blocks_(checkpoint.config().layers),
+        directory_(options.out, options.force, make_manifest(checkpoint), 1) {
+    for (Index i = 0; i < blocks_; ++i)
+      for (std::size_t l = 0; l < engine::linear_names.size(); ++l)
+        if (const auto id = static_cast<engine::LinearId>(l); checkpoint_.has_codes(i, id))
+          layers_[engine::linear_name(i, id)] = {
+              .file = file_name(i), .record = {}, .activations = checkpoint_.activations(i, id)};
+  }
+
+  [[nodiscard]] Index finished_blocks() const {
+    Index done = 0;
+    while (done < blocks_ && directory_.has_file(file_name(done))) ++done;
+    return done;
+  }
+
+  void write_block(Index index, Progress& progress, const pare::Execution& execution) const {
+    std::vector<std::pair<std::string, pare::AnyPackedMatrix>> matrices;
+    for (std::size_t l = 0; l < engine::linear_names.size(); ++l) {
+      const auto id = static_cast<engine::LinearId>(l);
+      progress.step(std::string(engine::linear_names[l]), static_cast<double>(l) / 7.0);
+      const auto linear = checkpoint_.quantized_linear(index, id);
+      if (!linear) continue;
+      const std::string name = engine::linear_name(index, id);
+      pare::with_context(checkpoint_.directory().string() + ": " + name, [&] {
+        matrices.emplace_back(name, pare::pack(linear->weight, execution));
+      });
+    }
+    std::vector<pare::PackedEntry> entries;
+    for (const auto& [name, matrix] : matrices) entries.emplace_back(name, matrix);
+    if (!entries.empty()) pare::save_packed(directory_.file_path(file_name(index)), entries);
+  }
+
+  void finish() {
+    if (!directory_.has_shard(0))
+      copy_tensors(checkpoint_, other_tensors(), directory_.shard_path(0));
+    nlohmann::json config = checkpoint_.json();
+    config["quantization_config"] = engine::PackedLayers::settings(layers_);
+    pare::write_json(directory_.file_path("config.json"), config);
+    copy_tokenizer(checkpoint_, directory_);
+    directory_.finish();
+  }
+
+ private:
+  /// Everything the bytes of the result depend on: packed matrices are the same on every machine.
+  [[nodiscard]] static nlohmann::json make_manifest(const engine::Checkpoint& checkpoint) {
+    ContentHash model;
+    model.add_directory(checkpoint.directory());
+    return {{"made_by", "pack"}, {"model", model.hex()}, {"version", pare::version}};
+  }
+
+  [[nodiscard]] std::string file_name(Index block) const {
+    char name[64];
+    std::snprintf(name, sizeof name, "block-%05td-of-%05td.pack", block + 1, blocks_);
+    return name;
+  }
+
+  /// All but the parts of quantized layers; biases are not among those.
+  [[nodiscard]] std::vector<std::string> other_tensors() const {
+    std::vector<std::string> names = checkpoint_.tensors().names();
+    std::erase_if(names, [&](const std::string& name) {
+      const std::size_t end = std::min(name.rfind('.'), name.size());
+      return layers_.contains(name.substr(0, end)) && name.substr(end) != ".bias";
+    });
+    return names;
+  }
+
+  const engine::Checkpoint& checkpoint_;
+  Index blocks_;
+  OutputDirectory directory_;
+  engine::PackedLayers::Layers layers_;
+};
+
+}  // namespace
+
+void pack(const PackCommand& options) {
+  Runtime runtime = options.model.runtime();
+  const engine::Checkpoint checkpoint(options.model.model);
+  require_other_directory(options.model.model, options.out);
+  if (checkpoint.packed())
+    throw pare::ArgumentError(options.model.model.string() + " is packed already");
+  if (checkpoint.quantization().empty())
+    throw pare::ArgumentError(options.model.model.string() +
+                              " is not quantized: pack what pare quantize makes of it");
+
+  PackedModelWriter writer(options, checkpoint);
+  const Index blocks = checkpoint.config().layers, done = writer.finished_blocks();
+  if (done > 0) std::fprintf(stderr, "resuming: %td of %td blocks are done\n", done, blocks);
+  const Stopwatch watch;
+  {
+    Progress progress("packing", blocks, done);
+    for (Index i = done; i < blocks; ++i) {
+      progress.begin_block(i);
+      writer.write_block(i, progress, runtime.execution());
+      checkpoint.release_pages();
+    }
+  }
+  writer.finish();
+  std::printf("%s: %td blocks packed, %.1f s\n", options.out.string().c_str(), blocks,
+              watch.seconds());
+}
+
+}  // namespace cli
