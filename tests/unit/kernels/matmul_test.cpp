@@ -7,10 +7,12 @@
 #include <vector>
 
 #include "pare/core/parallel_openmp.hpp"
+#include "pare/kernels/any_packed_matrix.hpp"
 #include "pare/kernels/describe.hpp"
 #include "pare/kernels/pack.hpp"
 #include "support/catch.hpp"
 #include "support/kernel_formats.hpp"
+#include "support/packed_weights.hpp"
 #include "support/random_matrix.hpp"
 #include "support/random_quantized.hpp"
 
@@ -429,3 +431,28 @@ TEST_CASE("describe names the kernel and the reason", "[matmul]") {
              Catch::StartsWith("int4 x int8: groups of activations end inside units of codes, "
                                "expanded to float32; int4 x float32: "));
 }
+
+#ifndef PARE_TEST_FEW_FORMATS  // a weight of any kind needs the kernels of all
+TEST_CASE("a packed matrix of any kind multiplies like the one it holds", "[matmul]") {
+  test::for_each_weight([](const auto& w) {
+    const AnyPackedMatrix any(w);
+    CAPTURE(any.format(), any.layout(), any.rows(), any.cols());
+    for (const auto type :
+         {ActivationType::float32, ActivationType::bfloat16, ActivationType::int8})
+      CHECK(describe(any, 3, {}, type) == describe(w, 3, {}, type));
+    for (const Index tokens : {1, 17}) {
+      const Matrix<float> x = test::random_matrix(tokens, w.cols());
+      Matrix<float> y({tokens, w.rows()}), expected({tokens, w.rows()});
+      matmul(x, w, expected);
+      matmul(x, any, y);
+      CHECK(y == expected);
+      matmul_bf16(x, w, expected);
+      matmul_bf16(x, any, y);
+      CHECK(y == expected);
+      matmul_dynamic(x, w, expected);
+      matmul_dynamic(x, any, y);
+      CHECK(y == expected);
+    }
+  });
+}
+#endif

@@ -42,28 +42,31 @@ PARE_TARGET_AVX2 PARE_FORCE_INLINE __m256i load_codebook(const PackedPanel& w) n
   return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w.operands)));
 }
 
-template <class Codes, class Products, int Units, int Tokens>
+/// Adds `units` units, `Step` at a time.
+template <class Codes, class Products, int Step, int Tokens>
 PARE_TARGET_AVX2 PARE_FORCE_INLINE void add_units(
-    const std::uint32_t*& unit, const std::int8_t*& codes, __m256i codebook,
+    const std::uint32_t*& unit, const std::int8_t*& codes, Index units, __m256i codebook,
     typename Products::template Sums<Tokens>& sums) noexcept {
   constexpr int quads = static_cast<int>(Codes::unit) / 4;
-  constexpr Index step = 4 * Tokens * operand_bytes(Products::operand);
-  PARE_UNROLL
-  for (int u = 0; u < Units; ++u, unit += Codes::unit_words) {
-    prefetch_unit<Codes>(unit);
+  constexpr Index quad_bytes = 4 * Tokens * operand_bytes(Products::operand);
+  for (; units >= Step; units -= Step) {
     PARE_UNROLL
-    for (int q = 0; q < quads; ++q, codes += step) {
-      sums.add(0, u * quads + q, operand<Codes>(unit, q, 0, codebook), codes);
-      sums.add(1, u * quads + q, operand<Codes>(unit, q, 1, codebook), codes);
+    for (int u = 0; u < Step; ++u, unit += Codes::unit_words) {
+      prefetch_unit<Codes>(unit);
+      PARE_UNROLL
+      for (int q = 0; q < quads; ++q, codes += quad_bytes) {
+        sums.add(0, u * quads + q, operand<Codes>(unit, q, 0, codebook), codes);
+        sums.add(1, u * quads + q, operand<Codes>(unit, q, 1, codebook), codes);
+      }
     }
   }
-  sums.end_block();
 }
 
 template <class Codes, class Products, int Tokens>
 PARE_TARGET_AVX2 void few(const PackedPanel& w, const Segment* segments, Index segment_count,
                           const IntegerTokens& x, const IntegerResult& result) noexcept {
-  constexpr int block_units = static_cast<int>(32 / Codes::unit);
+  // Two units of two quads feed the four sums that one token needs: see Products::Sums.
+  constexpr Index block_units = 32 / Codes::unit, step = Tokens == 1 && Codes::unit == 8 ? 2 : 1;
   const __m256i codebook = load_codebook<Codes>(w);
   __m256 scaled[Tokens][2];
   PARE_UNROLL
@@ -80,10 +83,12 @@ PARE_TARGET_AVX2 void few(const PackedPanel& w, const Segment* segments, Index s
       if (w.zero_points) start = _mm256_mullo_epi32(start, load_zero_points(w, group, i % 2 * 8));
       sums.start(i / 2, i % 2, start);
     }
-    Index units = segments[s].units;
-    for (; units >= block_units; units -= block_units)
-      add_units<Codes, Products, block_units, Tokens>(unit, codes, codebook, sums);
-    for (; units > 0; --units) add_units<Codes, Products, 1, Tokens>(unit, codes, codebook, sums);
+    for (Index units = segments[s].units; units > 0; units -= block_units) {
+      const Index block = units < block_units ? units : block_units;
+      add_units<Codes, Products, step, Tokens>(unit, codes, block, codebook, sums);
+      if (block % step != 0) add_units<Codes, Products, 1, Tokens>(unit, codes, 1, codebook, sums);
+      sums.end_block();
+    }
     PARE_UNROLL
     for (int i = 0; i < 2 * Tokens; ++i) {
       __m256 value = _mm256_cvtepi32_ps(sums.total(i / 2, i % 2));

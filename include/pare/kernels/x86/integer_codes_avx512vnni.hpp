@@ -48,7 +48,7 @@ template <class Codes, int Tokens>
 PARE_TARGET_AVX512VNNI void few(const PackedPanel& w, const Segment* segments, Index segment_count,
                                 const IntegerTokens& x, const IntegerResult& result) noexcept {
   // Independent sums cover the latency of the dot product where tokens alone do not.
-  constexpr int chains = Tokens == 1 ? 4 : 2;
+  constexpr int chains = Tokens == 1 ? 4 : 2, step = Tokens <= 2 && Codes::unit == 8 ? 2 : 1;
   const __m512i codebook = load_codebook<Codes>(w);
   __m512 scaled[Tokens];
   PARE_UNROLL
@@ -71,7 +71,7 @@ PARE_TARGET_AVX512VNNI void few(const PackedPanel& w, const Segment* segments, I
       for (int t = 0; t < Tokens; ++t) sums[t][0] = _mm512_mullo_epi32(sums[t][0], zero);
     }
     Index units = segments[s].units;
-    for (; units >= 2; units -= 2) add_units<Codes, 2>(unit, codes, codebook, sums);
+    for (; units >= step; units -= step) add_units<Codes, step>(unit, codes, codebook, sums);
     if (units > 0) add_units<Codes, 1>(unit, codes, codebook, sums);
 
     const __m512 scale = avx512::load_scales(w, group);

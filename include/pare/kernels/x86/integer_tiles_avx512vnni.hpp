@@ -47,11 +47,11 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void add_some_quads(Streams& in, Index 
   in.codes += 4 * Tokens * Quads;
 }
 
-/// Four at a time: so few rounds per group that their end is predicted. Units have at least two.
-template <int Tokens>
+/// `Step` quads at a time: two, as many as units have at least, or four.
+template <int Step, int Tokens>
 PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void add_quads(Streams& in, Index quads, Index ahead_step,
                                                         __m512i (&sums)[Tokens][2]) noexcept {
-  for (; quads >= 4; quads -= 4) add_some_quads<Tokens, 4>(in, ahead_step, sums);
+  for (; quads >= Step; quads -= Step) add_some_quads<Tokens, Step>(in, ahead_step, sums);
   if (quads > 0) add_some_quads<Tokens, 2>(in, ahead_step, sums);
 }
 
@@ -100,7 +100,7 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void row_tile(const IntegerWeights& w,
       sums[i / 2][i % 2] = _mm512_loadu_si512(result.partial + 16 * i);
   }
   Streams in{w.codes, w.codes + w.panel_bytes, x.codes, w.ahead};
-  add_quads(in, w.segments[0].units * w.unit_quads, w.ahead_step_bytes, sums);
+  add_quads<2>(in, w.segments[0].units * w.unit_quads, w.ahead_step_bytes, sums);
   if (!result.last) {
     PARE_UNROLL
     for (int i = 0; i < 2 * Tokens; ++i)
@@ -130,7 +130,8 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void group_tile(const IntegerWeights& w
   for (Index s = 0; s < w.segment_count; ++s, scales += 32) {
     __m512i sums[Tokens][2];
     start_sums(x.offsets + s * Tokens, w.zero_points ? w.zero_points + 32 * s : nullptr, sums);
-    add_quads(in, w.segments[s].units * w.unit_quads, w.ahead_step_bytes, sums);
+    // So few rounds that their end is predicted.
+    add_quads<4>(in, w.segments[s].units * w.unit_quads, w.ahead_step_bytes, sums);
     const __m512 s0 = _mm512_loadu_ps(scales), s1 = _mm512_loadu_ps(scales + 16);
     PARE_UNROLL
     for (int t = 0; t < Tokens; ++t) {
