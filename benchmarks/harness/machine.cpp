@@ -1,10 +1,10 @@
 #include "harness/machine.hpp"
 
-#include <unistd.h>
-
 #include <ctime>
 #include <fstream>
 #include <thread>
+
+#include "pare/kernels/memory_tuning.hpp"
 
 namespace bench {
 namespace {
@@ -38,9 +38,7 @@ std::string today() {
 Machine this_machine() {
   Machine m{cpu_name(), compiler_name(), today()};
   m.cores = static_cast<int>(std::thread::hardware_concurrency());
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-  m.l3_bytes = static_cast<double>(sysconf(_SC_LEVEL3_CACHE_SIZE));
-#endif
+  m.l3_bytes = static_cast<double>(pare::last_level_cache_bytes());
   return m;
 }
 

@@ -8,6 +8,8 @@
 #include "harness/measure.hpp"
 #include "harness/peer_process.hpp"
 #include "pare/core/error.hpp"
+#include "pare/kernels/matmul_tuning.hpp"
+#include "pare/kernels/memory_tuning.hpp"
 
 namespace bench {
 namespace {
@@ -61,6 +63,8 @@ bool TableReporter::ReportContext(const Context&) {
   const Machine m = this_machine();
   std::printf("%s, %d cores, %.0f MiB L3, %s, %s\n", m.cpu.c_str(), m.cores, m.l3_bytes / (1 << 20),
               m.compiler.c_str(), m.date.c_str());
+  std::printf("%s\n%s\n", to_string(pare::MatmulTuning{}).c_str(),
+              to_string(pare::MemoryTuning{}).c_str());
   return true;
 }
 

@@ -26,6 +26,7 @@
 #include "pare/kernels/matmul_blocks.hpp"
 #include "pare/kernels/matmul_float.hpp"
 #include "pare/kernels/matmul_integer.hpp"
+#include "pare/kernels/matmul_tuning.hpp"
 #include "pare/kernels/memory_tuning.hpp"
 #include "pare/kernels/pack.hpp"
 #include "pare/kernels/pack_sparse.hpp"

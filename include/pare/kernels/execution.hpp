@@ -5,6 +5,7 @@
 #include "pare/core/parallel.hpp"
 #include "pare/core/workspace.hpp"
 #include "pare/kernels/kernel_name.hpp"
+#include "pare/kernels/matmul_tuning.hpp"
 
 namespace pare {
 
@@ -16,6 +17,7 @@ struct Execution {
   Workspace* workspace = nullptr;
   /// `automatic` takes the best kernel of this CPU; a forced one that the CPU lacks throws.
   KernelName force = KernelName::automatic;
+  MatmulTuning tuning{};
 };
 
 }  // namespace pare

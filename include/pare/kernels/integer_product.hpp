@@ -3,19 +3,13 @@
 #include <algorithm>
 
 #include "pare/core/tensor_view.hpp"
+#include "pare/kernels/matmul_tuning.hpp"
 #include "pare/kernels/sparse_kernel.hpp"
 
 namespace pare::kernels {
 
-/// Sizes that bound what one thread keeps near itself.
-struct IntegerBlocking {
-  /// Columns decoded at once: with 32 channels, or 16 in two bytes each, 16 KiB.
-  static constexpr Index columns = max_segment;
-  /// Segments at once: their scales are another 16 KiB.
-  static constexpr Index segments = 128;
-  /// Tokens whose partial sums are kept: 16 KiB. Decoding for so many costs a hundredth.
-  static constexpr Index tokens = 128;
-};
+/// Segments that are decoded at once, at most: their scales are 16 KiB.
+inline constexpr Index decoded_segments = 128;
 
 /// A product whose activations are arranged, with its padded rows of parameters.
 struct IntegerProduct {
@@ -26,6 +20,7 @@ struct IntegerProduct {
   const float* start;          ///< [panels][16]
   const float* bias;           ///< [panels][16]
   const SparseKernel* sparse;  ///< tiles for the blocks of w.sparse, or null
+  MatmulTuning tuning;
 };
 
 namespace detail {

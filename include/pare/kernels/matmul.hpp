@@ -80,7 +80,7 @@ void with_plain_outputs(std::span<const MatmulOutput> outputs, F&& f) {
 /// Shapes    x (tokens, in); of each output w (out, in), y (tokens, out), bias (out); any strides,
 ///           column stride 1 saves a copy; y may overlap x, but not another y
 /// Errors    ShapeError naming the shapes; ArgumentError for a forced kernel that does not
-///           exist or that the CPU cannot run
+///           exist or that the CPU cannot run, and for a tuning out of range
 /// Edge      without input channels x wᵀ is 0; activations that are not finite reach y
 /// Accuracy  sums in float32: |error| <= c 2^-24 sum |x| s (|code| + |zero_point|), where c is
 ///           about 256 + in / 256, with few tokens group length / 2 + number of groups
@@ -88,6 +88,7 @@ void with_plain_outputs(std::span<const MatmulOutput> outputs, F&& f) {
 ///           tokens and many
 inline void matmul(MatrixView<const float> x, std::span<const MatmulOutput> outputs,
                    const Execution& execution = {}) {
+  kernels::check_tuning(execution.tuning);
   kernels::detail::check_outputs(x.shape(), outputs);
   Matrix<float> dense;
   const MatrixView<const float> rows = kernels::detail::plain_rows(x, dense);
@@ -105,6 +106,7 @@ inline void matmul(MatrixView<const float> x, std::span<const MatmulOutput> outp
 /// Accuracy  as matmul, with rounded activations; avx512bf16 takes denormal numbers for 0
 inline void matmul_bf16(MatrixView<const float> x, std::span<const MatmulOutput> outputs,
                         const Execution& execution = {}) {
+  kernels::check_tuning(execution.tuning);
   kernels::detail::check_outputs(x.shape(), outputs);
   Matrix<float> dense;
   const MatrixView<const float> rows = kernels::detail::plain_rows(x, dense);
@@ -122,6 +124,7 @@ inline void matmul_bf16(MatrixView<const float> x, std::span<const MatmulOutput>
 /// Order     also the same for one token and several
 inline void matmul(const QuantizedActivationsView& x, std::span<const MatmulOutput> outputs,
                    const Execution& execution = {}) {
+  kernels::check_tuning(execution.tuning);
   kernels::detail::check_outputs(x.codes.shape(), outputs);
   kernels::detail::check_activations(x);
   kernels::detail::with_plain_outputs(outputs, [&](std::span<const MatmulOutput> plain) {

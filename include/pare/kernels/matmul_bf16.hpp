@@ -7,8 +7,8 @@
 /// rounded to bf16.
 namespace pare::kernels {
 
-/// Input channels decoded to bf16 at a time: 32 KiB, as decoded_columns.
-inline constexpr Index decoded_bf16_columns = 2 * decoded_columns;
+/// Input channels decoded to bf16 at a time, at most.
+inline constexpr Index decoded_bf16_columns = 2 * largest_tuning.float_columns;
 
 /// The kernel that is forced on float32 where a bf16 one was.
 [[nodiscard]] constexpr KernelName float_force(KernelName force) noexcept {
@@ -17,31 +17,32 @@ inline constexpr Index decoded_bf16_columns = 2 * decoded_columns;
 
 /// Whole groups at a time, or pieces of one: a tile scales its sum over each.
 inline void multiply_decoded(const FloatProduct<Bf16Kernel>& p, const FloatArrangement& x,
-                             Index panel) {
+                             Index first_panel, Index last_panel) {
   constexpr Index most_groups = decoded_bf16_columns / 8;
   alignas(64) std::uint32_t values[decoded_bf16_columns * panel_channels];
   alignas(64) float scales[most_groups * 2 * panel_channels];
-  // A last panel without a neighbour is its own: the result is dropped.
-  const PackedPanel first = p.w.panel(panel);
-  const PackedPanel second = p.w.panel(std::min(panel + 1, p.w.panels() - 1));
-  const Index limit = decoded_bf16_columns / p.w.unit, group_units = first.group_units;
+  const Index limit = 2 * p.tuning.float_columns / p.w.unit;
+  const Index all_units = p.w.first.units, group_units = p.w.first.group_units;
   Index unit = 0;
   do {  // once without columns, for the bias
     const Index to_group_end = group_units - unit % group_units;
     const Index units =
-        std::min(first.units - unit, group_units > limit ? std::min(limit, to_group_end)
-                                                         : limit / group_units * group_units);
-    p.kernel->decode(first, unit, units, values, scales);
-    p.kernel->decode(second, unit, units, values + panel_channels, scales + panel_channels);
-    const Bf16Weights w{values, scales, units * p.w.unit / 4, group_units * p.w.unit / 4};
-    for_each_tile(x.tiles(), 0, x.tiles().count(), [&](Index token, Index count) {
-      detail::with_float_result<2 * panel_channels>(
-          p, token, count, panel * panel_channels, unit == 0, [&](const FloatResult& result) {
-            p.kernel->tiles[count](x.tile(token, count, unit * p.w.unit), w, result);
-          });
-    });
+        std::min(all_units - unit, group_units > limit ? std::min(limit, to_group_end)
+                                                       : limit / group_units * group_units);
+    for (Index panel = first_panel; panel < last_panel; panel += 2) {
+      const auto [first, second] = panel_pair(p.w, panel);
+      p.kernel->decode(first, unit, units, values, scales);
+      p.kernel->decode(second, unit, units, values + panel_channels, scales + panel_channels);
+      const Bf16Weights w{values, scales, units * p.w.unit / 4, group_units * p.w.unit / 4};
+      for_each_tile(x.tiles(), 0, x.tiles().count(), [&](Index token, Index count) {
+        detail::with_float_result<2 * panel_channels>(
+            p, token, count, panel * panel_channels, unit == 0, [&](const FloatResult& result) {
+              p.kernel->tiles[count](x.tile(token, count, unit * p.w.unit), w, result);
+            });
+      });
+    }
     unit += units;
-  } while (unit < first.units);
+  } while (unit < all_units);
 }
 
 /// Products of the same activations; shapes fit and all have unit column stride.

@@ -52,13 +52,9 @@ void parallel_for_each_tile(const Execution& execution, const TokenTiles& tiles,
   });
 }
 
-/// Panels per parallel iteration, at least: activations are read from far caches once for 64
-/// channels.
-inline constexpr Index panels_per_block = 4;
-
 /// Panels per parallel iteration where one costs `panel_work` multiply-adds; an even number.
-[[nodiscard]] inline Index panel_block(Index panel_work) noexcept {
-  return round_up(std::max(panels_per_block, parallel_grain / std::max<Index>(1, panel_work)), 2);
+[[nodiscard]] inline Index panel_block(Index panel_work, const MatmulTuning& tuning) noexcept {
+  return round_up(std::max(tuning.panels, parallel_grain / std::max<Index>(1, panel_work)), 2);
 }
 
 }  // namespace pare::kernels

@@ -12,10 +12,6 @@
 /// Float activations times packed codes: arrangement of activations, loops, memory.
 namespace pare::kernels {
 
-/// Input channels decoded at a time: with 32 channels 32 KiB of values, most of a first-level
-/// cache; the activations of a tile stream past them.
-inline constexpr Index decoded_columns = 256;
-
 /// A product whose activations are arranged.
 template <class Kernel>
 struct FloatProduct {
@@ -24,6 +20,7 @@ struct FloatProduct {
   MatrixView<float> y;
   bool accumulate;
   const float* bias;  ///< [panels][16]
+  MatmulTuning tuning;
 };
 
 namespace detail {
@@ -49,26 +46,34 @@ void with_float_result(const FloatProduct<Kernel>& p, Index token, Index count, 
 
 }  // namespace detail
 
-/// Each piece of two panels is decoded once and used by every tile.
+/// Two panels that tiles read side by side; a last one without a neighbour is its own, and the
+/// result is dropped.
+[[nodiscard]] inline std::array<PackedPanel, 2> panel_pair(const PackedView& w,
+                                                           Index panel) noexcept {
+  return {w.panel(panel), w.panel(std::min(panel + 1, w.panels() - 1))};
+}
+
+/// Each piece of two panels is decoded once and used by every tile; the activations of a piece stay
+/// near for all panels.
 inline void multiply_decoded(const FloatProduct<FloatKernel>& p, const FloatArrangement& x,
-                             Index panel) {
-  alignas(64) float values[decoded_columns * 2 * panel_channels];
-  // A last panel without a neighbour is its own: the result is dropped.
-  const PackedPanel first = p.w.panel(panel);
-  const PackedPanel second = p.w.panel(std::min(panel + 1, p.w.panels() - 1));
-  const Index step = decoded_columns / p.w.unit;
+                             Index first_panel, Index last_panel) {
+  alignas(64) float values[largest_tuning.float_columns * 2 * panel_channels];
+  const Index step = p.tuning.float_columns / p.w.unit;
   Index unit = 0;
   do {  // once without columns, for the bias
     const Index units = std::min(step, p.w.first.units - unit);
-    p.kernel->decode(first, unit, units, values);
-    p.kernel->decode(second, unit, units, values + panel_channels);
-    for_each_tile(x.tiles(), 0, x.tiles().count(), [&](Index token, Index count) {
-      detail::with_float_result<2 * panel_channels>(
-          p, token, count, panel * panel_channels, unit == 0, [&](const FloatResult& result) {
-            p.kernel->tiles[count](x.tile(token, count, unit * p.w.unit), values, units * p.w.unit,
-                                   result);
-          });
-    });
+    for (Index panel = first_panel; panel < last_panel; panel += 2) {
+      const auto [first, second] = panel_pair(p.w, panel);
+      p.kernel->decode(first, unit, units, values);
+      p.kernel->decode(second, unit, units, values + panel_channels);
+      for_each_tile(x.tiles(), 0, x.tiles().count(), [&](Index token, Index count) {
+        detail::with_float_result<2 * panel_channels>(
+            p, token, count, panel * panel_channels, unit == 0, [&](const FloatResult& result) {
+              p.kernel->tiles[count](x.tile(token, count, unit * p.w.unit), values,
+                                     units * p.w.unit, result);
+            });
+      });
+    }
     unit += step;
   } while (unit < p.w.first.units);
 }
@@ -100,10 +105,7 @@ void multiply_panels(const FloatProduct<Kernel>& p, const FloatArrangement& x, I
                      Index last) {
   if (p.w.sparse) return multiply_expanded(p, x, first, last);
   const Index tokens = x.tiles().tokens();
-  if (tokens > p.kernel->few.largest()) {
-    for (Index panel = first; panel < last; panel += 2) multiply_decoded(p, x, panel);
-    return;
-  }
+  if (tokens > p.kernel->few.largest()) return multiply_decoded(p, x, first, last);
   for (Index panel = first; panel < last; ++panel)
     with_float_result<panel_channels>(
         p, 0, tokens, panel * panel_channels, true, [&](const FloatResult& result) {
@@ -132,7 +134,8 @@ void multiply_floats(std::span<const FloatProduct<Kernel>> products, const Float
   std::array<Index, max_matmul_outputs> block_panels{};
   for (std::size_t i = 0; i < products.size(); ++i) {
     const PackedView& w = products[i].w;
-    block_panels[i] = panel_block(panel_channels * x.tiles().tokens() * w.padded_cols());
+    block_panels[i] =
+        panel_block(panel_channels * x.tiles().tokens() * w.padded_cols(), execution.tuning);
     first_block[i + 1] = first_block[i] + ceil_div(w.panels(), block_panels[i]);
   }
   execution.parallel_for(first_block[products.size()], [&](Index block) {
@@ -171,7 +174,8 @@ std::size_t multiply_alike(MatrixView<const float> x, std::span<const MatmulOutp
   for (std::size_t i = 0; i < count; ++i) {
     const MatmulOutput& output = outputs[i];
     const PackedView& w = output.weight();
-    products[i] = {kernel_of(output), w, output.y(), output.options().accumulate, bias};
+    products[i] = {kernel_of(output),           w,    output.y(),
+                   output.options().accumulate, bias, execution.tuning};
     if (!output.options().bias.empty())
       for (Index n = 0; n < w.rows; ++n) bias[n] = output.options().bias[n];
     bias += round_up(w.rows, 2 * panel_channels);

@@ -69,14 +69,14 @@ class DecodedProduct {
     const TokenTiles& tiles = x_.tiles();
     const Index step = weights_.in_place && row_
                            ? tiles.count()
-                           : std::max<Index>(1, IntegerBlocking::tokens / tiles.largest());
+                           : std::max<Index>(1, p_.tuning.int8_tokens / tiles.largest());
     for (Index tile = 0; tile < tiles.count(); tile += step)
       run_tiles(tile, std::min(tiles.count(), tile + step));
   }
 
  private:
   void run_tiles(Index first_tile, Index last_tile) {
-    const Index unit_limit = IntegerBlocking::columns / p_.w.unit;
+    const Index unit_limit = p_.tuning.int8_columns / p_.w.unit;
     const Segment* segments = x_.segments();
     if (row_) {
       const Index units = segments[0].units, step = weights_.in_place ? units : unit_limit;
@@ -88,7 +88,7 @@ class DecodedProduct {
     }
     for (Index s = 0; s < x_.segment_count();) {
       Index count = 0, units = 0;
-      while (s + count < x_.segment_count() && count < IntegerBlocking::segments &&
+      while (s + count < x_.segment_count() && count < decoded_segments &&
              (count == 0 || units + segments[s + count].units <= unit_limit))
         units += segments[s + count++].units;
       run_piece(segments + s, count, s, s == 0, s + count == x_.segment_count(), first_tile,
@@ -162,16 +162,19 @@ class DecodedProduct {
     return w;
   }
 
+  /// A segment is decoded whole, however little is asked for.
+  static constexpr Index decoded_columns = std::max(largest_tuning.int8_columns, max_segment);
+
   const IntegerProduct& p_;
   const IntegerArrangement& x_;
   Index channel_;
   std::array<PackedPanel, 2> panels_;
   TileWeights weights_;
   bool row_;
-  alignas(64) std::uint8_t codes_[IntegerBlocking::columns * pair_channels];
-  alignas(64) float scales_[IntegerBlocking::segments * pair_channels];
-  alignas(64) std::int32_t zero_points_[IntegerBlocking::segments * pair_channels];
-  alignas(64) float partials_[(IntegerBlocking::tokens + max_tile_tokens) * pair_channels];
+  alignas(64) std::uint8_t codes_[decoded_columns * pair_channels];
+  alignas(64) float scales_[decoded_segments * pair_channels];
+  alignas(64) std::int32_t zero_points_[decoded_segments * pair_channels];
+  alignas(64) float partials_[(largest_tuning.int8_tokens + max_tile_tokens) * pair_channels];
 };
 
 [[nodiscard]] inline ArrangementShape arrangement_shape(const QuantizedActivationsView& x,
@@ -238,7 +241,8 @@ inline void multiply_integer(std::span<const IntegerProduct> products, const Int
   std::array<Index, max_matmul_outputs> block_panels{};
   for (std::size_t i = 0; i < products.size(); ++i) {
     const PackedView& w = products[i].w;
-    block_panels[i] = panel_block(panel_channels * x.tiles().tokens() * w.padded_cols());
+    block_panels[i] =
+        panel_block(panel_channels * x.tiles().tokens() * w.padded_cols(), execution.tuning);
     first_block[i + 1] = first_block[i] + ceil_div(w.panels(), block_panels[i]);
   }
   execution.parallel_for(first_block[products.size()], [&](Index block) {
@@ -285,7 +289,8 @@ inline void matmul_integer(const QuantizedActivationsView& x, std::span<const Ma
       if (!detail::arrangement_shape(x, w, *kernel, sparse).same(shape, x.cols()) ||
           w.codebook->factor != first.w.codebook->factor)
         break;
-      products[count] = {kernel, w, output.y(), output.options().accumulate, start, bias, sparse};
+      products[count] = {kernel, w,    output.y(), output.options().accumulate,
+                         start,  bias, sparse,     execution.tuning};
       for (Index n = 0; n < w.rows; ++n) {
         if (x.zero_point != 0) start[n] = -static_cast<float>(x.zero_point) * w.row_sums[n];
         if (!output.options().bias.empty()) bias[n] = output.options().bias[n];

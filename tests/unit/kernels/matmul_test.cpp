@@ -432,6 +432,50 @@ TEST_CASE("describe names the kernel and the reason", "[matmul]") {
                                "expanded to float32; int4 x float32: "));
 }
 
+TEST_CASE("tuning changes the bits of float products only", "[matmul]") {
+  Random random(11);
+  const auto w = pack(test::random_quantized<Int<4>>(70, 700, 48, ScaleType::f16, random));
+  const auto row = pack(test::random_quantized<UInt<3>>(70, 700, -1, ScaleType::f32, random));
+  const Matrix<float> x = test::random_matrix(150, 700, random());
+  const auto products = [&](const MatmulTuning& tuning, bool floats) {
+    std::vector<Matrix<float>> y;
+    for (int i = 0; i < 2; ++i) y.emplace_back(Shape<2>{150, 70});
+    const Execution execution{.parallel_for = OpenMpFor(2), .tuning = tuning};
+    if (floats)
+      matmul(x, {{w, y[0]}, {row, y[1]}}, execution);
+    else
+      matmul_dynamic(x, {{w, y[0]}, {row, y[1]}}, {}, execution);
+    return y;
+  };
+  for (const MatmulTuning tuning :
+       {MatmulTuning{.panels = 1}, MatmulTuning{.panels = 7}, MatmulTuning{.int8_columns = 32},
+        MatmulTuning{.int8_columns = 96, .int8_tokens = 16}, MatmulTuning{.int8_tokens = 33},
+        MatmulTuning{.float_columns = 32}}) {
+    CAPTURE(to_string(tuning));
+    CHECK(products(tuning, false) == products({}, false));
+    const auto y = products(tuning, true), expected = products({}, true);
+    if (tuning.float_columns == MatmulTuning{}.float_columns) CHECK(y == expected);
+    for (std::size_t i = 0; i < y.size(); ++i)
+      for (Index k = 0; k < y[i].size(); ++k)
+        REQUIRE(std::abs(y[i].data()[k] - expected[i].data()[k]) <= 2e-3f);
+  }
+  struct BadTuning {
+    MatmulTuning tuning;
+    const char* message;
+  };
+  for (const auto& [tuning, message] :
+       {BadTuning{{.panels = 0}, "panels 0, not a multiple of 1 in [1, 1048576]"},
+        BadTuning{{.int8_columns = 544}, "int8_columns 544, not a multiple of 32 in [32, 512]"},
+        BadTuning{{.int8_columns = 40}, "int8_columns 40"},
+        BadTuning{{.int8_tokens = 15}, "int8_tokens 15, not a multiple of 1 in [16, 128]"},
+        BadTuning{{.float_columns = 0}, "float_columns 0"}}) {
+    Matrix<float> y({150, 70});
+    CHECK_THROWS_AS(matmul(x, w, y, {.tuning = tuning}), ArgumentError);
+    CHECK_THROWS_WITH(matmul_dynamic(x, w, y, {}, {.tuning = tuning}), Catch::Contains(message));
+    CHECK_THROWS_WITH(matmul_bf16(x, w, y, {.tuning = tuning}), Catch::Contains(message));
+  }
+}
+
 #ifndef PARE_TEST_FEW_FORMATS  // a weight of any kind needs the kernels of all
 TEST_CASE("a packed matrix of any kind multiplies like the one it holds", "[matmul]") {
   test::for_each_weight([](const auto& w) {
