@@ -75,9 +75,9 @@ void make_right(std::vector<std::byte>& file, bool payloads_follow) {
   set(file, 56, xxh64(std::span(file).first(table)));
 }
 
-/// Besides sparse weights: one for each way of decoding. The kernels of all take minutes to
-/// compile.
-using MultipliedFormats = TypeList<Int<8>, UInt<4>, NF4>;
+/// Besides sparse weights, whose kernels follow indices out of the file: the kernels of all formats
+/// take minutes to compile.
+using MultipliedFormats = TypeList<Int<8>>;
 
 template <class T, class... Ts>
 constexpr bool is_one_of(TypeTag<T>, TypeList<Ts...>) {

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "pare/formats/all.hpp"
 #include "pare/kernels/pack.hpp"
+#include "support/kernel_formats.hpp"
 #include "support/random_quantized.hpp"
 #include "support/random_sparse.hpp"
 
@@ -11,7 +11,7 @@ namespace pare::test {
 template <class F>
 void for_each_weight(F&& f) {
   Random random(1);
-  for_each_type(AllFormats{}, [&]<class T>(TypeTag<T>) {
+  for_each_type(KernelFormats{}, [&]<class T>(TypeTag<T>) {
     auto q = random_quantized<T>(33, 70, 32, ScaleType::f16, random);
     shuffle_groups(q, random);
     f(pack(q));
