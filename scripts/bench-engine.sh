@@ -128,7 +128,7 @@ awk -F '|' '
     for (i = 1; i <= NR; ++i) {
       n = names[i]
       printf line, n, number(prefill[n], "%.0f"), number(decode[n], "%.1f"), \
-        number(mb[n], "%.0f"), i > 1 ? times(n, names[1]) : "", \
-        rival[n] != "" ? times(n, rival[n]) : ""
+        number(mb[n], "%.0f"), (i > 1 ? times(n, names[1]) : ""), \
+        (rival[n] != "" ? times(n, rival[n]) : "")
     }
   }' "$rows"
