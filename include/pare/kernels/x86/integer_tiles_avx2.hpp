@@ -127,6 +127,7 @@ PARE_TARGET_AVX2 PARE_FORCE_INLINE void group_tile(const IntegerWeights& w, cons
     store_result(_mm256_loadu_ps(scaled + 8 * i), i / 2, i % 2, x, result);
 }
 
+/// kernels::run_tiles for this target: only so can the tile be inlined.
 template <auto Tile, int Tokens>
 PARE_TARGET_AVX2 void run_tiles(const IntegerWeights& weights, const IntegerTokens& tokens,
                                 const IntegerResult& results, const TileRun& run) noexcept {

@@ -152,6 +152,7 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void group_tile(const IntegerWeights& w
     _mm512_storeu_ps(result.partial + 16 * i, scaled[i / 2][i % 2]);
 }
 
+/// kernels::run_tiles for this target: only so can the tile be inlined.
 template <auto Tile, int Tokens>
 PARE_TARGET_AVX512VNNI void run_tiles(const IntegerWeights& weights, const IntegerTokens& tokens,
                                       const IntegerResult& results, const TileRun& run) noexcept {
