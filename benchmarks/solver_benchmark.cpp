@@ -9,6 +9,8 @@
 #include "harness/row.hpp"
 #include "harness/threads.hpp"
 #include "pare/calibration/hessian.hpp"
+#include "pare/core/lanes.hpp"
+#include "pare/core/workspace.hpp"
 #include "pare/formats/int.hpp"
 #include "pare/formats/uint.hpp"
 #include "pare/kernels/gemm.hpp"
@@ -24,7 +26,11 @@ using namespace pare;
 
 constexpr Index width = 4096, group_size = 128;
 
-Execution execution(const Row& row) { return {.parallel_for = parallel_for(row.threads)}; }
+/// With the scratch memory that a caller keeps between layers.
+Execution execution(const Row& row) {
+  static Workspace workspace;
+  return {.parallel_for = parallel_for(row.threads), .workspace = &workspace};
+}
 
 std::shared_ptr<Hessian> hessian(const Row& row) {
   auto h = std::make_shared<Hessian>(row.in);
@@ -39,7 +45,7 @@ Workload prepare_hessian(const Row& row) {
 }
 
 Workload prepare_factor(const Row& row) {
-  const auto h = std::make_shared<Matrix<double>>(hessian(row)->upper_matrix());
+  const auto h = std::make_shared<Matrix<double>>(hessian(row)->matrix());
   return {
       .run = [h, run = execution(row)](Index) { static_cast<void>(inverse_factor(*h, {}, run)); }};
 }
@@ -75,7 +81,8 @@ Workload prepare_awq_scales(const Row& row) {
     const auto loss = [&](std::span<const Matrix<float>> trial) {
       change = *wanted;
       gemm(-1.0f, x, trial[0].view().transposed(), change, run);
-      return detail::mean_square(change.data(), change.size());
+      return detail::dot(change.data(), change.data(), change.size()) /
+             static_cast<double>(change.size());
     };
     const MatrixView<const float> layers[] = {w};
     static_cast<void>(awq_scales<UInt<4>>(layers, *mean_abs, loss, {}, run));

@@ -62,17 +62,18 @@ class Hessian {
 
   /// H. Throws ArgumentError when no token was seen.
   [[nodiscard]] Matrix<double> matrix(const Execution& execution = {}) const;
-  /// The same with zeros below the diagonal, for those who read only the upper half.
-  [[nodiscard]] Matrix<double> upper_matrix(const Execution& execution = {}) const;
   /// The diagonal of H. Throws as matrix().
   [[nodiscard]] Vector<double> diagonal() const;
 
- private:
+  /// H without a copy: sum of x xᵀ, of which only the upper half is meant, times scale().
+  [[nodiscard]] MatrixView<const double> upper_sums() const { return upper_; }
+  /// 2 / count. Throws as matrix().
   [[nodiscard]] double scale() const {
     if (count_ == 0) throw ArgumentError("the Hessian has seen no token");
     return 2.0 / static_cast<double>(count_);
   }
 
+ private:
   Matrix<double> upper_;  ///< sum of x xᵀ; zero below the diagonal
   Index count_ = 0;
 };
@@ -86,17 +87,12 @@ inline void Hessian::merge(const Hessian& other) {
 }
 
 inline Matrix<double> Hessian::matrix(const Execution& execution) const {
-  Matrix<double> h = upper_matrix(execution);
-  mirror_upper(h, execution);
-  return h;
-}
-
-inline Matrix<double> Hessian::upper_matrix(const Execution& execution) const {
   const double factor = scale();
   Matrix<double> h(upper_.shape());
   execution.parallel_for(in_features(), [&](Index i) {
     for (Index j = i; j < in_features(); ++j) h(i, j) = upper_(i, j) * factor;
   });
+  mirror_upper(h, execution);
   return h;
 }
 

@@ -12,12 +12,19 @@ namespace pare {
 
 /// True when no element is NaN or infinite. Reads bits, so -ffast-math cannot remove the test.
 [[nodiscard]] inline bool all_finite(const float* values, Index count) noexcept {
-  std::uint32_t largest = 0;
-  for (Index i = 0; i < count; ++i) {
-    const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(values[i]) & 0x7fffffffu;
-    largest = magnitude > largest ? magnitude : largest;
-  }
-  return largest < 0x7f800000u;
+  // Adding 1 to the exponent of NaN or infinity carries into the sign.
+  constexpr Index lanes = 8;
+  std::uint32_t seen[lanes] = {};
+  const auto look = [&](Index i, Index lane) {
+    seen[lane] |= (std::bit_cast<std::uint32_t>(values[i]) & 0x7fffffffu) + 0x00800000u;
+  };
+  Index i = 0;
+  for (; i + lanes <= count; i += lanes)
+    for (Index lane = 0; lane < lanes; ++lane) look(i + lane, lane);
+  for (; i < count; ++i) look(i, 0);
+  std::uint32_t all = 0;
+  for (const std::uint32_t lane : seen) all |= lane;
+  return all < 0x80000000u;
 }
 
 /// The same of one number.

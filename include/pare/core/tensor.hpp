@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "pare/core/huge_pages.hpp"
 #include "pare/core/tensor_view.hpp"
 
 namespace pare {
@@ -15,6 +16,7 @@ namespace pare {
 /// Alignment of owned memory: one cache line, and the widest vector register.
 inline constexpr std::size_t tensor_alignment_bytes = 64;
 
+/// Large blocks lie in huge pages: made one by one, pages of 4 KiB cost more than to fill them.
 template <class T>
 struct AlignedAllocator {
   using value_type = T;
@@ -23,13 +25,24 @@ struct AlignedAllocator {
   AlignedAllocator(const AlignedAllocator<U>&) noexcept {}
   [[nodiscard]] T* allocate(std::size_t n) {
     if (n > std::size_t(-1) / sizeof(T)) throw std::bad_array_new_length();
+#if PARE_HUGE_PAGES
+    if (n * sizeof(T) >= mapped_bytes)
+      return static_cast<T*>(static_cast<void*>(detail::map_huge_pages(n * sizeof(T))));
+#endif
     return static_cast<T*>(
         ::operator new (n * sizeof(T), std::align_val_t{tensor_alignment_bytes}));
   }
-  void deallocate(T* p, std::size_t) noexcept {
+  void deallocate(T* p, [[maybe_unused]] std::size_t n) noexcept {
+#if PARE_HUGE_PAGES
+    if (n * sizeof(T) >= mapped_bytes) return detail::unmap_huge_pages(p, n * sizeof(T));
+#endif
     ::operator delete (p, std::align_val_t{tensor_alignment_bytes});
   }
   friend bool operator==(AlignedAllocator, AlignedAllocator) noexcept { return true; }
+
+ private:
+  /// Where allocators of C libraries begin to map every block anew; smaller ones they reuse.
+  static constexpr std::size_t mapped_bytes = std::size_t{32} << 20;
 };
 
 template <class T>

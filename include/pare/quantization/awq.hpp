@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <span>
@@ -10,6 +11,7 @@
 
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
+#include "pare/core/lanes.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/quantization/quantize.hpp"
@@ -62,24 +64,47 @@ namespace detail {
   return scales;
 }
 
-/// trial = Q(W diag(s)) diag(s)^-1; `q` keeps its memory between trials.
+/// trial = Q(W diag(s)) diag(s)^-1 row by row, which stays in a cache, with the layout of `q`;
+/// returns false when a scale does not fit its type.
+template <Format F>
+[[nodiscard]] bool awq_trial_rows(MatrixView<const float> w, const float* scales,
+                                  const AwqOptions& options, const Execution& execution,
+                                  QuantizedMatrix<F>& q, MatrixView<float> trial) {
+  const RangeOptions range = awq_range(options);
+  const RowQuantizer quantizer{kernels::elementwise_kernel(execution.force), range,
+                               kernels::Store::cached};
+  const Index cols = w.cols(), length = q.group_length();
+  std::atomic<bool> finite = true, fits = true;
+  execution.parallel_for(w.rows(), [&](Index i) {
+    float* const row = &trial(i, 0);
+    copy(w.row(i), trial.row(i));
+    transform(row, scales, cols, row, [](float v, float s) { return v * s; });
+    const RowResult result = quantizer.quantize(row, i, q);
+    if (result == RowResult::not_finite) finite.store(false);
+    if (result == RowResult::scale_does_not_fit) fits.store(false);
+    if (result != RowResult::done) return;
+    for (Index g = 0; g < q.groups(); ++g) {
+      const Index begin = g * length;
+      quantizer.decode<F>(&q.codes()(i, begin), std::min(length, cols - begin),
+                          q.parameters()(i, g), row + begin);
+    }
+    transform(row, scales, cols, row, [](float v, float s) { return v / s; });
+  });
+  if (!finite) require_finite(trial, "scaled weight");
+  return fits;
+}
+
+/// The same with float32 scales where others do not fit; `q` keeps its memory between trials.
 template <Format F>
 void awq_trial(MatrixView<const float> w, VectorView<const float> scales, const AwqOptions& options,
                const Execution& execution, QuantizedMatrix<F>& q, Matrix<float>& trial) {
-  const float* const s = scales.data();
-  execution.parallel_for(w.rows(), [&](Index i) {
-    for (Index c = 0; c < w.cols(); ++c) trial(i, c) = w(i, c) * s[c];
-  });
-  quantize<F>(trial,
-              {.group_size = options.group_size,
-               .scale_type = options.scale_type,
-               .range = awq_range(options)},
-              execution, q);
-  dequantize(q, trial, execution);
-  execution.parallel_for(w.rows(), [&](Index i) {
-    float* const row = trial.data() + i * w.cols();
-    for (Index c = 0; c < w.cols(); ++c) row[c] /= s[c];
-  });
+  if (w.empty()) return;
+  for (const ScaleType type : {options.scale_type, ScaleType::f32}) {
+    if (q.codes().shape() != w.shape() || q.scale_type() != type)
+      q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, type);
+    if (awq_trial_rows(w, scales.data(), options, execution, q, trial.view())) return;
+  }
+  throw NumericError("a block of scaled weights has no usable float32 scale");
 }
 
 }  // namespace detail

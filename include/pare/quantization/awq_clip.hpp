@@ -1,17 +1,19 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
+#include "pare/core/lanes.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/formats/quantized_matrix.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/gemm.hpp"
+#include "pare/kernels/gram.hpp"
 #include "pare/quantization/awq.hpp"
 #include "pare/quantization/quantize.hpp"
 
@@ -23,20 +25,6 @@ namespace detail {
 /// that packing these is paid once; 32 rows x 10 candidates x 512 tokens stay within 660 KB.
 inline constexpr Index awq_clip_rows = 32;
 
-[[nodiscard]] inline double mean_square(const float* values, Index count) noexcept {
-  double lanes[8] = {};  // independent sums, so that additions need not wait for each other
-  Index i = 0;
-  for (; i + 8 <= count; i += 8)
-    for (Index l = 0; l < 8; ++l) {
-      const double v = values[i + l];
-      lanes[l] += v * v;
-    }
-  for (; i < count; ++i) lanes[0] += static_cast<double>(values[i]) * values[i];
-  double sum = 0.0;
-  for (const double lane : lanes) sum += lane;
-  return sum / static_cast<double>(count);
-}
-
 [[nodiscard]] inline float awq_clip_maximum(float absmax, int step, int grid) noexcept {
   return absmax * static_cast<float>(1.0 - static_cast<double>(step) / grid);
 }
@@ -47,18 +35,48 @@ template <Format F>
 bool awq_clip_difference(const RowQuantizer& quantizer, const float* group, Index count,
                          float maximum, ScaleType scale_type, float* clipped,
                          typename F::Code* codes, float* difference) {
-  for (Index k = 0; k < count; ++k) clipped[k] = std::clamp(group[k], -maximum, maximum);
+  transform(group, group, count, clipped,
+            [maximum](float v, float) { return std::min(std::max(v, -maximum), maximum); });
   const auto parameters = quantizer.fit<F>(clipped, count, scale_type);
   if (!parameters || !is_usable_scale(parameters->scale)) return false;
   quantizer.encode<F>(clipped, count, *parameters, codes);
   quantizer.decode<F>(codes, count, *parameters, difference);
-  for (Index k = 0; k < count; ++k) difference[k] -= group[k];
+  transform(difference, group, count, difference, [](float q, float v) { return q - v; });
   return true;
 }
 
-/// Best maxima of one group of columns for the rows of `w`; x (tokens, columns of the group).
+/// What turns differences d of a group's weights into squared errors of its outputs: |X d|^2, or
+/// dᵀ (Xᵀ X) d where that is less work.
+class AwqClipError {
+ public:
+  /// x (tokens, columns of the group), which must stay.
+  AwqClipError(MatrixView<const float> x, KernelName force) : x_(x) {
+    const Index count = x.cols();
+    if (count >= x.rows()) return;
+    Matrix<double> sums({count, count});
+    gram(x, sums, {.force = force});
+    gram_ = Matrix<float>(sums.view());
+  }
+
+  /// Products of this with differences (candidates, columns) are what `of` wants.
+  [[nodiscard]] MatrixView<const float> factor() const {
+    return gram_.empty() ? x_.transposed() : gram_.view();
+  }
+
+  [[nodiscard]] double of(VectorView<const float> difference,
+                          VectorView<const float> product) const noexcept {
+    const VectorView<const float> other = gram_.empty() ? product : difference;
+    return dot(other.data(), product.data(), product.size());
+  }
+
+ private:
+  MatrixView<const float> x_;
+  Matrix<float> gram_;
+};
+
+/// Best maxima of one group of columns for the rows of `w`.
 template <Format F>
-void awq_clip_group(MatrixView<const float> w, MatrixView<const float> x, const AwqOptions& options,
+void awq_clip_group(MatrixView<const float> w, const AwqClipError& error, const AwqOptions& options,
                     VectorView<float> maxima, const Execution& execution) {
   const Index steps = options.clip_steps, count = w.cols();
   Matrix<float> differences({w.rows() * steps, count});
@@ -77,17 +95,17 @@ void awq_clip_group(MatrixView<const float> w, MatrixView<const float> x, const 
           awq_clip_maximum(absmax[i], static_cast<int>(step), options.clip_grid),
           options.scale_type, clipped.data(), codes.data(), &differences(i * steps + step, 0));
   }
-  Matrix<float> outputs({differences.rows(), x.rows()});
-  gemm(1.0f, differences, x.transposed(), outputs, execution);
+  Matrix<float> products({differences.rows(), error.factor().cols()});
+  gemm(1.0f, differences, error.factor(), products, execution);
   for (Index i = 0; i < w.rows(); ++i) {
     double best = std::numeric_limits<double>::infinity();
     maxima[i] = absmax[i];
     for (Index step = 0; step < steps; ++step) {
       const Index candidate = i * steps + step;
       if (!usable[static_cast<std::size_t>(candidate)]) continue;
-      const double error = mean_square(&outputs(candidate, 0), x.rows());
-      if (error < best) {
-        best = error;
+      const double found = error.of(differences.row(candidate), products.row(candidate));
+      if (found < best) {
+        best = found;
         maxima[i] = awq_clip_maximum(absmax[i], static_cast<int>(step), options.clip_grid);
       }
     }
@@ -111,6 +129,8 @@ void awq_clip_group(MatrixView<const float> w, MatrixView<const float> x, const 
 /// Edge      of equal errors the larger T wins; from 2 clip_tokens tokens on, every
 ///           (tokens / clip_tokens)-th is used
 /// Accuracy  codes and products in float32, squares summed in float64
+/// Cost      per weight and candidate min(tokens, columns of a group) multiply-adds; with groups
+///           of fewer columns than tokens errors come from the Gram matrices of the inputs
 /// Order     independent of the number of threads
 /// Source    Lin et al., "AWQ", 2024, the clip search of the authors' code
 template <Format F>
@@ -134,14 +154,19 @@ template <Format F>
   const Index groups = QuantizedMatrix<F>::group_count(w.cols(), options.group_size);
   const Index length = options.group_size == -1 ? w.cols() : options.group_size;
   Matrix<float> maxima({w.rows(), groups});
+  std::vector<std::optional<detail::AwqClipError>> errors(static_cast<std::size_t>(groups));
+  execution.parallel_for(groups, [&](Index g) {
+    const Index column = g * length, count = std::min(length, w.cols() - column);
+    errors[static_cast<std::size_t>(g)].emplace(sample.slice(1, column, count), execution.force);
+  });
   execution.parallel_for(ceil_div(w.rows(), detail::awq_clip_rows), [&](Index tile) {
     const Index row = tile * detail::awq_clip_rows;
     const Index rows = std::min(detail::awq_clip_rows, w.rows() - row);
     for (Index g = 0; g < groups; ++g) {
       const Index column = g * length, count = std::min(length, w.cols() - column);
       detail::awq_clip_group<F>(
-          w.slice(0, row, rows).slice(1, column, count), sample.slice(1, column, count), options,
-          maxima.view().slice(0, row, rows).select(1, g), {.force = execution.force});
+          w.slice(0, row, rows).slice(1, column, count), *errors[static_cast<std::size_t>(g)],
+          options, maxima.view().slice(0, row, rows).select(1, g), {.force = execution.force});
     }
   });
   return maxima;

@@ -86,28 +86,37 @@ inline GptqFactor::GptqFactor(const Hessian& h, const GptqOptions& options,
       dead_(order_.size()),
       damping_(options.damping),
       act_order_(options.act_order) {
-  Matrix<double> hessian = h.upper_matrix(execution);
-  const Index n = hessian.rows();
+  const MatrixView<const double> sums = h.upper_sums();
+  const double scale = h.scale();
+  const Index n = h.in_features();
   std::iota(order_.begin(), order_.end(), 0);
+  Vector<double> diagonal = h.diagonal();
   for (Index j = 0; j < n; ++j)
-    if (hessian(j, j) == 0.0) {
+    if (diagonal[j] == 0.0) {
       dead_[static_cast<std::size_t>(j)] = 1;
-      hessian(j, j) = 1.0;
+      diagonal[j] = 1.0;
     }
-  if (act_order_) {
-    std::stable_sort(order_.begin(), order_.end(),
-                     [&](std::int32_t a, std::int32_t b) { return hessian(a, a) > hessian(b, b); });
-    Matrix<double> visited({n, n});
-    execution.parallel_for(n, [&](Index i) {
-      const Index row = order_[static_cast<std::size_t>(i)];
-      for (Index j = i; j < n; ++j) {
-        const Index column = order_[static_cast<std::size_t>(j)];
-        visited(i, j) = hessian(std::min(row, column), std::max(row, column));
-      }
-    });
-    hessian = std::move(visited);
+  const auto from_row = [&](Index i, double* row) {
+    for (Index j = i; j < n; ++j) row[j] = sums(i, j) * scale;
+  };
+  if (!act_order_) {
+    inverse_ =
+        detail::inverse_factor_of(diagonal.view(), from_row, {.damping = damping_}, execution);
+    return;
   }
-  inverse_ = inverse_factor(hessian, {.damping = damping_}, execution);
+  std::stable_sort(order_.begin(), order_.end(),
+                   [&](std::int32_t a, std::int32_t b) { return diagonal[a] > diagonal[b]; });
+  Vector<double> visited({n});
+  for (Index p = 0; p < n; ++p) visited[p] = diagonal[order_[static_cast<std::size_t>(p)]];
+  const auto from_visited = [&](Index i, double* row) {
+    const Index visited_row = order_[static_cast<std::size_t>(i)];
+    for (Index j = i; j < n; ++j) {
+      const Index column = order_[static_cast<std::size_t>(j)];
+      row[j] = sums(std::min(visited_row, column), std::max(visited_row, column)) * scale;
+    }
+  };
+  inverse_ =
+      detail::inverse_factor_of(visited.view(), from_visited, {.damping = damping_}, execution);
 }
 
 namespace detail {

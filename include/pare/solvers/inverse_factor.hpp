@@ -157,6 +157,46 @@ inline void narrow_upper(MatrixView<const double> u, MatrixView<float> narrowed,
   });
 }
 
+/// inverse_factor of a matrix that is finite and given row by row: `fill(i, row)` writes its
+/// elements (i, j) for j >= i to row[j].
+template <class Fill>
+[[nodiscard]] InverseFactor inverse_factor_of(VectorView<const double> diagonal, Fill fill,
+                                              const DampingOptions& options,
+                                              const Execution& execution) {
+  if (!(options.damping >= 0.0) || !std::isfinite(options.damping))
+    throw ArgumentError("damping " + std::to_string(options.damping) + " is not a share >= 0");
+  if (!(options.escalation > 1.0) || !(options.smallest_escalated > 0.0))
+    throw ArgumentError("damping must escalate by a factor above 1 from a share above 0");
+  const Index n = diagonal.size();
+  InverseFactor result{Matrix<float>({n, n})};
+  result.damping_used = options.damping;
+  if (n == 0) return result;
+  double mean = 0.0;
+  for (Index i = 0; i < n; ++i) mean += diagonal[i] / static_cast<double>(n);
+  if (!(mean > 0.0)) throw NumericError("the diagonal of the Hessian has no positive mean");
+
+  kernels::Scratch memory(execution.workspace, kernels::Scratch::bytes<double>(n * n));
+  const MatrixView<double> u(memory.take<double>(n * n), {n, n});
+  Vector<double> damped({n});
+  FactorInverter inverter(n, static_cast<double>(n) * std::numeric_limits<double>::epsilon(),
+                          execution);
+  for (bool factored = false; !factored;) {
+    if (result.attempts > 0)
+      result.damping_used =
+          options.escalation * std::max(result.damping_used, options.smallest_escalated);
+    result.lambda = result.damping_used * mean;
+    if (!std::isfinite(result.lambda)) throw NumericError("no damping makes the Hessian definite");
+    ++result.attempts;
+    execution.parallel_for(n, [&](Index i) {
+      fill(i, &u(i, 0));
+      u(i, i) = damped[i] = diagonal[i] + result.lambda;
+    });
+    factored = inverter.invert(u, damped.data());
+  }
+  narrow_upper(u, result.upper, execution.parallel_for);
+  return result;
+}
+
 }  // namespace detail
 
 /// The triangular factor of a damped inverse that GPTQ and SparseGPT sweep with.
@@ -182,38 +222,15 @@ inline void narrow_upper(MatrixView<const double> u, MatrixView<float> narrowed,
                                                   const Execution& execution = {}) {
   const Index n = h.rows();
   if (h.cols() != n) throw ShapeError("a Hessian is square, not " + to_string(h.shape()));
-  if (!(options.damping >= 0.0) || !std::isfinite(options.damping))
-    throw ArgumentError("damping " + std::to_string(options.damping) + " is not a share >= 0");
-  if (!(options.escalation > 1.0) || !(options.smallest_escalated > 0.0))
-    throw ArgumentError("damping must escalate by a factor above 1 from a share above 0");
   require_finite_upper(h, "the Hessian");
-  InverseFactor result{Matrix<float>({n, n})};
-  result.damping_used = options.damping;
-  if (n == 0) return result;
-  double mean = 0.0;
-  for (Index i = 0; i < n; ++i) mean += h(i, i) / static_cast<double>(n);
-  if (!(mean > 0.0)) throw NumericError("the diagonal of the Hessian has no positive mean");
-
-  kernels::Scratch memory(execution.workspace, kernels::Scratch::bytes<double>(n * n));
-  const MatrixView<double> u(memory.take<double>(n * n), {n, n});
-  Vector<double> damped({n});
-  detail::FactorInverter inverter(
-      n, static_cast<double>(n) * std::numeric_limits<double>::epsilon(), execution);
-  for (bool factored = false; !factored;) {
-    if (result.attempts > 0)
-      result.damping_used =
-          options.escalation * std::max(result.damping_used, options.smallest_escalated);
-    result.lambda = result.damping_used * mean;
-    if (!std::isfinite(result.lambda)) throw NumericError("no damping makes the Hessian definite");
-    ++result.attempts;
-    execution.parallel_for(n, [&](Index i) {
-      for (Index j = i; j < n; ++j) u(i, j) = h(i, j);
-      u(i, i) = damped[i] = h(i, i) + result.lambda;
-    });
-    factored = inverter.invert(u, damped.data());
-  }
-  detail::narrow_upper(u, result.upper, execution.parallel_for);
-  return result;
+  Vector<double> diagonal({n});
+  for (Index i = 0; i < n; ++i) diagonal[i] = h(i, i);
+  return detail::inverse_factor_of(
+      diagonal.view(),
+      [&](Index i, double* row) {
+        for (Index j = i; j < n; ++j) row[j] = h(i, j);
+      },
+      options, execution);
 }
 
 }  // namespace pare

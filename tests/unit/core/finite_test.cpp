@@ -21,8 +21,14 @@ TEST_CASE("the largest and smallest floats are finite", "[core]") {
                           std::numeric_limits<float>::denorm_min()};
   CHECK(all_finite(values, 5));
   CHECK(all_finite(values, 0));
-  for (const float bad : {infinity, -infinity, not_a_number, -not_a_number})
+  for (const float bad : {infinity, -infinity, not_a_number, -not_a_number}) {
     CHECK_FALSE(all_finite(&bad, 1));
+    for (Index at = 0; at < 19; ++at) {
+      float several[19] = {};
+      several[at] = bad;
+      CHECK_FALSE(all_finite(several, 19));
+    }
+  }
 }
 
 TEST_CASE("the first value that is not finite is named", "[core]") {

@@ -18,6 +18,17 @@ TEST_CASE("a tensor is zeroed, row-major and aligned to 64 bytes", "[core]") {
   }
 }
 
+TEST_CASE("a tensor of huge pages is zeroed, can be written to the end, copied and moved",
+          "[core]") {
+  Vector<float> v({(Index{32} << 18) + 5});
+  REQUIRE(v[v.size() - 1] == 0.0f);
+  v[v.size() - 1] = 1.0f;
+  Vector<float> copied = v, moved = std::move(v);
+  CHECK(copied == moved);
+  copied = Vector<float>({3});
+  CHECK(moved[moved.size() - 1] == 1.0f);
+}
+
 TEST_CASE("tensors without elements keep their shape", "[core]") {
   const Matrix<float> no_rows({0, 7}), nothing;
   CHECK(no_rows.empty());

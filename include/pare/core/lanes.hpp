@@ -1,0 +1,41 @@
+#pragma once
+
+#include "pare/core/config.hpp"
+#include "pare/core/index.hpp"
+
+/// Loops over float arrays in steps of eight, written so that compilers make vectors of them at
+/// -O2, whatever they know of lengths and aliases.
+namespace pare::detail {
+
+inline constexpr Index step_lanes = 8;
+
+/// out[i] = f(a[i], b[i]); out may be a or b.
+template <class F>
+void transform(const float* a, const float* b, Index count, float* out, F f) noexcept {
+  Index i = 0;
+  for (; i + step_lanes <= count; i += step_lanes) {
+    float lanes[step_lanes];
+    PARE_UNROLL
+    for (Index l = 0; l < step_lanes; ++l) lanes[l] = f(a[i + l], b[i + l]);
+    PARE_UNROLL
+    for (Index l = 0; l < step_lanes; ++l) out[i + l] = lanes[l];
+  }
+  for (; i < count; ++i) out[i] = f(a[i], b[i]);
+}
+
+/// sum a[i] b[i] in float64.
+[[nodiscard]] inline double dot(const float* a, const float* b, Index count) noexcept {
+  double lanes[step_lanes] = {};
+  Index i = 0;
+  for (; i + step_lanes <= count; i += step_lanes) {
+    PARE_UNROLL
+    for (Index l = 0; l < step_lanes; ++l)
+      lanes[l] += static_cast<double>(a[i + l]) * static_cast<double>(b[i + l]);
+  }
+  for (; i < count; ++i) lanes[0] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  double sum = 0.0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+}  // namespace pare::detail
