@@ -64,15 +64,18 @@ inline std::atomic<KernelSet> hidden_kernels{0};
   return (detected & ~hidden & kernel_bit(name)) != 0;
 }
 
-/// Whether bf16 dot products are faster than float32 multiply-adds: AMD's cores do twice as many
-/// operations per cycle, Intel's (up to Emerald Rapids, measured) half as many.
-[[nodiscard]] inline bool has_fast_bf16() noexcept {
+[[nodiscard]] inline bool is_amd() noexcept {
 #if PARE_X86_KERNELS
+  __builtin_cpu_init();  // as some ask before main
   return __builtin_cpu_is("amd");
 #else
   return false;
 #endif
 }
+
+/// Whether bf16 dot products are faster than float32 multiply-adds: AMD's cores do twice as many
+/// operations per cycle, Intel's (up to Emerald Rapids, measured) half as many.
+[[nodiscard]] inline bool has_fast_bf16() noexcept { return is_amd(); }
 
 /// While it lives, the CPU counts as one that lacks some kernels, in all threads: for tests of what
 /// runs elsewhere.

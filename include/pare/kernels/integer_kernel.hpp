@@ -99,8 +99,9 @@ struct TileWeights {
 };
 
 struct IntegerKernel {
-  /// One panel of packed codes, few tokens: codes are decoded in registers.
-  using Few = void (*)(const PackedPanel&, const Segment*, Index segment_count,
+  /// `few_panels` panels of packed codes that follow each other (or, at the end, the last one
+  /// twice), few tokens: codes are decoded in registers.
+  using Few = void (*)(const PackedPanel*, const Segment*, Index segment_count,
                        const IntegerTokens&, const IntegerResult&) noexcept;
   /// All panels of a tile, decoded; for the first tile of a run and then the others: a call costs
   /// as much as some dozens of dot products.
@@ -122,6 +123,7 @@ struct IntegerKernel {
   TileTable<Tile> group;  ///< any number of segments
   Decode decode;
   TileWeights weights{};
+  Index few_panels = 1;
 };
 
 /// What decoded codes count from. Zero points that are subtracted leave unsigned ones above 0.

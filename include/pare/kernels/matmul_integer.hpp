@@ -21,17 +21,20 @@ namespace pare::kernels {
 
 namespace detail {
 
-/// Tiles that read packed codes, one panel after the other.
+/// Tiles that read packed codes.
 inline void multiply_few(const IntegerProduct& p, const IntegerArrangement& x, Index first_panel,
                          Index last_panel) {
-  for (Index panel = first_panel; panel < last_panel; ++panel) {
+  const Index step = p.kernel->few_panels, channels = step * panel_channels;
+  for (Index panel = first_panel; panel < last_panel; panel += step) {
     const Index channel = panel * panel_channels;
+    const PackedPanel panels[] = {p.w.panel(panel),
+                                  p.w.panel(std::min(panel + 1, p.w.panels() - 1))};
     IntegerResult result{nullptr, 0,   p.start + channel, p.bias + channel, p.accumulate, nullptr,
                          true,    true};
     for_each_tile(x.tiles(), 0, x.tiles().count(), [&](Index token, Index count) {
-      with_result(p, token, count, channel, panel_channels, result, [&] {
-        p.kernel->few[count](p.w.panel(panel), x.segments(), x.segment_count(),
-                             x.tile(token, count, 0, 0), result);
+      with_result(p, token, count, channel, channels, result, [&] {
+        p.kernel->few[count](panels, x.segments(), x.segment_count(), x.tile(token, count, 0, 0),
+                             result);
       });
     });
   }

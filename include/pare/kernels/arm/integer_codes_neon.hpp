@@ -63,8 +63,9 @@ PARE_FORCE_INLINE int32x4_t signed_zero_points(const PackedPanel& w, Index group
 }
 
 template <class Codes, int Tokens>
-void few(const PackedPanel& w, const Segment* segments, Index segment_count, const IntegerTokens& x,
-         const IntegerResult& result) noexcept {
+void few(const PackedPanel* panel, const Segment* segments, Index segment_count,
+         const IntegerTokens& x, const IntegerResult& result) noexcept {
+  const PackedPanel& w = *panel;
   constexpr int quads = static_cast<int>(Codes::unit) / 4;
   const uint8x16_t codebook = load_codebook<Codes>(w);
   float32x4_t scaled[Tokens][4];

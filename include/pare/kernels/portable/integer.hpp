@@ -48,8 +48,9 @@ PARE_FORCE_INLINE void store_result(const float* sums, float scale, const Intege
 
 /// One token.
 template <class Codes>
-void few(const PackedPanel& w, const Segment* segments, Index segment_count, const IntegerTokens& x,
-         const IntegerResult& result) noexcept {
+void few(const PackedPanel* panel, const Segment* segments, Index segment_count,
+         const IntegerTokens& x, const IntegerResult& result) noexcept {
+  const PackedPanel& w = *panel;
   constexpr Index in_four[4] = {0, 2, 1, 3};
   const auto* codes = reinterpret_cast<const std::int16_t*>(x.codes);
   const std::uint32_t* unit = w.codes;

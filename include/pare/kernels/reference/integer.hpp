@@ -17,8 +17,9 @@ template <class Codes>
 
 /// One token.
 template <class Codes>
-void few(const PackedPanel& w, const Segment* segments, Index segment_count, const IntegerTokens& x,
-         const IntegerResult& result) noexcept {
+void few(const PackedPanel* panel, const Segment* segments, Index segment_count,
+         const IntegerTokens& x, const IntegerResult& result) noexcept {
+  const PackedPanel& w = *panel;
   for (Index lane = 0; lane < panel_channels; ++lane) {
     float sum = result.start[lane];
     for (Index s = 0; s < segment_count; ++s) {

@@ -14,7 +14,7 @@ inline constexpr __mmask16 all = 0xffff;
 
 PARE_TARGET_AVX512 PARE_FORCE_INLINE __m512 load_scales(const PackedPanel& w,
                                                         Index group) noexcept {
-  const std::byte* p = w.scales + group * panel_channels * bits(w.scale_type) / 8;
+  const std::byte* p = w.scales + group * (panel_channels * bits(w.scale_type) / 8);
   if (w.scale_type == ScaleType::f32) return _mm512_loadu_ps(p);
   const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   if (w.scale_type == ScaleType::f16) return _mm512_maskz_cvtph_ps(all, halves);

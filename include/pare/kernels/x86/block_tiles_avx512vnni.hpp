@@ -72,7 +72,7 @@ PARE_TARGET_AVX512VNNI void block_tile(const SparseStrip& strip, const IntegerTo
     PARE_UNROLL
     for (int c = 0; c < chains; ++c, codes += 64 * Vectors) {
       if constexpr (few) {
-        prefetch_stream<64 * Vectors>(codes);
+        prefetch_stream<64 * Vectors, LineWork::little>(codes);
       } else {
         _mm_prefetch(ahead, _MM_HINT_T1);
         ahead += strip.ahead_step_bytes;

@@ -63,8 +63,9 @@ PARE_TARGET_AVX2 PARE_FORCE_INLINE void add_units(
 }
 
 template <class Codes, class Products, int Tokens>
-PARE_TARGET_AVX2 void few(const PackedPanel& w, const Segment* segments, Index segment_count,
+PARE_TARGET_AVX2 void few(const PackedPanel* panel, const Segment* segments, Index segment_count,
                           const IntegerTokens& x, const IntegerResult& result) noexcept {
+  const PackedPanel& w = *panel;
   // Two units of two quads feed the four sums that one token needs: see Products::Sums.
   constexpr Index block_units = 32 / Codes::unit, step = Tokens == 1 && Codes::unit == 8 ? 2 : 1;
   const __m256i codebook = load_codebook<Codes>(w);

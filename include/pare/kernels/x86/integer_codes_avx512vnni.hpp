@@ -24,75 +24,137 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE __m512i load_codebook(const PackedPanel
       avx512::all, _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.operands)));
 }
 
-/// Adds `Units` units to sums in turn.
-template <class Codes, int Units, int Tokens, int Chains>
+/// Sums of few tokens and `Panels` panels side by side. Independent ones cover the latency of the
+/// dot product: where those of tokens and panels are too few, several take turns.
+template <int Tokens, int Panels>
+struct FewSums {
+  static constexpr int chains = Tokens * Panels <= 2 ? 4 : Tokens * Panels < 8 ? 2 : 1;
+  __m512i sums[Tokens][Panels][chains];
+
+  PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void start(int t, int p, __m512i sum) noexcept {
+    sums[t][p][0] = sum;
+    PARE_UNROLL
+    for (int c = 1; c < chains; ++c) sums[t][p][c] = _mm512_setzero_si512();
+  }
+  PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void add(int t, int p, int turn, __m512i weights,
+                                                    __m512i activations) noexcept {
+    __m512i& sum = sums[t][p][turn % chains];
+    sum = dot(sum, weights, activations);
+  }
+  [[nodiscard]] PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE __m512 total(int t, int p) const noexcept {
+    __m512i sum = sums[t][p][0];
+    PARE_UNROLL
+    for (int c = 1; c < chains; ++c) sum = _mm512_add_epi32(sum, sums[t][p][c]);
+    return _mm512_maskz_cvtepi32_ps(avx512::all, sum);
+  }
+};
+
+/// Adds `Units` units of panels that lie `panel_words` apart to sums in turn.
+template <class Codes, int Units, int Tokens, int Panels>
 PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void add_units(const std::uint32_t*& unit,
+                                                        Index panel_words,
                                                         const std::int8_t*& codes, __m512i codebook,
-                                                        __m512i (&sums)[Tokens][Chains]) noexcept {
+                                                        FewSums<Tokens, Panels>& sums) noexcept {
   constexpr int quads = static_cast<int>(Codes::unit) / 4;
+  constexpr LineWork work = Codes::bits == 8 ? LineWork::little : LineWork::much;
   PARE_UNROLL
   for (int u = 0; u < Units; ++u, unit += Codes::unit_words) {
-    prefetch_unit<Codes>(unit);
+    PARE_UNROLL
+    for (int p = 0; p < Panels; ++p) prefetch_unit<Codes, work>(unit + p * panel_words);
     PARE_UNROLL
     for (int q = 0; q < quads; ++q, codes += 4 * Tokens) {
-      const __m512i weights = operand<Codes>(unit, q, codebook);
-      const int chain = (u * quads + q) % Chains;
+      __m512i weights[Panels];
       PARE_UNROLL
-      for (int t = 0; t < Tokens; ++t)
-        sums[t][chain] = dot(sums[t][chain], weights, broadcast4(codes + 4 * t));
+      for (int p = 0; p < Panels; ++p)
+        weights[p] = operand<Codes>(unit + p * panel_words, q, codebook);
+      PARE_UNROLL
+      for (int t = 0; t < Tokens; ++t) {
+        const __m512i activations = broadcast4(codes + 4 * t);
+        PARE_UNROLL
+        for (int p = 0; p < Panels; ++p) sums.add(t, p, u * quads + q, weights[p], activations);
+      }
     }
   }
 }
 
-template <class Codes, int Tokens>
-PARE_TARGET_AVX512VNNI void few(const PackedPanel& w, const Segment* segments, Index segment_count,
-                                const IntegerTokens& x, const IntegerResult& result) noexcept {
-  // Independent sums cover the latency of the dot product where tokens alone do not.
-  constexpr int chains = Tokens == 1 ? 4 : 2, step = Tokens <= 2 && Codes::unit == 8 ? 2 : 1;
+/// `Panels` panels of the two, from the `At`-th on.
+template <class Codes, int Tokens, int Panels, int At = 0>
+PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void few_side_by_side(
+    const PackedPanel* panels, const Segment* segments, Index segment_count, const IntegerTokens& x,
+    const IntegerResult& result) noexcept {
+  constexpr int step = Tokens <= 2 && Codes::unit == 8 ? 2 : 1;
+  const PackedPanel w = panels[At], &last = panels[At + Panels - 1];
+  const Index panel_words = last.codes - w.codes;
   const __m512i codebook = load_codebook<Codes>(w);
-  __m512 scaled[Tokens];
+  __m512 scaled[Tokens][Panels];
   PARE_UNROLL
-  for (int t = 0; t < Tokens; ++t) scaled[t] = _mm512_loadu_ps(result.start);
+  for (int i = 0; i < Tokens * Panels; ++i)
+    scaled[i / Panels][i % Panels] =
+        _mm512_loadu_ps(result.start + (At + i % Panels) * panel_channels);
   const std::uint32_t* unit = w.codes;
   const std::int8_t* codes = x.codes;
-  for (Index s = 0; s < segment_count; ++s) {
-    const Index group = segments[s].weight_group;
-    prefetch_parameters(w, group);
-    __m512i sums[Tokens][chains];
+  const std::int32_t* offsets = x.offsets;
+  const float* segment_scales = x.segment_scales;
+  for (const Segment* s = segments; s < segments + segment_count; ++s, offsets += Tokens) {
+    PARE_UNROLL
+    for (int p = 0; p < Panels; ++p) prefetch_parameters(panels[At + p], s->weight_group);
+    FewSums<Tokens, Panels> sums;
     PARE_UNROLL
     for (int t = 0; t < Tokens; ++t) {
-      sums[t][0] = _mm512_set1_epi32(x.offsets[s * Tokens + t]);
+      const __m512i offset = _mm512_set1_epi32(offsets[t]);
       PARE_UNROLL
-      for (int c = 1; c < chains; ++c) sums[t][c] = _mm512_setzero_si512();
+      for (int p = 0; p < Panels; ++p) sums.start(t, p, offset);
     }
     if (w.zero_points) {
-      const __m512i zero = avx512::load_zero_points(w, group);
       PARE_UNROLL
-      for (int t = 0; t < Tokens; ++t) sums[t][0] = _mm512_mullo_epi32(sums[t][0], zero);
+      for (int p = 0; p < Panels; ++p) {
+        const __m512i zero = avx512::load_zero_points(panels[At + p], s->weight_group);
+        PARE_UNROLL
+        for (int t = 0; t < Tokens; ++t)
+          sums.sums[t][p][0] = _mm512_mullo_epi32(sums.sums[t][p][0], zero);
+      }
     }
-    Index units = segments[s].units;
-    for (; units >= step; units -= step) add_units<Codes, step>(unit, codes, codebook, sums);
-    if (units > 0) add_units<Codes, 1>(unit, codes, codebook, sums);
+    Index units = s->units;
+    for (; units >= step; units -= step)
+      add_units<Codes, step>(unit, panel_words, codes, codebook, sums);
+    if (units > 0) add_units<Codes, 1>(unit, panel_words, codes, codebook, sums);
 
-    const __m512 scale = avx512::load_scales(w, group);
+    __m512 scale[Panels];
     PARE_UNROLL
-    for (int t = 0; t < Tokens; ++t) {
-      __m512i sum = sums[t][0];
-      PARE_UNROLL
-      for (int c = 1; c < chains; ++c) sum = _mm512_add_epi32(sum, sums[t][c]);
-      __m512 value = _mm512_maskz_cvtepi32_ps(avx512::all, sum);
-      if (x.segment_scales)
-        value = _mm512_mul_ps(value, _mm512_set1_ps(x.segment_scales[s * Tokens + t]));
-      scaled[t] = _mm512_fmadd_ps(value, scale, scaled[t]);
+    for (int p = 0; p < Panels; ++p)
+      scale[p] = avx512::load_scales(panels[At + p], s->weight_group);
+    PARE_UNROLL
+    for (int i = 0; i < Tokens * Panels; ++i) {
+      const int t = i / Panels, p = i % Panels;
+      __m512 value = sums.total(t, p);
+      if (segment_scales) value = _mm512_mul_ps(value, _mm512_set1_ps(segment_scales[t]));
+      scaled[t][p] = _mm512_fmadd_ps(value, scale[p], scaled[t][p]);
     }
+    if (segment_scales) segment_scales += Tokens;
   }
   PARE_UNROLL
-  for (int t = 0; t < Tokens; ++t) {
-    float* y = result.y + t * result.y_stride;
-    __m512 value =
-        _mm512_fmadd_ps(scaled[t], _mm512_set1_ps(x.scales[t]), _mm512_loadu_ps(result.bias));
+  for (int i = 0; i < Tokens * Panels; ++i) {
+    const int t = i / Panels, p = i % Panels;
+    float* y = result.y + t * result.y_stride + (At + p) * panel_channels;
+    __m512 value = _mm512_fmadd_ps(scaled[t][p], _mm512_set1_ps(x.scales[t]),
+                                   _mm512_loadu_ps(result.bias + (At + p) * panel_channels));
     if (result.accumulate) value = _mm512_add_ps(value, _mm512_loadu_ps(y));
     _mm512_storeu_ps(y, value);
+  }
+}
+
+/// Side by side two panels share what is loaded of the activations. For more tokens than six they
+/// would need more registers than there are; where codes are decoded that takes longer than loads,
+/// and two streams more come slower from far memory.
+template <class Codes, int Tokens>
+PARE_TARGET_AVX512VNNI void few(const PackedPanel* panels, const Segment* segments,
+                                Index segment_count, const IntegerTokens& x,
+                                const IntegerResult& result) noexcept {
+  if constexpr (Codes::bits == 8 && Tokens <= 6) {
+    few_side_by_side<Codes, Tokens, 2>(panels, segments, segment_count, x, result);
+  } else {
+    few_side_by_side<Codes, Tokens, 1>(panels, segments, segment_count, x, result);
+    few_side_by_side<Codes, Tokens, 1, 1>(panels, segments, segment_count, x, result);
   }
 }
 
@@ -159,6 +221,7 @@ inline constexpr IntegerKernel integer_kernel{KernelName::avx512vnni,
                                               row_tiles,
                                               group_tiles,
                                               &decode<Codes>,
-                                              {Operand::u8, 2, Codes::bits == 8, Codes::bits == 8}};
+                                              {Operand::u8, 2, Codes::bits == 8, Codes::bits == 8},
+                                              2};
 
 }  // namespace pare::kernels::avx512vnni

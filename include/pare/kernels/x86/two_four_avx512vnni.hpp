@@ -56,6 +56,7 @@ inline constexpr IntegerKernel two_four_kernel{
     row_tiles,
     group_tiles,
     &decode<TwoFourCodes>,
-    {Operand::u8, 2, false, false}};
+    {Operand::u8, 2, false, false},
+    2};
 
 }  // namespace pare::kernels::avx512vnni
