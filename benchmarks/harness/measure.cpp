@@ -17,6 +17,9 @@ using pare::Index;
 constexpr std::size_t needed_triples = 9;
 constexpr int most_triples = 45;
 constexpr double limits_agree = 0.1, passes_agree = 0.15;
+/// Rows of long passes: how many of them, and when they are enough.
+constexpr std::size_t fewest_long_passes = 3;
+constexpr double long_seconds = 2.5;
 /// How far below its goal a ratio to a rival may stay: the noise of the median of seven pairs.
 constexpr double ratio_tolerance = 0.03;
 
@@ -24,8 +27,8 @@ constexpr double ratio_tolerance = 0.03;
 class Passes {
  public:
   Passes(const Row& row, const Workload& work) : row_(row), work_(work) {
-    work_.run(use++);
-    const double first = seconds_of([&] { work_.run(use++); });
+    double first = seconds_of([&] { work_.run(use++); });
+    if (first < 0.1) first = seconds_of([&] { work_.run(use++); });  // now warm
     runs_ = std::clamp<Index>(static_cast<Index>(1e-3 / first) + 1, 1, 100'000);
     if (has_reads()) choose_plan();
   }
@@ -100,15 +103,20 @@ void measure_triples(Passes& passes, Result& result) {
 /// Passes between measurements of the peak: neighbours on the same machine come and go in seconds.
 void measure_against_peak(const Row& row, Passes& passes, Result& result) {
   std::vector<double> seconds, peaks, shares;
-  for (int i = 0; i < most_triples && seconds.size() < needed_triples; ++i) {
+  double total = 0.0;
+  const auto enough = [&] {
+    return seconds.size() >= (total < long_seconds ? needed_triples : fewest_long_passes);
+  };
+  for (int i = 0; i < most_triples && !enough(); ++i) {
     const double before = measure_peak(row.peak, row.threads), pass = passes.run(),
                  after = measure_peak(row.peak, row.threads);
+    total += pass;
     if (std::abs(before - after) > limits_agree * std::max(before, after)) continue;
     seconds.push_back(pass);
     peaks.push_back(std::max(before, after));
     shares.push_back(row.operations / pass / peaks.back());
   }
-  result.doubtful = seconds.size() < needed_triples || spread(shares) > passes_agree;
+  result.doubtful = !enough() || spread(shares) > passes_agree;
   if (seconds.empty()) return;
   result.seconds = median(seconds);
   result.peak = median(peaks);
@@ -118,7 +126,8 @@ void measure_against_peak(const Row& row, Passes& passes, Result& result) {
 void measure_passes(Passes& passes, Result& result) {
   std::vector<double> seconds;
   double total = 0.0;
-  while (seconds.size() < 9 || (total < 0.05 && seconds.size() < 31)) {
+  while (seconds.size() < (total < long_seconds ? 9 : fewest_long_passes) ||
+         (total < 0.05 && seconds.size() < 31)) {
     seconds.push_back(passes.run());
     total += seconds.back();
   }

@@ -14,12 +14,12 @@ using pare::Index;
 
 constexpr int pairs = 7;
 
-/// Times of n runs after one that is not counted: it wakes threads and fills caches.
-using TimedRuns = std::function<std::vector<double>(int n)>;
+/// Times of n runs after `warm_ups` that are not counted.
+using TimedRuns = std::function<std::vector<double>(int n, int warm_ups)>;
 
 TimedRuns timed_here(const std::function<void(Index)>& run, Index& use) {
-  return [&run, &use](int n) {
-    run(use++);
+  return [&run, &use](int n, int warm_ups) {
+    for (int i = 0; i < warm_ups; ++i) run(use++);
     std::vector<double> seconds;
     for (int i = 0; i < n; ++i) seconds.push_back(seconds_of([&] { run(use++); }));
     return seconds;
@@ -27,9 +27,9 @@ TimedRuns timed_here(const std::function<void(Index)>& run, Index& use) {
 }
 
 TimedRuns timed_there(PeerProcess& process) {
-  return [&process](int n) {
-    std::vector<double> seconds = process.run(n + 1);
-    if (!seconds.empty()) seconds.erase(seconds.begin());
+  return [&process](int n, int warm_ups) {
+    std::vector<double> seconds = process.run(n + warm_ups);
+    if (!seconds.empty()) seconds.erase(seconds.begin(), seconds.begin() + warm_ups);
     return seconds;
   };
 }
@@ -54,11 +54,13 @@ void compare(const TimedRuns& ours, const TimedRuns& theirs, double expected_sec
              RivalResult& result) {
   // A few milliseconds on either side.
   const int runs = std::clamp(static_cast<int>(0.01 / expected_seconds), 1, 50);
+  // To wake threads and fill caches, which long runs hardly notice.
+  const int warm_ups = expected_seconds < 0.1 ? 1 : 0;
   std::vector<double> ratios, seconds;
   for (int i = 0; i < pairs; ++i) {
-    const double own = median(ours(runs));
+    const double own = median(ours(runs, warm_ups));
     let_threads_sleep();
-    const std::vector<double> other = theirs(runs);
+    const std::vector<double> other = theirs(runs, warm_ups);
     if (other.empty()) return;
     seconds.push_back(median(other));
     ratios.push_back(seconds.back() / own);
