@@ -27,6 +27,25 @@ void forward_dense(pare::MatrixView<const float> x, const LinearOutput& output,
 
 }  // namespace
 
+Linear::Linear() = default;
+Linear::Linear(const Linear&) = default;
+Linear::Linear(Linear&&) noexcept = default;
+Linear& Linear::operator=(const Linear&) = default;
+Linear& Linear::operator=(Linear&&) noexcept = default;
+Linear::~Linear() = default;
+
+Linear::Linear(pare::Matrix<float> weight) : dense_(std::move(weight)) {}
+
+Linear::Linear(pare::AnyPackedMatrix weight, std::optional<pare::ActivationOptions> activations)
+    : packed_(std::move(weight)), activations_(activations) {}
+
+Linear::Linear(const pare::AnyQuantizedMatrix& weight,
+               std::optional<pare::ActivationOptions> activations, const pare::Execution& execution)
+    : Linear(pare::pack(weight, execution), activations) {}
+
+Index Linear::out_features() const { return packed_ ? packed_->rows() : dense_.rows(); }
+Index Linear::in_features() const { return packed_ ? packed_->cols() : dense_.cols(); }
+
 void Linear::replace(const pare::AnyQuantizedMatrix& weight,
                      std::optional<pare::ActivationOptions> activations) {
   packed_ = pare::pack(weight);

@@ -18,21 +18,25 @@ namespace engine {
 using pare::Index;
 
 /// y = x Wᵀ + bias with W in float32 or in any packed format, x in float32 or quantized to 8 bits.
+/// What depends on the format is compiled in one place, copying and destroying included.
 class Linear {
  public:
-  Linear() = default;
-  explicit Linear(pare::Matrix<float> weight) : dense_(std::move(weight)) {}
-  Linear(pare::AnyPackedMatrix weight, std::optional<pare::ActivationOptions> activations)
-      : packed_(std::move(weight)), activations_(activations) {}
+  Linear();
+  explicit Linear(pare::Matrix<float> weight);
+  Linear(pare::AnyPackedMatrix weight, std::optional<pare::ActivationOptions> activations);
   /// Packs the weight for the kernels.
   Linear(const pare::AnyQuantizedMatrix& weight, std::optional<pare::ActivationOptions> activations,
-         const pare::Execution& execution = {})
-      : Linear(pare::pack(weight, execution), activations) {}
+         const pare::Execution& execution = {});
+  Linear(const Linear&);
+  Linear(Linear&&) noexcept;
+  Linear& operator=(const Linear&);
+  Linear& operator=(Linear&&) noexcept;
+  ~Linear();
 
   void set_bias(pare::Vector<float> bias) { bias_ = std::move(bias); }
 
-  [[nodiscard]] Index out_features() const { return packed_ ? packed_->rows() : dense_.rows(); }
-  [[nodiscard]] Index in_features() const { return packed_ ? packed_->cols() : dense_.cols(); }
+  [[nodiscard]] Index out_features() const;
+  [[nodiscard]] Index in_features() const;
   [[nodiscard]] bool is_packed() const noexcept { return packed_.has_value(); }
   [[nodiscard]] const std::optional<pare::AnyPackedMatrix>& packed() const noexcept {
     return packed_;

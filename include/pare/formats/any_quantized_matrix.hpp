@@ -3,9 +3,9 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 
 #include "pare/formats/all.hpp"
+#include "pare/formats/one_of.hpp"
 #include "pare/formats/quantized_matrix.hpp"
 
 namespace pare {
@@ -19,13 +19,13 @@ class AnyQuantizedMatrix {
   /// Calls `f` with the `QuantizedMatrix<F>` inside.
   template <class Visitor>
   decltype(auto) visit(Visitor&& f) const {
-    return std::visit(std::forward<Visitor>(f), matrix_);
+    return matrix_.visit(f);
   }
 
   /// The matrix inside. Throws ArgumentError when it is of another format.
   template <Format F>
   [[nodiscard]] const QuantizedMatrix<F>& as() const {
-    if (const auto* matrix = std::get_if<QuantizedMatrix<F>>(&matrix_)) return *matrix;
+    if (const auto* matrix = matrix_.get_if<QuantizedMatrix<F>>()) return *matrix;
     throw ArgumentError("the matrix is " + std::string(format()) + ", not " + std::string(F::name));
   }
 
@@ -57,7 +57,7 @@ class AnyQuantizedMatrix {
   friend bool operator==(const AnyQuantizedMatrix&, const AnyQuantizedMatrix&) = default;
 
  private:
-  apply_type_list<std::variant, QuantizedMatrix, AllFormats> matrix_;
+  apply_type_list<OneOf, QuantizedMatrix, AllFormats> matrix_;
 };
 
 /// Calls `f(TypeTag<F>)` for the format called `name` ("int4", "nf4", ...) and returns its result.

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -12,6 +12,64 @@
 #include "pare/formats/format.hpp"
 
 namespace pare {
+
+/// What is the same for every format is compiled once.
+namespace detail {
+
+[[nodiscard]] inline Index group_count(Index cols, Index group_size) {
+  if (group_size == 0 || group_size < -1)
+    throw ArgumentError("group size " + std::to_string(group_size) +
+                        " is neither -1 (whole row) nor positive");
+  if (group_size > cols)
+    throw ArgumentError("group size " + std::to_string(group_size) + " is larger than the row of " +
+                        std::to_string(cols));
+  if (group_size == -1) return cols > 0 ? 1 : 0;
+  return ceil_div(cols, group_size);
+}
+
+/// Throws as QuantizedMatrix::set_group_index; false for the trivial assignment.
+[[nodiscard]] inline bool check_group_index(std::span<const std::int32_t> index, Index cols,
+                                            Index groups, Index group_length) {
+  if (static_cast<Index>(index.size()) != cols)
+    throw ShapeError("the group index has " + std::to_string(index.size()) + " entries for " +
+                     std::to_string(cols) + " columns");
+  std::vector<Index> members(static_cast<std::size_t>(groups));
+  bool trivial = true;
+  for (Index j = 0; j < cols; ++j) {
+    const std::int32_t g = index[static_cast<std::size_t>(j)];
+    if (g < 0 || g >= groups)
+      throw ArgumentError("column " + std::to_string(j) + " is in group " + std::to_string(g) +
+                          " of " + std::to_string(groups));
+    ++members[static_cast<std::size_t>(g)];
+    trivial = trivial && g == j / group_length;
+  }
+  for (Index g = 0; g < groups; ++g)
+    if (const Index expected = std::min(group_length, cols - g * group_length);
+        members[static_cast<std::size_t>(g)] != expected)
+      throw ArgumentError("group " + std::to_string(g) + " has " +
+                          std::to_string(members[static_cast<std::size_t>(g)]) +
+                          " columns instead of " + std::to_string(expected));
+  return !trivial;
+}
+
+/// The columns sorted by group, ascending inside one.
+[[nodiscard]] inline std::vector<std::int32_t> order_by_group(
+    std::span<const std::int32_t> group_index, Index groups) {
+  std::vector<std::size_t> next(static_cast<std::size_t>(groups) + 1);
+  for (const std::int32_t g : group_index) ++next[static_cast<std::size_t>(g) + 1];
+  for (std::size_t g = 1; g < next.size(); ++g) next[g] += next[g - 1];
+  std::vector<std::int32_t> order(group_index.size());
+  for (std::size_t j = 0; j < order.size(); ++j)
+    order[next[static_cast<std::size_t>(group_index[j])]++] = static_cast<std::int32_t>(j);
+  return order;
+}
+
+[[noreturn]] inline void refuse_code(int code, Index i, Index j, std::string_view format) {
+  throw ArgumentError("code " + std::to_string(code) + " at [" + std::to_string(i) + ", " +
+                      std::to_string(j) + "] is no " + std::string(format));
+}
+
+}  // namespace detail
 
 /// A quantized weight in its canonical form: one plain code per element, row-major.
 ///
@@ -38,14 +96,7 @@ class QuantizedMatrix {
 
   /// Groups in a row of `cols` columns. Throws ArgumentError as the class does.
   [[nodiscard]] static Index group_count(Index cols, Index group_size) {
-    if (group_size == 0 || group_size < -1)
-      throw ArgumentError("group size " + std::to_string(group_size) +
-                          " is neither -1 (whole row) nor positive");
-    if (group_size > cols)
-      throw ArgumentError("group size " + std::to_string(group_size) +
-                          " is larger than the row of " + std::to_string(cols));
-    if (group_size == -1) return cols > 0 ? 1 : 0;
-    return ceil_div(cols, group_size);
+    return detail::group_count(cols, group_size);
   }
 
   [[nodiscard]] Index rows() const noexcept { return codes_.rows(); }
@@ -82,41 +133,17 @@ class QuantizedMatrix {
   /// index (group_size, the last one the rest); the trivial assignment is stored as none.
   /// Throws ShapeError for a wrong length, ArgumentError for wrong counts.
   void set_group_index(std::span<const std::int32_t> index) {
-    if (static_cast<Index>(index.size()) != cols())
-      throw ShapeError("the group index has " + std::to_string(index.size()) + " entries for " +
-                       std::to_string(cols()) + " columns");
-    std::vector<Index> members(static_cast<std::size_t>(groups()));
-    bool trivial = true;
-    for (Index j = 0; j < cols(); ++j) {
-      const std::int32_t g = index[static_cast<std::size_t>(j)];
-      if (g < 0 || g >= groups())
-        throw ArgumentError("column " + std::to_string(j) + " is in group " + std::to_string(g) +
-                            " of " + std::to_string(groups()));
-      ++members[static_cast<std::size_t>(g)];
-      trivial = trivial && g == j / group_length();
-    }
-    for (Index g = 0; g < groups(); ++g)
-      if (const Index expected = std::min(group_length(), cols() - g * group_length());
-          members[static_cast<std::size_t>(g)] != expected)
-        throw ArgumentError("group " + std::to_string(g) + " has " +
-                            std::to_string(members[static_cast<std::size_t>(g)]) +
-                            " columns instead of " + std::to_string(expected));
-    if (trivial)
-      group_index_.clear();
-    else
+    if (detail::check_group_index(index, cols(), groups(), group_length()))
       group_index_.assign(index.begin(), index.end());
+    else
+      group_index_.clear();
   }
 
   /// Columns sorted by group (ascending inside one): position p of the order holds column
   /// order[p]. Empty when groups are neighbouring columns. Kernels gather activations by it.
   [[nodiscard]] std::vector<std::int32_t> column_order() const {
     if (group_index_.empty()) return {};
-    std::vector<std::int32_t> order(group_index_.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-      return group_index_[static_cast<std::size_t>(a)] < group_index_[static_cast<std::size_t>(b)];
-    });
-    return order;
+    return detail::order_by_group(group_index_, groups());
   }
 
   /// Bytes as stored densely: codes, scales, zero points, and the group index if there is one.
@@ -150,9 +177,7 @@ namespace detail {
 template <Format F>
 [[nodiscard]] std::uint8_t stored_code(const QuantizedMatrix<F>& q, Index i, Index j) {
   const int code = q.code(i, j), number = code + F::code_offset;
-  if (number < 0 || number >= code_count<F>())
-    throw ArgumentError("code " + std::to_string(code) + " at [" + std::to_string(i) + ", " +
-                        std::to_string(j) + "] is no " + std::string(F::name));
+  if (number < 0 || number >= code_count<F>()) refuse_code(code, i, j, F::name);
   return static_cast<std::uint8_t>(number);
 }
 

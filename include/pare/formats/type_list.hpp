@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 #include "pare/core/error.hpp"
 
@@ -46,20 +48,34 @@ template <class... Ts>
   return text;
 }
 
-namespace detail {
-
-template <class T, class... Rest, class F>
-decltype(auto) with_named(TypeList<T, Rest...>, std::string_view what, std::string_view name,
-                          std::string_view all, F&& f) {
-  if (name == T::name) return f(TypeTag<T>{});
-  if constexpr (sizeof...(Rest) > 0)
-    return with_named(TypeList<Rest...>{}, what, name, all, f);
-  else
-    throw ArgumentError("no " + std::string(what) + " is named \"" + std::string(name) +
-                        "\"; there are " + std::string(all));
+/// Calls `f(TypeTag<T>)` for the type at `index`, which is in the list, and returns its result, of
+/// one type for all.
+template <class... Ts, class F>
+decltype(auto) with_type_at(TypeList<Ts...>, std::size_t index, F&& f) {
+  static_assert(sizeof...(Ts) <= 32);
+#define PARE_TYPE_AT(i)                                                \
+  case i:                                                              \
+    if constexpr (i < sizeof...(Ts))                                   \
+      return f(TypeTag<std::tuple_element_t<i, std::tuple<Ts...>>>{}); \
+    else                                                               \
+      break;
+#define PARE_TYPES_AT(i) PARE_TYPE_AT(i) PARE_TYPE_AT(i + 1) PARE_TYPE_AT(i + 2) PARE_TYPE_AT(i + 3)
+  switch (index) {
+    PARE_TYPES_AT(0)
+    PARE_TYPES_AT(4)
+    PARE_TYPES_AT(8)
+    PARE_TYPES_AT(12)
+    PARE_TYPES_AT(16)
+    PARE_TYPES_AT(20)
+    PARE_TYPES_AT(24)
+    PARE_TYPES_AT(28)
+    default:
+      break;
+  }
+#undef PARE_TYPES_AT
+#undef PARE_TYPE_AT
+  __builtin_unreachable();
 }
-
-}  // namespace detail
 
 /// Calls `f(TypeTag<T>)` for the type of the list that is called `name`, and returns its result
 /// (one type for all). Throws ArgumentError listing the names when none is; `what` they name is for
@@ -67,7 +83,13 @@ decltype(auto) with_named(TypeList<T, Rest...>, std::string_view what, std::stri
 template <class... Ts, class F>
 decltype(auto) with_named(TypeList<Ts...> list, std::string_view what, std::string_view name,
                           F&& f) {
-  return detail::with_named(list, what, name, names(list), f);
+  constexpr std::string_view all[]{Ts::name...};
+  std::size_t index = 0;
+  while (index < sizeof...(Ts) && all[index] != name) ++index;
+  if (index == sizeof...(Ts))
+    throw ArgumentError("no " + std::string(what) + " is named \"" + std::string(name) +
+                        "\"; there are " + names(list));
+  return with_type_at(list, index, f);
 }
 
 }  // namespace pare

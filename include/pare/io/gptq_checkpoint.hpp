@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -89,8 +90,8 @@ template <GptqFormat F>
 }
 
 /// As above, for a format known at run time; ArgumentError for one that GPTQ files cannot hold.
-[[nodiscard]] inline std::vector<NamedTensor> gptq_tensors(const std::string& name,
-                                                           const AnyQuantizedMatrix& matrix) {
+template <std::same_as<AnyQuantizedMatrix> Q>
+[[nodiscard]] std::vector<NamedTensor> gptq_tensors(const std::string& name, const Q& matrix) {
   return matrix.visit([&]<class F>(const QuantizedMatrix<F>& q) -> std::vector<NamedTensor> {
     if constexpr (GptqFormat<F>)
       return gptq_tensors(name, q);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -57,8 +58,8 @@ template <Format F>
   return tensors;
 }
 
-[[nodiscard]] inline std::vector<NamedTensor> pare_tensors(const std::string& name,
-                                                           const AnyQuantizedMatrix& matrix) {
+template <std::same_as<AnyQuantizedMatrix> Q>
+[[nodiscard]] std::vector<NamedTensor> pare_tensors(const std::string& name, const Q& matrix) {
   return matrix.visit([&](const auto& q) { return pare_tensors(name, q); });
 }
 

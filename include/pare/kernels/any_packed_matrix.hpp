@@ -5,9 +5,9 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 #include "pare/formats/any_quantized_matrix.hpp"
+#include "pare/formats/one_of.hpp"
 #include "pare/kernels/pack.hpp"
 #include "pare/kernels/pack_sparse.hpp"
 #include "pare/kernels/packed_matrix.hpp"
@@ -27,13 +27,13 @@ class AnyPackedMatrix {
   /// Calls `f` with the `PackedMatrix<F>` or `SparseMatrix<L>` inside.
   template <class Visitor>
   decltype(auto) visit(Visitor&& f) const {
-    return std::visit(std::forward<Visitor>(f), matrix_);
+    return matrix_.visit(f);
   }
 
   /// The matrix inside. Throws ArgumentError when it is another kind.
   template <PackedWeight W>
   [[nodiscard]] const W& as() const {
-    if (const W* matrix = std::get_if<W>(&matrix_)) return *matrix;
+    if (const W* matrix = matrix_.get_if<W>()) return *matrix;
     throw ArgumentError("the packed matrix is " + std::string(layout()) + " " +
                         std::string(format()) + ", not " + std::string(W::layout::name) + " " +
                         std::string(W::format::name));
@@ -70,7 +70,7 @@ class AnyPackedMatrix {
  private:
   using Held = decltype(join(apply_type_list<TypeList, PackedMatrix, AllFormats>{},
                              apply_type_list<TypeList, SparseMatrix, AllSparseLayouts>{}));
-  apply_type_list<std::variant, std::type_identity_t, Held> matrix_;
+  apply_type_list<OneOf, std::type_identity_t, Held> matrix_;
 };
 
 /// Calls `f(TypeTag<L>)` for the layout called `name`, DenseLayout or a sparse one ("dense", "2:4",
@@ -111,8 +111,9 @@ decltype(auto) with_packed(std::string_view format, std::string_view layout, Vis
   });
 }
 
-[[nodiscard]] inline AnyPackedMatrix pack(const AnyQuantizedMatrix& q,
-                                          const Execution& execution = {}) {
+/// A template, as all that follows, so that only those who call it compile it for every format.
+template <std::same_as<AnyQuantizedMatrix> Q>
+[[nodiscard]] AnyPackedMatrix pack(const Q& q, const Execution& execution = {}) {
   return q.visit(
       [&]<class F>(const QuantizedMatrix<F>& m) -> AnyPackedMatrix { return pack(m, execution); });
 }
@@ -123,8 +124,10 @@ decltype(auto) with_packed(std::string_view format, std::string_view layout, Vis
 ///
 /// Errors    those of with_layout and of the layout's `pack`; ArgumentError for a format that the
 ///           layout does not hold
-[[nodiscard]] inline AnyPackedMatrix pack_as(std::string_view layout, const AnyQuantizedMatrix& q,
-                                             const Execution& execution = {}) {
+template <std::convertible_to<AnyQuantizedMatrix> Q>
+[[nodiscard]] AnyPackedMatrix pack_as(std::string_view layout, const Q& matrix,
+                                      const Execution& execution = {}) {
+  const AnyQuantizedMatrix& q = matrix;
   return with_layout(layout, [&]<class L>(TypeTag<L>) -> AnyPackedMatrix {
     if constexpr (std::same_as<L, DenseLayout>) {
       return pack(q, execution);
@@ -135,8 +138,8 @@ decltype(auto) with_packed(std::string_view format, std::string_view layout, Vis
   });
 }
 
-[[nodiscard]] inline AnyQuantizedMatrix unpack(const AnyPackedMatrix& packed,
-                                               const Execution& execution = {}) {
+template <std::same_as<AnyPackedMatrix> W>
+[[nodiscard]] AnyQuantizedMatrix unpack(const W& packed, const Execution& execution = {}) {
   return packed.visit([&](const auto& w) -> AnyQuantizedMatrix { return unpack(w, execution); });
 }
 

@@ -21,6 +21,47 @@ namespace kernels::detail {
   return ", panels decoded for tiles of up to " + std::to_string(largest) + " tokens";
 }
 
+[[nodiscard]] inline std::string describe_dense(const std::string& name, bool exact_in_bf16,
+                                                const MatmulOutput& output, Index tokens,
+                                                const Execution& execution,
+                                                ActivationType activations,
+                                                Index activation_group) {
+  const PackedView& view = output.weight();
+  const KernelName force = execution.force;
+  if (activations == ActivationType::int8) {
+    const Index length = activation_group == -1 ? view.cols : activation_group;
+    if (!runs_on_integers(view, length))
+      return name +
+             " x int8: groups of activations end inside units of codes, expanded to "
+             "float32; " +
+             describe_dense(name, exact_in_bf16, output, tokens, execution, ActivationType::float32,
+                            -1);
+    const IntegerKernel& kernel = output.integer_kernel(force);
+    const bool row = view.groups() <= 1 && length >= view.cols;
+    const Index few = kernel.few.largest(), largest = (row ? kernel.row : kernel.group).largest();
+    return name + " x int8: " + describe_choice(kernel.name, execution) +
+           (view.code_bits == 8 && tokens > few
+                ? ", tiles of up to " + std::to_string(largest) + " tokens"
+                : describe_tiles(few, largest, tokens)) +
+           (view.codebook->exact ? ", exact 32-bit sums per group"
+                                 : ", codebook rounded to 127ths");
+  }
+  if (activations == ActivationType::bfloat16) {
+    if (const Bf16Kernel* kernel = output.bf16_kernel(force))
+      return name + " x bf16: " + describe_choice(kernel->name, execution) +
+             describe_tiles(kernel->few.largest(), kernel->tiles.largest(), tokens);
+    Execution float_execution = execution;
+    float_execution.force = float_force(force);
+    return name + " x bf16: " + (exact_in_bf16 ? "" : "codes are not looked up as bf16, ") +
+           "activations rounded to bf16; " +
+           describe_dense(name, exact_in_bf16, output, tokens, float_execution,
+                          ActivationType::float32, -1);
+  }
+  const FloatKernel& kernel = output.float_kernel(force);
+  return name + " x float32: " + describe_choice(kernel.name, execution) +
+         describe_tiles(kernel.few.largest(), kernel.tiles.largest(), tokens);
+}
+
 }  // namespace kernels::detail
 
 /// Says which kernel `matmul` (matmul_bf16) runs for `tokens` tokens, and why, in one line:
@@ -34,42 +75,9 @@ template <Format F>
                                    const Execution& execution = {},
                                    ActivationType activations = ActivationType::float32,
                                    Index activation_group = -1) {
-  using Codes = typename PackedMatrix<F>::Codes;
-  const std::string name(F::name);
-  if (activations == ActivationType::int8) {
-    const kernels::PackedView view = w.view();
-    const Index length = activation_group == -1 ? w.cols() : activation_group;
-    if (!kernels::detail::runs_on_integers(view, length))
-      return name +
-             " x int8: groups of activations end inside units of codes, expanded to "
-             "float32; " +
-             describe(w, tokens, execution);
-    const kernels::IntegerKernel& kernel = kernels::integer_kernel<Codes>(execution.force);
-    const bool row = view.groups() <= 1 && length >= w.cols();
-    return name + " x int8: " + kernels::detail::describe_choice(kernel.name, execution) +
-           (Codes::bits == 8 && tokens > kernel.few.largest()
-                ? ", tiles of up to " +
-                      std::to_string((row ? kernel.row : kernel.group).largest()) + " tokens"
-                : kernels::detail::describe_tiles(
-                      kernel.few.largest(), (row ? kernel.row : kernel.group).largest(), tokens)) +
-           (kernels::integer_codebook<F>.exact ? ", exact 32-bit sums per group"
-                                               : ", codebook rounded to 127ths");
-  }
-  if (activations == ActivationType::bfloat16) {
-    const KernelName force = execution.force;
-    if (const kernels::Bf16Kernel* kernel = kernels::bf16_kernel<F>(force))
-      return name + " x bf16: " + kernels::detail::describe_choice(kernel->name, execution) +
-             kernels::detail::describe_tiles(kernel->few.largest(), kernel->tiles.largest(),
-                                             tokens);
-    Execution float_execution = execution;
-    float_execution.force = kernels::float_force(force);
-    return name +
-           " x bf16: " + (kernels::exact_in_bf16<F>() ? "" : "codes are not looked up as bf16, ") +
-           "activations rounded to bf16; " + describe(w, tokens, float_execution);
-  }
-  const kernels::FloatKernel& kernel = kernels::float_kernel<Codes>(execution.force);
-  return name + " x float32: " + kernels::detail::describe_choice(kernel.name, execution) +
-         kernels::detail::describe_tiles(kernel.few.largest(), kernel.tiles.largest(), tokens);
+  return kernels::detail::describe_dense(std::string(F::name), kernels::exact_in_bf16<F>(),
+                                         MatmulOutput(w, {}), tokens, execution, activations,
+                                         activation_group);
 }
 
 /// The same for a sparse weight:

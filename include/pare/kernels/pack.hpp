@@ -35,6 +35,30 @@ template <Format F>
   return arrange_codes<F>;
 }
 
+[[nodiscard]] inline std::string in_group(Index row, Index g) {
+  return " of row " + std::to_string(row) + ", group " + std::to_string(g);
+}
+[[noreturn]] inline void refuse_scale(float scale, ScaleType type, Index row, Index g) {
+  throw ArgumentError("scale " + std::to_string(scale) + in_group(row, g) +
+                      " is not a number of type " + std::string(to_string(type)));
+}
+[[noreturn]] inline void refuse_zero_point(int zero_point, int largest, Index row, Index g) {
+  throw ArgumentError("zero point " + std::to_string(zero_point) + in_group(row, g) +
+                      " is outside [0, " + std::to_string(largest) + "]");
+}
+
+/// Writes the column order, and zeros between the sections.
+inline void finish_sections(const PackedSections& sections, std::span<const std::int32_t> order,
+                            std::byte* bytes) noexcept {
+  if (!order.empty())
+    std::memcpy(bytes + sections.column_order.offset_bytes, order.data(), order.size_bytes());
+  for (const Section& section : {sections.codes, sections.scales, sections.zero_points,
+                                 sections.row_sums, sections.column_order}) {
+    const Index gap = round_up(section.end_bytes(), Index{tensor_alignment_bytes});
+    std::fill(bytes + section.end_bytes(), bytes + gap, std::byte{0});
+  }
+}
+
 /// Writes panels of a matrix into the sections of its packed form.
 template <Format F>
 class PanelPacker {
@@ -122,15 +146,11 @@ class PanelPacker {
     const bool stored = shape_.scale_type == ScaleType::f32   ? put_scale<float>(scale, place)
                         : shape_.scale_type == ScaleType::f16 ? put_scale<Float16>(scale, place)
                                                               : put_scale<BFloat16>(scale, place);
-    if (!stored)
-      throw ArgumentError("scale " + std::to_string(scale) + where(row, g) +
-                          " is not a number of type " + std::string(to_string(shape_.scale_type)));
+    if (!stored) refuse_scale(scale, shape_.scale_type, row, g);
     const int zero_point = F::zero_point(parameters);
     if constexpr (F::has_zero_point) {
       constexpr int largest = (1 << F::code_bits) - 1;
-      if (zero_point < 0 || zero_point > largest)
-        throw ArgumentError("zero point " + std::to_string(zero_point) + where(row, g) +
-                            " is outside [0, " + std::to_string(largest) + "]");
+      if (zero_point < 0 || zero_point > largest) refuse_zero_point(zero_point, largest, row, g);
       at<std::uint8_t>(sections_.zero_points)[place] = static_cast<std::uint8_t>(zero_point);
     }
     const Index count = std::min(shape_.group_length(), shape_.cols - g * shape_.group_length());
@@ -150,10 +170,6 @@ class PanelPacker {
     std::memset(at<std::byte>(sections_.scales) + place * scale_bytes, 0,
                 static_cast<std::size_t>(scale_bytes));
     if constexpr (F::has_zero_point) at<std::uint8_t>(sections_.zero_points)[place] = 0;
-  }
-
-  [[nodiscard]] static std::string where(Index row, Index g) {
-    return " of row " + std::to_string(row) + ", group " + std::to_string(g);
   }
 
   const QuantizedMatrix<F>& q_;
@@ -183,14 +199,7 @@ template <Format F>
   const kernels::detail::PanelPacker<F> packer(
       q, shape, order, kernels::detail::select_arrangement<F>(execution.force), memory.data());
   execution.parallel_for(shape.panels(), [&](Index panel) { packer.pack(panel); });
-  if (!order.empty())
-    std::memcpy(memory.data() + sections.column_order.offset_bytes, order.data(),
-                order.size() * sizeof(order[0]));
-  for (const kernels::Section& section : {sections.codes, sections.scales, sections.zero_points,
-                                          sections.row_sums, sections.column_order}) {
-    const Index gap = round_up(section.end_bytes(), Index{tensor_alignment_bytes});
-    std::fill(memory.data() + section.end_bytes(), memory.data() + gap, std::byte{0});
-  }
+  kernels::detail::finish_sections(sections, order, memory.data());
   return PackedMatrix<F>(shape, PackedStorage(std::move(memory)));
 }
 

@@ -37,6 +37,14 @@ inline void check_column_order(std::span<const std::int32_t> order, Index cols) 
   }
 }
 
+/// Throws ArgumentError for a zero point beyond the largest of a format.
+inline void check_zero_points(std::span<const std::uint8_t> zero_points, int largest) {
+  for (std::size_t i = 0; i < zero_points.size(); ++i)
+    if (zero_points[i] > largest)
+      throw ArgumentError("packed zero point " + std::to_string(i) + " is " +
+                          std::to_string(zero_points[i]) + ", beyond " + std::to_string(largest));
+}
+
 /// The elements of a section; empty without any.
 template <class T>
 [[nodiscard]] std::span<const T> section_of(std::span<const std::byte> bytes,

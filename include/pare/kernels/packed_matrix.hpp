@@ -20,6 +20,41 @@ struct DenseLayout {
   static constexpr std::string_view name = "dense";
 };
 
+namespace kernels {
+
+/// What a PackedMatrix of any format holds. One that was moved from is empty.
+class PackedParts {
+ protected:
+  PackedParts() = default;
+  PackedParts(const PackedShape& shape, const PackedSections& sections, PackedStorage storage)
+      : shape_(shape), sections_(sections), storage_(std::move(storage)) {}
+  PackedParts(const PackedParts&) = default;
+  PackedParts& operator=(const PackedParts&) = default;
+  PackedParts(PackedParts&& other) noexcept
+      : shape_(std::exchange(other.shape_, {})),
+        sections_(std::exchange(other.sections_, {})),
+        storage_(std::exchange(other.storage_, {})) {}
+  PackedParts& operator=(PackedParts&& other) noexcept {
+    shape_ = std::exchange(other.shape_, {});
+    sections_ = std::exchange(other.sections_, {});
+    storage_ = std::exchange(other.storage_, {});
+    return *this;
+  }
+  ~PackedParts() = default;
+
+  [[nodiscard]] bool equals(const PackedParts& other) const noexcept {
+    const std::span<const std::byte> ours = storage_.bytes(), others = other.storage_.bytes();
+    return shape_ == other.shape_ &&
+           std::equal(ours.begin(), ours.end(), others.begin(), others.end());
+  }
+
+  PackedShape shape_;
+  PackedSections sections_;
+  PackedStorage storage_;
+};
+
+}  // namespace kernels
+
 /// A quantized weight in the form that matmul reads: see kernels::PackedCodes for the codes and
 /// kernels::PackedSections for the rest. `pack` makes one, load_packed and map_packed read it from
 /// a file. One that was moved from is empty, with extents of zero.
@@ -27,7 +62,7 @@ struct DenseLayout {
 /// Rows are padded to 16, each group of columns to a whole unit of 8 (4 and 8 bits), 16 or 32.
 /// With a group index the columns are sorted by group and column_order() says which is where.
 template <Format F>
-class PackedMatrix {
+class PackedMatrix : kernels::PackedParts {
  public:
   using format = F;
   using layout = DenseLayout;
@@ -40,23 +75,11 @@ class PackedMatrix {
   ///           aligned, when a zero point has too many bits or when the column order does not hold
   ///           every column once; all of kernels::packed_sections
   PackedMatrix(const PackedShape& shape, PackedStorage storage)
-      : shape_(shape), sections_(kernels::packed_sections<F>(shape)), storage_(std::move(storage)) {
+      : PackedParts(shape, kernels::packed_sections<F>(shape), std::move(storage)) {
     kernels::check_packed_bytes(F::name, shape, sections_.size_bytes, storage_.bytes());
-    check_zero_points();
+    kernels::check_zero_points(section<std::uint8_t>(sections_.zero_points),
+                               (1 << F::code_bits) - 1);
     kernels::check_column_order(column_order(), cols());
-  }
-
-  PackedMatrix(const PackedMatrix&) = default;
-  PackedMatrix& operator=(const PackedMatrix&) = default;
-  PackedMatrix(PackedMatrix&& other) noexcept
-      : shape_(std::exchange(other.shape_, {})),
-        sections_(std::exchange(other.sections_, {})),
-        storage_(std::exchange(other.storage_, {})) {}
-  PackedMatrix& operator=(PackedMatrix&& other) noexcept {
-    shape_ = std::exchange(other.shape_, {});
-    sections_ = std::exchange(other.sections_, {});
-    storage_ = std::exchange(other.storage_, {});
-    return *this;
   }
 
   [[nodiscard]] const PackedShape& shape() const noexcept { return shape_; }
@@ -91,9 +114,7 @@ class PackedMatrix {
   }
 
   friend bool operator==(const PackedMatrix& a, const PackedMatrix& b) noexcept {
-    const std::span<const std::byte> ours = a.storage_.bytes(), others = b.storage_.bytes();
-    return a.shape_ == b.shape_ &&
-           std::equal(ours.begin(), ours.end(), others.begin(), others.end());
+    return a.equals(b);
   }
 
  private:
@@ -101,12 +122,6 @@ class PackedMatrix {
   [[nodiscard]] std::span<const T> section(const kernels::Section& section) const noexcept {
     return kernels::section_of<T>(storage_.bytes(), section);
   }
-
-  void check_zero_points() const;
-
-  PackedShape shape_;
-  kernels::PackedSections sections_;
-  PackedStorage storage_;
 };
 
 template <Format F>
@@ -131,16 +146,6 @@ kernels::PackedView PackedMatrix<F>::view() const noexcept {
   view.code_bits = Codes::bits;
   view.codebook = &kernels::integer_codebook<F>;
   return view;
-}
-
-template <Format F>
-void PackedMatrix<F>::check_zero_points() const {
-  constexpr int largest = (1 << F::code_bits) - 1;
-  const auto zero_points = section<std::uint8_t>(sections_.zero_points);
-  for (std::size_t i = 0; i < zero_points.size(); ++i)
-    if (zero_points[i] > largest)
-      throw ArgumentError("packed zero point " + std::to_string(i) + " is " +
-                          std::to_string(zero_points[i]) + ", beyond " + std::to_string(largest));
 }
 
 }  // namespace pare

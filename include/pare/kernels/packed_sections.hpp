@@ -48,11 +48,16 @@ struct PackedSections {
   friend bool operator==(const PackedSections&, const PackedSections&) = default;
 };
 
+/// What decides the sizes of a format: columns and words of a unit of codes, and zero points.
+struct PackedUnits {
+  Index unit, unit_words;
+  bool has_zero_point;
+};
+
 /// Errors    ArgumentError for a group size that QuantizedMatrix does not have; ShapeError for
 ///           negative extents and for more than 2^31 - 1 rows or columns or 2^50 units
-template <Format F>
-[[nodiscard]] PackedSections packed_sections(const PackedShape& shape) {
-  using Codes = packed_codes<F>;
+[[nodiscard]] inline PackedSections packed_sections(const PackedShape& shape,
+                                                    const PackedUnits& codes) {
   constexpr Index most = std::numeric_limits<std::int32_t>::max(), most_units = Index{1} << 50;
   const auto check = [&](bool holds) {
     if (!holds)
@@ -61,13 +66,13 @@ template <Format F>
   };
   check(shape.rows >= 0 && shape.rows <= most && shape.cols >= 0 && shape.cols <= most);
   PackedSections sections;
-  const Index groups = QuantizedMatrix<F>::group_count(shape.cols, shape.group_size);
+  const Index groups = pare::detail::group_count(shape.cols, shape.group_size);
   const Index length = shape.group_length();
   sections.groups = groups;
   if (shape.cols > 0) {
-    sections.group_units = ceil_div(length, Codes::unit);
+    sections.group_units = ceil_div(length, codes.unit);
     const Index last = shape.cols - (groups - 1) * length;
-    sections.units = (groups - 1) * sections.group_units + ceil_div(last, Codes::unit);
+    sections.units = (groups - 1) * sections.group_units + ceil_div(last, codes.unit);
   }
   const Index panel_units = shape.panels() * sections.units;
   const Index parameters = shape.panels() * groups * panel_channels;
@@ -76,13 +81,19 @@ template <Format F>
     section = {sections.size_bytes, size_bytes};
     sections.size_bytes = round_up(section.end_bytes(), Index{tensor_alignment_bytes});
   };
-  place(sections.codes, panel_units * Codes::unit_words * Index{sizeof(std::uint32_t)});
+  place(sections.codes, panel_units * codes.unit_words * Index{sizeof(std::uint32_t)});
   place(sections.scales, parameters * bits(shape.scale_type) / 8);
-  place(sections.zero_points, F::has_zero_point ? parameters : 0);
+  place(sections.zero_points, codes.has_zero_point ? parameters : 0);
   place(sections.row_sums, shape.rows * Index{sizeof(float)});
   place(sections.column_order,
         shape.has_column_order ? shape.cols * Index{sizeof(std::int32_t)} : 0);
   return sections;
+}
+
+template <Format F>
+[[nodiscard]] PackedSections packed_sections(const PackedShape& shape) {
+  using Codes = packed_codes<F>;
+  return packed_sections(shape, {Codes::unit, Codes::unit_words, F::has_zero_point});
 }
 
 }  // namespace kernels

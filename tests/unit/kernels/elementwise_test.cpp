@@ -108,8 +108,10 @@ TEST_CASE("codes are those of a division", "[elementwise]") {
             const auto code = codes[static_cast<std::size_t>(offset + i)];
             const double level = std::nearbyint(x[static_cast<std::size_t>(i)] / scale);
             const double expected = std::clamp(level + p.zero_point, double(p.lo), double(p.hi));
+            const int found = p.lo < 0 ? static_cast<std::int8_t>(code) : code;
+            if (found == expected) continue;  // an assertion for each would take long
             CAPTURE(count, i, scale, p.lo);
-            REQUIRE((p.lo < 0 ? static_cast<std::int8_t>(code) : code) == expected);
+            REQUIRE(found == expected);
           }
           REQUIRE(codes.back() == 99);
         }
@@ -155,6 +157,7 @@ TEST_CASE("fake quantization rounds to multiples of the scale", "[elementwise]")
             const float q = policy == QuotientPolicy::divide ? v / scale : v * (1.0f / scale);
             const float level = std::clamp(std::nearbyint(q), -300.0f, 290.0f);
             const float found = y[static_cast<std::size_t>(offset + i)];
+            if (found == level * scale && std::signbit(found) == (level < 0.0f)) continue;
             CAPTURE(count, i, scale, v);
             REQUIRE(found == level * scale);
             REQUIRE(std::signbit(found) == (level < 0.0f));

@@ -149,39 +149,41 @@ TEMPLATE_TEST_CASE("gemm does not depend on the number of threads", "", float, d
 
 TEMPLATE_TEST_CASE("products of triangles are those of whole matrices", "", float, double) {
   // Past one block of rows, of columns and of terms.
-  const Index n = 600;
+  const Index m = 150, n = 600, k = 300;
   const auto triangle = [&](bool upper, std::uint64_t seed) {
-    auto m = random_matrix<TestType>(n, n, seed);
-    for (Index i = 0; i < n; ++i)
-      for (Index j = 0; j < n; ++j)
-        if (upper ? j < i : j > i) m(i, j) = 0;
-    return m;
+    auto square = random_matrix<TestType>(k, k, seed);
+    for (Index i = 0; i < k; ++i)
+      for (Index j = 0; j < k; ++j)
+        if (upper ? j < i : j > i) square(i, j) = 0;
+    return square;
   };
-  const auto full = random_matrix<TestType>(n, n, 1), other = random_matrix<TestType>(n, n, 2);
+  const auto low = random_matrix<TestType>(m, k, 1), narrow = random_matrix<TestType>(k, n, 2),
+             wide = random_matrix<TestType>(n, k, 5);
   const auto upper = triangle(true, 3), lower = triangle(false, 4);
   struct Case {
     const char* name;
     const Matrix<TestType>&a, &b;
     kernels::GemmParts parts;
   };
-  const Case cases[] = {{"a upper", upper, full, {.a_upper = true}},
-                        {"b upper", full, upper, {.b_upper = true}},
-                        {"b lower", full, lower, {.b_lower = true}},
+  const Case cases[] = {{"a upper", upper, narrow, {.a_upper = true}},
+                        {"b upper", low, upper, {.b_upper = true}},
+                        {"b lower", low, lower, {.b_lower = true}},
                         {"a upper, b lower", upper, lower, {.a_upper = true, .b_lower = true}},
-                        {"upper half of c", full, other, {.c_upper = true}}};
+                        {"upper half of c", wide, narrow, {.c_upper = true}}};
   for (const KernelName name : kernels_here()) {
     const auto kernel = kernels::select_gemm_kernel<TestType>(name);
     for (const Case& test : cases) {
       CAPTURE(to_string(name), test.name);
-      Matrix<TestType> whole({n, n}), skipped({n, n}), threaded({n, n});
+      const Index rows = test.a.rows(), cols = test.b.cols();
+      Matrix<TestType> whole({rows, cols}), skipped({rows, cols}), threaded({rows, cols});
       gemm(TestType(-1), test.a.view(), test.b.view(), whole.view(), {.force = name});
       kernels::gemm_blocks<TestType>(kernel, -1, test.a, test.b, skipped, test.parts, {});
       kernels::gemm_blocks<TestType>(kernel, -1, test.a, test.b, threaded, test.parts,
                                      OpenMpFor(2));
       CHECK(threaded == skipped);
       Index differing = 0, touched = 0;
-      for (Index i = 0; i < n; ++i)
-        for (Index j = 0; j < n; ++j) {
+      for (Index i = 0; i < rows; ++i)
+        for (Index j = 0; j < cols; ++j) {
           if (test.parts.c_upper && j < i)
             touched += skipped(i, j) != 0;
           else
@@ -189,7 +191,7 @@ TEMPLATE_TEST_CASE("products of triangles are those of whole matrices", "", floa
         }
       CHECK(differing == 0);
       // Blocks that cross the diagonal are computed as a whole, those below are not.
-      CHECK(touched < n * kernels::gemm_block_cols);
+      CHECK(touched < rows * kernels::gemm_block_cols);
     }
   }
 }

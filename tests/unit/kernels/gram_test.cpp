@@ -18,10 +18,12 @@ Matrix<float> random_tokens(Index tokens, Index n, std::uint64_t seed) {
   return x;
 }
 
-double exact_gram(MatrixView<const float> x, Index i, Index j) {
-  double sum = 0.0;
-  for (Index t = 0; t < x.rows(); ++t) sum += static_cast<double>(x(t, i)) * x(t, j);
-  return sum;
+Matrix<double> exact_gram(MatrixView<const float> x) {
+  Matrix<double> h({x.cols(), x.cols()});
+  for (Index t = 0; t < x.rows(); ++t)
+    for (Index i = 0; i < x.cols(); ++i)
+      for (Index j = 0; j < x.cols(); ++j) h(i, j) += static_cast<double>(x(t, i)) * x(t, j);
+  return h;
 }
 
 /// Float sums of at most 256 products below 1, added exactly but for double rounding.
@@ -33,11 +35,12 @@ double gram_tolerance(Index tokens) {
 
 TEST_CASE("gram adds all products of columns for every kernel and ragged shapes") {
   const Index shapes[][2] = {{1, 1}, {3, 17}, {256, 33}, {257, 65}, {600, 3}, {5, 300}, {40, 520}};
-  for (const KernelName kernel :
-       {KernelName::reference, KernelName::portable, KernelName::avx2, KernelName::avx512}) {
-    if (!kernels::cpu_supports(kernel)) continue;
-    for (const auto& [tokens, n] : shapes) {
-      const Matrix<float> x = random_tokens(tokens, n, 1);
+  for (const auto& [tokens, n] : shapes) {
+    const Matrix<float> x = random_tokens(tokens, n, 1);
+    const Matrix<double> exact = exact_gram(x);
+    for (const KernelName kernel :
+         {KernelName::reference, KernelName::portable, KernelName::avx2, KernelName::avx512}) {
+      if (!kernels::cpu_supports(kernel)) continue;
       Matrix<double> h({n, n});
       h.fill(0.25);
       gram(x, h, {.force = kernel});
@@ -45,10 +48,9 @@ TEST_CASE("gram adds all products of columns for every kernel and ragged shapes"
       double worst = 0.0;
       for (Index i = 0; i < n; ++i)
         for (Index j = 0; j < n; ++j)
-          worst = std::max(worst, std::fabs(h(i, j) - 0.25 - exact_gram(x, i, j)));
+          worst = std::max(worst, std::fabs(h(i, j) - 0.25 - exact(i, j)));
       CHECK(worst <= gram_tolerance(tokens));
-      for (Index i = 0; i < n; ++i)
-        for (Index j = 0; j < i; ++j) REQUIRE(h(i, j) == h(j, i));
+      CHECK(Matrix<double>(h.view().transposed()) == h);
     }
   }
 }

@@ -8,6 +8,7 @@
 #include "pare/kernels/matmul.hpp"
 #include "pare/kernels/pack.hpp"
 #include "support/catch.hpp"
+#include "support/exact_product.hpp"
 #include "support/random_matrix.hpp"
 #include "support/random_quantized.hpp"
 
@@ -47,29 +48,12 @@ constexpr Case cases[] = {{1, 1, 1, -1},
                           {2, 0, 8, -1},
                           {3, 5, 0, -1}};
 
-/// n additions of float32 terms are off by at most n 2^-24 sum |term|. Codes and zero points are
-/// counted from the middle of the codes in the terms of the float32 kernels.
-template <Format F>
-void check_product(const QuantizedMatrix<F>& q, MatrixView<const float> x,
-                   MatrixView<const float> y) {
-  const int center = 1 << (F::code_bits - 1);
-  for (Index t = 0; t < y.rows(); ++t)
-    for (Index i = 0; i < y.cols(); ++i) {
-      double sum = 0.0, magnitude = 0.0;
-      for (Index k = 0; k < x.cols(); ++k) {
-        auto parameters = q.parameters()(i, q.group_of(k));
-        const double rounded = static_cast<float>(BFloat16(x(t, k))), scale = parameters.scale;
-        const double zero = F::has_zero_point ? F::zero_point(parameters) - center : 0.0;
-        parameters.scale = 1.0f;
-        F::set_zero_point(parameters, center);
-        const double code = F::decode(q.code(i, k), parameters);
-        sum += rounded * scale * (code - zero);
-        magnitude += std::abs(rounded) * scale * (std::abs(code) + std::abs(zero));
-      }
-      CAPTURE(t, i, sum);
-      REQUIRE(std::abs(y(t, i) - sum) <=
-              static_cast<double>(x.cols() + q.groups() + 4) * 0x1p-24 * magnitude);
-    }
+/// Activations as they are multiplied.
+test::Factor rounded_factor(MatrixView<const float> x) {
+  Matrix<float> rounded(x);
+  for (Index i = 0; i < rounded.size(); ++i)
+    rounded.data()[i] = static_cast<float>(BFloat16(rounded.data()[i]));
+  return test::activation_factor(rounded);
 }
 
 /// What it runs on is this format's choice, unless the CPU lacks it.
@@ -87,13 +71,14 @@ TEST_CASE("bf16 matmul is the sum in double over rounded activations", "[matmul]
       if (c.shuffled) test::shuffle_groups(q, random);
       const auto w = pack(q);
       const Matrix<float> x = test::random_matrix(c.tokens, c.cols, random());
+      const test::ExactProduct exact(rounded_factor(x), test::weight_factor(q));
       for (const KernelName kernel : kernels_of_bf16) {
         if (!can_run(kernel)) continue;
         CAPTURE(F::name, c.tokens, c.rows, c.cols, c.group_size, to_string(kernel));
         Matrix<float> y({c.tokens, c.rows});
         y.fill(std::numeric_limits<float>::quiet_NaN());
         matmul_bf16(x, w, y, {.force = kernel});
-        check_product(q, x, y);
+        exact.check(y, x.cols() + q.groups() + 4);
       }
     }
   });

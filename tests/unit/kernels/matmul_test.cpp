@@ -11,16 +11,16 @@
 #include "pare/kernels/describe.hpp"
 #include "pare/kernels/pack.hpp"
 #include "support/catch.hpp"
+#include "support/exact_product.hpp"
 #include "support/kernel_formats.hpp"
 #include "support/packed_weights.hpp"
 #include "support/random_matrix.hpp"
 #include "support/random_quantized.hpp"
+#include "support/tolerance.hpp"
 
 using namespace pare;
 
 namespace {
-
-constexpr double eps = 0x1p-24;
 
 constexpr KernelName float_kernels[] = {KernelName::reference, KernelName::portable,
                                         KernelName::avx2, KernelName::avx512};
@@ -54,36 +54,10 @@ constexpr Case cases[] = {{1, 1, 1, -1},
                           {2, 0, 8, -1},
                           {3, 5, 0, -1}};
 
-/// A factor of the product in double, and what bounds the terms that kernels split it into.
-struct Factor {
-  Matrix<double> values, magnitudes;
-  explicit Factor(Shape<2> shape) : values(shape), magnitudes(shape) {}
-};
-
-/// scale * (code - zero_point) is exact in double; a codebook's values stand for codes. Kernels
-/// count both codes and zero points from the middle of the codes.
-template <Format F>
-Factor weight_factor(const QuantizedMatrix<F>& q) {
-  Factor w({q.rows(), q.cols()});
-  const int center = 1 << (F::code_bits - 1);
-  for (Index i = 0; i < q.rows(); ++i)
-    for (Index j = 0; j < q.cols(); ++j) {
-      auto parameters = q.parameters()(i, q.group_of(j));
-      const double scale = parameters.scale;
-      const double zero = F::has_zero_point ? F::zero_point(parameters) - center : 0.0;
-      parameters.scale = 1.0f;
-      F::set_zero_point(parameters, center);
-      const double code = F::decode(q.code(i, j), parameters);
-      w.values(i, j) = scale * (code - zero);
-      w.magnitudes(i, j) = scale * (std::abs(code) + std::abs(zero));
-    }
-  return w;
-}
-
 /// Codebooks as integers.
 template <Format F>
-Factor integer_weight_factor(const QuantizedMatrix<F>& q) {
-  Factor w = weight_factor(q);
+test::Factor integer_weight_factor(const QuantizedMatrix<F>& q) {
+  test::Factor w = test::weight_factor(q);
   if constexpr (!F::is_integer) {
     const kernels::IntegerCodebook& book = kernels::integer_codebook<F>;
     for (Index i = 0; i < q.rows(); ++i)
@@ -96,18 +70,8 @@ Factor integer_weight_factor(const QuantizedMatrix<F>& q) {
   return w;
 }
 
-Factor activation_factor(MatrixView<const float> activations) {
-  Factor x(activations.shape());
-  for (Index t = 0; t < activations.rows(); ++t)
-    for (Index j = 0; j < activations.cols(); ++j) {
-      x.values(t, j) = activations(t, j);
-      x.magnitudes(t, j) = std::abs(x.values(t, j));
-    }
-  return x;
-}
-
-Factor activation_factor(const QuantizedActivations& q) {
-  Factor x({q.tokens(), q.cols()});
+test::Factor activation_factor(const QuantizedActivations& q) {
+  test::Factor x({q.tokens(), q.cols()});
   for (Index t = 0; t < q.tokens(); ++t)
     for (Index j = 0; j < q.cols(); ++j) {
       x.values(t, j) = double{q.scale(t, q.group_of(j))} * (q.codes(t, j) - q.zero_point);
@@ -115,20 +79,6 @@ Factor activation_factor(const QuantizedActivations& q) {
           double{q.scale(t, q.group_of(j))} * (std::abs(q.codes(t, j)) + std::abs(q.zero_point));
     }
   return x;
-}
-
-/// Compares with sums in double: n additions of float32 terms are off by at most n eps sum |term|.
-void check_product(const Factor& x, const Factor& w, MatrixView<const float> y, Index additions) {
-  for (Index t = 0; t < y.rows(); ++t)
-    for (Index i = 0; i < y.cols(); ++i) {
-      double sum = 0.0, magnitude = 0.0;
-      for (Index k = 0; k < w.values.cols(); ++k) {
-        sum += x.values(t, k) * w.values(i, k);
-        magnitude += x.magnitudes(t, k) * w.magnitudes(i, k);
-      }
-      CAPTURE(t, i, sum);
-      REQUIRE(std::abs(y(t, i) - sum) <= static_cast<double>(additions) * eps * magnitude);
-    }
 }
 
 template <Format F>
@@ -147,13 +97,14 @@ TEST_CASE("float matmul of every format, kernel and shape is the sum in double",
       const auto q = make<F>(c, random);
       const auto w = pack(q);
       const Matrix<float> x = test::random_matrix(c.tokens, c.cols, random());
+      const test::ExactProduct exact(test::activation_factor(x), test::weight_factor(q));
       for (const KernelName kernel : float_kernels) {
         if (!kernels::cpu_supports(kernel)) continue;
         CAPTURE(F::name, c.tokens, c.rows, c.cols, c.group_size, to_string(kernel));
         Matrix<float> y({c.tokens, c.rows});
         y.fill(std::numeric_limits<float>::quiet_NaN());
         matmul(x, w, y, {.force = kernel});
-        check_product(activation_factor(x), weight_factor(q), y, c.cols + q.groups() + 4);
+        exact.check(y, c.cols + q.groups() + 4);
       }
     }
   });
@@ -176,18 +127,18 @@ TEST_CASE("integer matmul is exact up to two roundings per group", "[matmul]") {
         QuantizedActivations x =
             quantize_activations(test::random_matrix(c.tokens, c.cols, random()), options);
         for (Index t = 0; t < c.tokens; ++t) x.scales(t, 0) *= 1.0f + static_cast<float>(t);
+        const bool integers = kernels::groups_fit(w.view(), x.group_length());
+        const test::ExactProduct exact(
+            activation_factor(x), integers ? integer_weight_factor(q) : test::weight_factor(q));
         for (const KernelName kernel : integer_kernels) {
           if (!kernels::cpu_supports(kernel)) continue;
-          const bool integers = kernels::groups_fit(w.view(), x.group_length());
           if (!integers && !multiplies_floats(kernel)) continue;
           CAPTURE(F::name, c.tokens, c.rows, c.cols, c.group_size, a.zero_point, a.group_size,
                   to_string(kernel));
           Matrix<float> y({c.tokens, c.rows});
           y.fill(std::numeric_limits<float>::quiet_NaN());
           matmul(x, w, y, {.force = kernel});
-          const Index roundings = integers ? 2 * (q.groups() + x.groups()) + 6 : c.cols + 16;
-          check_product(activation_factor(x),
-                        integers ? integer_weight_factor(q) : weight_factor(q), y, roundings);
+          exact.check(y, integers ? 2 * (q.groups() + x.groups()) + 6 : c.cols + 16);
         }
       }
   });
@@ -456,8 +407,7 @@ TEST_CASE("tuning changes the bits of float products only", "[matmul]") {
     const auto y = products(tuning, true), expected = products({}, true);
     if (tuning.float_columns == MatmulTuning{}.float_columns) CHECK(y == expected);
     for (std::size_t i = 0; i < y.size(); ++i)
-      for (Index k = 0; k < y[i].size(); ++k)
-        REQUIRE(std::abs(y[i].data()[k] - expected[i].data()[k]) <= 2e-3f);
+      REQUIRE(test::max_difference(y[i], expected[i]) <= 2e-3);
   }
   struct BadTuning {
     MatmulTuning tuning;

@@ -1,5 +1,4 @@
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <utility>
@@ -9,30 +8,13 @@
 #include "pare/kernels/pack_sparse.hpp"
 #include "pare/kernels/sparse_layouts.hpp"
 #include "support/catch.hpp"
+#include "support/exact_product.hpp"
 #include "support/random_matrix.hpp"
 #include "support/random_sparse.hpp"
 
 using namespace pare;
 
 namespace {
-
-constexpr double eps = 0x1p-24;
-
-/// Sums in double: n additions of float32 terms are off by at most n eps sum |term|.
-void check_product(MatrixView<const float> x, const QuantizedMatrix<Int<8>>& q,
-                   MatrixView<const float> y, Index additions) {
-  for (Index t = 0; t < y.rows(); ++t)
-    for (Index i = 0; i < y.cols(); ++i) {
-      double sum = 0.0, magnitude = 0.0;
-      for (Index k = 0; k < q.cols(); ++k) {
-        const double term = double{x(t, k)} * double{q.value(i, k)};
-        sum += term;
-        magnitude += std::abs(term);
-      }
-      CAPTURE(t, i, sum);
-      REQUIRE(std::abs(y(t, i) - sum) <= static_cast<double>(additions) * eps * magnitude);
-    }
-}
 
 QuantizedActivations token_of(const QuantizedActivations& x, Index first, Index count) {
   QuantizedActivations part;
@@ -84,6 +66,8 @@ TEST_CASE("products of sparse weights are sums in double", "[sparse]") {
       const auto q = test::random_sparse<L>(c, random);
       const SparseMatrix<L> w = pack<L>(q);
       const Matrix<float> x = test::random_matrix(c.tokens, c.cols, random());
+      const test::Factor factor = test::weight_factor(q);
+      const test::ExactProduct exact(test::activation_factor(x), factor);
       for (const KernelName kernel :
            {KernelName::reference, KernelName::portable, KernelName::avx2, KernelName::avx512,
             KernelName::avxvnni, KernelName::avx512vnni}) {
@@ -94,7 +78,7 @@ TEST_CASE("products of sparse weights are sums in double", "[sparse]") {
         if (floats) {
           y.fill(std::numeric_limits<float>::quiet_NaN());
           matmul(x, w, y, {.force = kernel});
-          check_product(x, q, y, c.cols + q.groups() + 4);
+          exact.check(y, c.cols + q.groups() + 4);
         }
         if (kernel == KernelName::avx512) continue;
         for (const Index group : {Index{-1}, Index{24}}) {
@@ -102,7 +86,8 @@ TEST_CASE("products of sparse weights are sums in double", "[sparse]") {
           y.fill(std::numeric_limits<float>::quiet_NaN());
           if (!kernels::groups_fit(w.view(), a.group_length()) && !floats) continue;
           matmul(a, w, y, {.force = kernel});
-          check_product(dequantize(a), q, y, c.cols / 4 + 2 * (q.groups() + a.groups()) + 12);
+          test::ExactProduct(test::activation_factor(dequantize(a)), factor)
+              .check(y, c.cols / 4 + 2 * (q.groups() + a.groups()) + 12);
         }
       }
     }

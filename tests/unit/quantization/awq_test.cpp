@@ -34,8 +34,10 @@ double output_error(MatrixView<const float> x, MatrixView<const float> a,
   double sum = 0.0;
   for (Index t = 0; t < x.rows(); ++t)
     for (Index i = 0; i < a.rows(); ++i) {
+      const float* const token = &x(t, 0);
+      const double* const row = &difference(i, 0);
       double y = 0.0;
-      for (Index c = 0; c < a.cols(); ++c) y += static_cast<double>(x(t, c)) * difference(i, c);
+      for (Index c = 0; c < a.cols(); ++c) y += static_cast<double>(token[c]) * row[c];
       sum += y * y;
     }
   return sum / static_cast<double>(x.rows() * a.rows());

@@ -25,8 +25,9 @@ double hessian_loss(MatrixView<const float> w, MatrixView<const float> q,
     for (Index j = 0; j < w.cols(); ++j)
       d[static_cast<std::size_t>(j)] = static_cast<double>(w(i, j)) - static_cast<double>(q(i, j));
     for (Index j = 0; j < w.cols(); ++j) {
+      const double* const row = &h(j, 0);
       double sum = 0.0;
-      for (Index k = 0; k < w.cols(); ++k) sum += h(j, k) * d[static_cast<std::size_t>(k)];
+      for (Index k = 0; k < w.cols(); ++k) sum += row[k] * d[static_cast<std::size_t>(k)];
       loss += d[static_cast<std::size_t>(j)] * sum;
     }
   }
