@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -74,7 +75,7 @@ decltype(auto) with_type_at(TypeList<Ts...>, std::size_t index, F&& f) {
   }
 #undef PARE_TYPES_AT
 #undef PARE_TYPE_AT
-  __builtin_unreachable();
+  std::abort();  // there is no such type
 }
 
 /// Calls `f(TypeTag<T>)` for the type of the list that is called `name`, and returns its result
