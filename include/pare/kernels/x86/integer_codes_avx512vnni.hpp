@@ -10,6 +10,12 @@
 /// memory for many.
 namespace pare::kernels::avx512vnni {
 
+/// Whether packed codes are operands as they lie.
+template <class Codes>
+inline constexpr bool is_in_place = false;
+template <>
+inline constexpr bool is_in_place<PackedCodes<8, false>> = true;
+
 template <class Codes>
 PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE __m512i operand(const std::uint32_t* unit, int quad,
                                                          __m512i codebook) noexcept {
@@ -56,7 +62,7 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void add_units(const std::uint32_t*& un
                                                         const std::int8_t*& codes, __m512i codebook,
                                                         FewSums<Tokens, Panels>& sums) noexcept {
   constexpr int quads = static_cast<int>(Codes::unit) / 4;
-  constexpr LineWork work = Codes::bits == 8 ? LineWork::little : LineWork::much;
+  constexpr LineWork work = is_in_place<Codes> ? LineWork::little : LineWork::much;
   PARE_UNROLL
   for (int u = 0; u < Units; ++u, unit += Codes::unit_words) {
     PARE_UNROLL
@@ -150,7 +156,7 @@ template <class Codes, int Tokens>
 PARE_TARGET_AVX512VNNI void few(const PackedPanel* panels, const Segment* segments,
                                 Index segment_count, const IntegerTokens& x,
                                 const IntegerResult& result) noexcept {
-  if constexpr (Codes::bits == 8 && Tokens <= 6) {
+  if constexpr (is_in_place<Codes> && Tokens <= 6) {
     few_side_by_side<Codes, Tokens, 2>(panels, segments, segment_count, x, result);
   } else {
     few_side_by_side<Codes, Tokens, 1>(panels, segments, segment_count, x, result);
