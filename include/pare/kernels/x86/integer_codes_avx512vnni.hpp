@@ -16,6 +16,11 @@ inline constexpr bool is_in_place = false;
 template <>
 inline constexpr bool is_in_place<PackedCodes<8, false>> = true;
 
+/// Side by side two panels share what is loaded of the activations. Decoding takes longer than
+/// loads, and two streams come slower from far memory than one.
+template <class Codes>
+inline constexpr Index few_panels = is_in_place<Codes> ? 2 : 1;
+
 template <class Codes>
 PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE __m512i operand(const std::uint32_t* unit, int quad,
                                                          __m512i codebook) noexcept {
@@ -83,38 +88,37 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void add_units(const std::uint32_t*& un
   }
 }
 
-/// `Panels` panels of the two, from the `At`-th on.
-template <class Codes, int Tokens, int Panels, int At = 0>
-PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void few_side_by_side(
-    const PackedPanel* panels, const Segment* segments, Index segment_count, const IntegerTokens& x,
-    const IntegerResult& result) noexcept {
+template <class Codes, int Tokens>
+PARE_TARGET_AVX512VNNI void few(const PackedPanel* panels, const Segment* segments,
+                                Index segment_count, const IntegerTokens& x,
+                                const IntegerResult& result) noexcept {
+  constexpr int abreast = static_cast<int>(few_panels<Codes>);
   constexpr int step = Tokens <= 2 && Codes::unit == 8 ? 2 : 1;
-  const PackedPanel w = panels[At], &last = panels[At + Panels - 1];
+  const PackedPanel w = panels[0], &last = panels[abreast - 1];
   const Index panel_words = last.codes - w.codes;
   const __m512i codebook = load_codebook<Codes>(w);
-  __m512 scaled[Tokens][Panels];
+  __m512 scaled[Tokens][abreast];
   PARE_UNROLL
-  for (int i = 0; i < Tokens * Panels; ++i)
-    scaled[i / Panels][i % Panels] =
-        _mm512_loadu_ps(result.start + (At + i % Panels) * panel_channels);
+  for (int i = 0; i < Tokens * abreast; ++i)
+    scaled[i / abreast][i % abreast] = _mm512_loadu_ps(result.start + i % abreast * panel_channels);
   const std::uint32_t* unit = w.codes;
   const std::int8_t* codes = x.codes;
   const std::int32_t* offsets = x.offsets;
   const float* segment_scales = x.segment_scales;
   for (const Segment* s = segments; s < segments + segment_count; ++s, offsets += Tokens) {
     PARE_UNROLL
-    for (int p = 0; p < Panels; ++p) prefetch_parameters(panels[At + p], s->weight_group);
-    FewSums<Tokens, Panels> sums;
+    for (int p = 0; p < abreast; ++p) prefetch_parameters(panels[p], s->weight_group);
+    FewSums<Tokens, abreast> sums;
     PARE_UNROLL
     for (int t = 0; t < Tokens; ++t) {
       const __m512i offset = _mm512_set1_epi32(offsets[t]);
       PARE_UNROLL
-      for (int p = 0; p < Panels; ++p) sums.start(t, p, offset);
+      for (int p = 0; p < abreast; ++p) sums.start(t, p, offset);
     }
     if (w.zero_points) {
       PARE_UNROLL
-      for (int p = 0; p < Panels; ++p) {
-        const __m512i zero = avx512::load_zero_points(panels[At + p], s->weight_group);
+      for (int p = 0; p < abreast; ++p) {
+        const __m512i zero = avx512::load_zero_points(panels[p], s->weight_group);
         PARE_UNROLL
         for (int t = 0; t < Tokens; ++t)
           sums.sums[t][p][0] = _mm512_mullo_epi32(sums.sums[t][p][0], zero);
@@ -125,13 +129,12 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void few_side_by_side(
       add_units<Codes, step>(unit, panel_words, codes, codebook, sums);
     if (units > 0) add_units<Codes, 1>(unit, panel_words, codes, codebook, sums);
 
-    __m512 scale[Panels];
+    __m512 scale[abreast];
     PARE_UNROLL
-    for (int p = 0; p < Panels; ++p)
-      scale[p] = avx512::load_scales(panels[At + p], s->weight_group);
+    for (int p = 0; p < abreast; ++p) scale[p] = avx512::load_scales(panels[p], s->weight_group);
     PARE_UNROLL
-    for (int i = 0; i < Tokens * Panels; ++i) {
-      const int t = i / Panels, p = i % Panels;
+    for (int i = 0; i < Tokens * abreast; ++i) {
+      const int t = i / abreast, p = i % abreast;
       __m512 value = sums.total(t, p);
       if (segment_scales) value = _mm512_mul_ps(value, _mm512_set1_ps(segment_scales[t]));
       scaled[t][p] = _mm512_fmadd_ps(value, scale[p], scaled[t][p]);
@@ -139,28 +142,13 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void few_side_by_side(
     if (segment_scales) segment_scales += Tokens;
   }
   PARE_UNROLL
-  for (int i = 0; i < Tokens * Panels; ++i) {
-    const int t = i / Panels, p = i % Panels;
-    float* y = result.y + t * result.y_stride + (At + p) * panel_channels;
+  for (int i = 0; i < Tokens * abreast; ++i) {
+    const int t = i / abreast, p = i % abreast;
+    float* y = result.y + t * result.y_stride + p * panel_channels;
     __m512 value = _mm512_fmadd_ps(scaled[t][p], _mm512_set1_ps(x.scales[t]),
-                                   _mm512_loadu_ps(result.bias + (At + p) * panel_channels));
+                                   _mm512_loadu_ps(result.bias + p * panel_channels));
     if (result.accumulate) value = _mm512_add_ps(value, _mm512_loadu_ps(y));
     _mm512_storeu_ps(y, value);
-  }
-}
-
-/// Side by side two panels share what is loaded of the activations. For more tokens than six they
-/// would need more registers than there are; where codes are decoded that takes longer than loads,
-/// and two streams more come slower from far memory.
-template <class Codes, int Tokens>
-PARE_TARGET_AVX512VNNI void few(const PackedPanel* panels, const Segment* segments,
-                                Index segment_count, const IntegerTokens& x,
-                                const IntegerResult& result) noexcept {
-  if constexpr (is_in_place<Codes> && Tokens <= 6) {
-    few_side_by_side<Codes, Tokens, 2>(panels, segments, segment_count, x, result);
-  } else {
-    few_side_by_side<Codes, Tokens, 1>(panels, segments, segment_count, x, result);
-    few_side_by_side<Codes, Tokens, 1, 1>(panels, segments, segment_count, x, result);
   }
 }
 
@@ -228,6 +216,6 @@ inline constexpr IntegerKernel integer_kernel{KernelName::avx512vnni,
                                               group_tiles,
                                               &decode<Codes>,
                                               {Operand::u8, 2, Codes::bits == 8, Codes::bits == 8},
-                                              2};
+                                              few_panels<Codes>};
 
 }  // namespace pare::kernels::avx512vnni

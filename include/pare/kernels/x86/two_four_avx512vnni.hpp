@@ -56,7 +56,6 @@ inline constexpr IntegerKernel two_four_kernel{
     row_tiles,
     group_tiles,
     &decode<TwoFourCodes>,
-    {Operand::u8, 2, false, false},
-    2};
+    {Operand::u8, 2, false, false}};
 
 }  // namespace pare::kernels::avx512vnni
