@@ -24,14 +24,15 @@ struct FloatArrangementShape {
   Index group_length, padded_group, padded_cols;
   const std::int32_t* order;
   Index tile_tokens;  ///< largest tile
+  Index tile_step;    ///< what their numbers of tokens are multiples of
   bool group_sums;    ///< for kernels that read packed codes with zero points
   FloatOperand operand;
 
   [[nodiscard]] bool same(const FloatArrangementShape& other, Index cols) const noexcept {
     return group_length == other.group_length && padded_group == other.padded_group &&
            padded_cols == other.padded_cols && tile_tokens == other.tile_tokens &&
-           group_sums == other.group_sums && operand == other.operand &&
-           (order == nullptr) == (other.order == nullptr) &&
+           tile_step == other.tile_step && group_sums == other.group_sums &&
+           operand == other.operand && (order == nullptr) == (other.order == nullptr) &&
            (order == other.order || std::equal(order, order + cols, other.order));
   }
 };
@@ -41,14 +42,16 @@ class FloatArrangement {
  public:
   FloatArrangement(MatrixView<const float> x, const FloatArrangementShape& shape,
                    Workspace* workspace)
-      : x_(x), shape_(shape), tiles_(x.rows(), shape.tile_tokens) {
-    const Index floats = x.rows() * shape.padded_cols;
-    const Index columns = shape.order ? x.size() : 0;
-    const Index sums = shape.group_sums ? x.rows() * groups() : 0;
+      : x_(x), shape_(shape), tiles_(x.rows(), shape.tile_tokens, shape.tile_step) {
+    const Index tokens = tiles_.padded_tokens(), floats = tokens * shape.padded_cols;
+    const Index columns = shape.order ? tokens * x.cols() : 0;
+    const Index sums = shape.group_sums ? tokens * groups() : 0;
+    const Index padded = tokens > x.rows() ? shape.tile_tokens * x.cols() : 0;
     scratch_.emplace(workspace, Scratch::bytes<float>(floats) + Scratch::bytes<float>(columns) +
-                                    Scratch::bytes<float>(sums));
+                                    Scratch::bytes<float>(sums) + Scratch::bytes<float>(padded));
     arranged_ = scratch_->take<float>(floats);
     columns_ = scratch_->take<float>(columns);
+    padded_ = scratch_->take<float>(padded);
     if (shape.group_sums) group_sums_ = scratch_->take<float>(sums);
   }
 
@@ -78,9 +81,17 @@ class FloatArrangement {
 
   void arrange_tile(Index token, Index count) noexcept {
     float* out = arranged_ + token * shape_.padded_cols;
-    const Index floats = shape_.padded_cols * count, stride_bytes = 4 * x_.stride(0);
+    const Index floats = shape_.padded_cols * count;
     if (shape_.padded_cols != x_.cols()) std::fill_n(out, floats, 0.0f);
     const float* row = x_.data() + token * x_.stride(0);
+    Index stride_bytes = 4 * x_.stride(0);
+    if (token + count > x_.rows()) {  // copies of the last token fill up the tile
+      for (Index t = 0; t < count; ++t)
+        std::copy_n(x_.data() + std::min(token + t, x_.rows() - 1) * x_.stride(0), x_.cols(),
+                    padded_ + t * x_.cols());
+      row = padded_;
+      stride_bytes = 4 * x_.cols();
+    }
     const float* columns = row;
     if (shape_.order && count > 1) {
       columns = columns_ + token * x_.cols();
@@ -122,6 +133,7 @@ class FloatArrangement {
   std::optional<Scratch> scratch_;
   float* arranged_ = nullptr;
   float* columns_ = nullptr;  ///< tiles transposed, with an order
+  float* padded_ = nullptr;   ///< rows of the last tile, if it is filled up
   float* group_sums_ = nullptr;
 };
 

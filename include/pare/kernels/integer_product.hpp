@@ -28,22 +28,24 @@ namespace detail {
 inline constexpr Index pair_channels = 2 * panel_channels;
 
 /// Runs `tile()` on y's part for `count` tokens and `channels` channels from `channel` on;
-/// on a copy where the matrix has fewer left. Fills in what is known here of `result`, which is
-/// not copied: copying flags just written waits for all stores of the tile before.
+/// on a copy where the matrix has fewer left, of tokens or of channels. Fills in what is known here
+/// of `result`, which is not copied: copying flags just written waits for all stores of the tile
+/// before.
 template <class Tile>
 void with_result(const IntegerProduct& p, Index token, Index count, Index channel, Index channels,
                  IntegerResult& result, Tile&& tile) {
   result.y = &p.y(token, channel);
   result.y_stride = p.y.stride(0);
-  const Index left = p.y.cols() - channel;
-  if (left >= channels) return tile();
+  const Index left = std::min(p.y.cols() - channel, channels);
+  const Index rows = std::min(p.y.rows() - token, count);
+  if (left == channels && rows == count) return tile();
   float edge[max_tile_tokens * pair_channels] = {};
-  for (Index t = 0; t < count; ++t)
+  for (Index t = 0; t < rows; ++t)
     std::copy_n(&p.y(token + t, channel), left, edge + t * pair_channels);
   result.y = edge;
   result.y_stride = pair_channels;
   tile();
-  for (Index t = 0; t < count; ++t)
+  for (Index t = 0; t < rows; ++t)
     std::copy_n(edge + t * pair_channels, left, &p.y(token + t, channel));
 }
 

@@ -9,29 +9,38 @@
 namespace pare::kernels {
 
 /// Tokens in tiles of at most `largest`, all of nearly the same size: a small last tile would
-/// load as much for fewer products.
+/// load as much for fewer products. Sizes are multiples of `step`, as `largest` is: the last tile
+/// is filled up with copies of the last token, whose results nobody reads.
 class TokenTiles {
  public:
-  TokenTiles(Index tokens, Index largest) noexcept
-      : tokens_(tokens), count_(ceil_div(tokens, largest)) {
+  TokenTiles(Index tokens, Index largest, Index step = 1) noexcept
+      : tokens_(tokens), count_(ceil_div(tokens, largest)), step_(step) {
     if (count_ == 0) return;
-    size_ = tokens / count_;
-    larger_ = tokens % count_;
+    const Index steps = ceil_div(tokens, step);
+    size_ = steps / count_ * step;
+    larger_ = steps % count_;
   }
 
   [[nodiscard]] Index tokens() const noexcept { return tokens_; }
+  /// With those that fill up the last tile.
+  [[nodiscard]] Index padded_tokens() const noexcept { return round_up(tokens_, step_); }
   [[nodiscard]] Index count() const noexcept { return count_; }
   /// Tokens of the largest tile.
-  [[nodiscard]] Index largest() const noexcept { return size_ + (larger_ > 0); }
+  [[nodiscard]] Index largest() const noexcept { return size_ + (larger_ > 0 ? step_ : 0); }
   [[nodiscard]] Index begin(Index tile) const noexcept {
-    return tile * size_ + std::min(tile, larger_);
+    return tile * size_ + std::min(tile, larger_) * step_;
   }
-  [[nodiscard]] Index size(Index tile) const noexcept { return size_ + (tile < larger_); }
+  [[nodiscard]] Index size(Index tile) const noexcept {
+    return size_ + (tile < larger_ ? step_ : 0);
+  }
+  [[nodiscard]] bool is_padded(Index tile) const noexcept {
+    return begin(tile) + size(tile) > tokens_;
+  }
 
  private:
-  Index tokens_, count_;
+  Index tokens_, count_, step_;
   Index size_ = 0;    ///< of the smaller tiles, which come last
-  Index larger_ = 0;  ///< tiles with one token more
+  Index larger_ = 0;  ///< tiles with one step more
 };
 
 /// Calls `f(token, count)` for tiles [first, last).

@@ -26,21 +26,22 @@ struct FloatProduct {
 namespace detail {
 
 /// Runs `tile(result)` on y's part for `count` tokens and `Channels` channels from `channel` on;
-/// on a copy where the matrix has fewer left.
+/// on a copy where the matrix has fewer left, of tokens or of channels.
 template <Index Channels, class Kernel, class Tile>
 void with_float_result(const FloatProduct<Kernel>& p, Index token, Index count, Index channel,
                        bool first, Tile&& tile) {
-  const Index channels = p.y.cols() - channel;
+  const Index channels = std::min(p.y.cols() - channel, Channels);
+  const Index rows = std::min(p.y.rows() - token, count);
   FloatResult result{&p.y(token, channel), p.y.stride(0), first ? p.bias + channel : nullptr,
                      p.accumulate};
-  if (channels >= Channels) return tile(result);
+  if (channels == Channels && rows == count) return tile(result);
   float edge[max_tile_tokens * Channels] = {};
-  for (Index t = 0; t < count; ++t)
+  for (Index t = 0; t < rows; ++t)
     std::copy_n(&p.y(token + t, channel), channels, edge + t * Channels);
   result.y = edge;
   result.y_stride = Channels;
   tile(result);
-  for (Index t = 0; t < count; ++t)
+  for (Index t = 0; t < rows; ++t)
     std::copy_n(edge + t * Channels, channels, &p.y(token + t, channel));
 }
 
@@ -122,6 +123,7 @@ template <class Kernel>
           w.padded_cols(),
           w.order,
           few ? tokens : kernel.tiles.largest(),
+          few ? 1 : kernel.tiles.step(),
           few && w.first.zero_points && operand != FloatOperand::bf16,
           operand};
 }

@@ -114,7 +114,7 @@ class DecodedProduct {
                   x_.segment_count() * tokens, ahead.tile_bytes};
       w.ahead = ahead.address(tile - first_tile);
       while (whole && tile + run.tiles < last_tile && tiles.size(tile + run.tiles) == tokens &&
-             !ahead.turns(tile - first_tile + run.tiles))
+             !tiles.is_padded(tile + run.tiles) && !ahead.turns(tile - first_tile + run.tiles))
         ++run.tiles;
       with_result(p_, token, tokens, channel_, weights_.channels(), result, [&] {
         table[tokens](w, x_.tile(token, tokens, at, segments[0].first_unit), result, run);
@@ -188,6 +188,7 @@ class DecodedProduct {
                          w.unit,
                          w.order,
                          kernel.few.largest(),
+                         1,
                          0,
                          true,
                          kernel.weights.operand};
@@ -203,7 +204,9 @@ class DecodedProduct {
   }
   shape.few = false;
   const bool row = w.groups() == 1 && x.groups() <= 1 && w.cols <= max_row_sum;
-  shape.tile_tokens = (row ? kernel.row : kernel.group).largest();
+  const auto& table = row ? kernel.row : kernel.group;
+  shape.tile_tokens = table.largest();
+  shape.tile_step = table.step();
   shape.offset_factor = w.first.zero_points && kernel.weights.zero_points_apart
                             ? -1
                             : -decoded_center(w, shape.operand);

@@ -11,6 +11,7 @@ inline constexpr Index max_tile_tokens = 16;
 
 /// Register tiles by their number of tokens, up to a largest. TokenTiles makes no tile smaller than
 /// half the largest unless there are fewer tokens: tables of tiles for many tokens start there.
+/// They may leave out odd numbers, which saves half the time to compile them: see step().
 template <class Tile>
 struct TileTable {
   std::array<Tile, max_tile_tokens + 1> tiles{};
@@ -22,6 +23,10 @@ struct TileTable {
     Index tokens = max_tile_tokens;
     while (tokens > 0 && !tiles[static_cast<std::size_t>(tokens)]) --tokens;
     return tokens;
+  }
+  /// What numbers of tokens are multiples of: 2 when odd ones are left out, else 1.
+  [[nodiscard]] constexpr Index step() const noexcept {
+    return largest() > 1 && !(*this)[largest() - 1] ? 2 : 1;
   }
 };
 

@@ -148,12 +148,10 @@ inline constexpr IntegerKernel::Tile group_run = &run_tiles<&group_tile<Products
 /// 12 sums, two vectors of weights and a broadcast are 15 of the 16 registers.
 template <class Products>
 inline constexpr TileTable<IntegerKernel::Tile> row_tiles{
-    {nullptr, nullptr, nullptr, row_run<Products, 3>, row_run<Products, 4>, row_run<Products, 5>,
-     row_run<Products, 6>}};
+    {nullptr, nullptr, nullptr, nullptr, row_run<Products, 4>, nullptr, row_run<Products, 6>}};
 
 template <class Products>
 inline constexpr TileTable<IntegerKernel::Tile> group_tiles{
-    {nullptr, nullptr, nullptr, group_run<Products, 3>, group_run<Products, 4>,
-     group_run<Products, 5>, group_run<Products, 6>}};
+    {nullptr, nullptr, nullptr, nullptr, group_run<Products, 4>, nullptr, group_run<Products, 6>}};
 
 }  // namespace pare::kernels::avx2

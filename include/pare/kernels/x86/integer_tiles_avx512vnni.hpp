@@ -172,8 +172,8 @@ inline constexpr IntegerKernel::Tile group_run = &run_tiles<&group_tile<Tokens>,
 
 /// 24 sums cover the latency of two dot products per cycle and need least of the caches.
 inline constexpr TileTable<IntegerKernel::Tile> row_tiles{
-    {nullptr, nullptr, nullptr, nullptr, nullptr, row_run<5>, row_run<6>, row_run<7>, row_run<8>,
-     row_run<9>, row_run<10>, row_run<11>, row_run<12>}};
+    {nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, row_run<6>, nullptr, row_run<8>, nullptr,
+     row_run<10>, nullptr, row_run<12>}};
 
 /// 14 sums of integers and as many of floats leave four registers for operands.
 inline constexpr TileTable<IntegerKernel::Tile> group_tiles{
