@@ -8,7 +8,7 @@
 
 #include "pare/calibration/activation_statistics.hpp"
 #include "pare/core/parallel_openmp.hpp"
-#include "pare/formats/any_quantized_matrix.hpp"
+#include "pare/formats/all.hpp"
 #include "pare/io/safetensors_reader.hpp"
 #include "pare/quantization/awq_clip.hpp"
 #include "support/catch.hpp"
@@ -68,7 +68,7 @@ struct Layer {
 
   template <class Visitor>
   auto with_format_of_case(Visitor&& f) const {
-    return with_format("uint" + std::to_string(bits), f);
+    return with_named(TypeList<UInt<3>, UInt<4>>{}, "format", "uint" + std::to_string(bits), f);
   }
 
   AwqScales search(const Execution& execution = {}) const {

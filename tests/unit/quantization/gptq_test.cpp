@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "pare/core/parallel_openmp.hpp"
-#include "pare/formats/any_quantized_matrix.hpp"
+#include "pare/formats/all.hpp"
 #include "pare/io/safetensors_reader.hpp"
 #include "pare/quantization/quantize.hpp"
 #include "support/catch.hpp"
@@ -96,8 +96,9 @@ struct Oracle {
 
   Matrix<float> run(const Reference& r) const {
     const std::string format = (r.symmetric ? "int" : "uint") + std::to_string(r.bits);
-    return with_format(format,
-                       [&]<class F>(TypeTag<F>) { return dequantize(gptq<F>(w, h, r.options)); });
+    const TypeList<Int<2>, Int<3>, Int<4>, Int<8>, UInt<2>, UInt<3>, UInt<4>, UInt<8>> formats;
+    return with_named(formats, "format", format,
+                      [&]<class F>(TypeTag<F>) { return dequantize(gptq<F>(w, h, r.options)); });
   }
 };
 
