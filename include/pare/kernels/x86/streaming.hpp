@@ -15,7 +15,7 @@ inline void finish_streaming() noexcept { _mm_sfence(); }
 
 /// Floats between what a loop reads and what it asks for. Hardware prefetchers stop at the ends of
 /// pages and lose time at each; 16 KiB ahead fits any second-level cache. Those that follow loads
-/// are left alone, which is up to a third faster where memory is idle otherwise (Zen 4).
+/// are left alone, which is as fast or, with idle memory, faster (Zen 4).
 inline constexpr Index prefetch_distance = 4096;
 
 PARE_FORCE_INLINE void prefetch(const float* p) noexcept {
