@@ -16,16 +16,18 @@ BEGIN {
   vnni = "vpdp(bus|wss)ds?[ \t]"
   bf16 = "vdpbf16ps|vcvtne"
   vbmi = "vperm(b|[it]2b)[ \t]|vpmultishiftqb|vp(expand|compress)[bw]|vpsh[lr]d[vwdq]|vpopcnt[bw]"
-  any = "%[yz]mm|%k[0-7]|[ \t]v[a-z]"
+  tiles = "[ \t](tdp|tile|ldtile|sttile)"
+  any = tiles "|%[yz]mm|%k[0-7]|[ \t]v[a-z]"
   forbidden["plain"] = any
-  forbidden["avx2"] = evex "|" vnni
-  forbidden["avxvnni"] = evex "|" bf16
-  forbidden["avx512"] = vnni "|" bf16 "|" vbmi
-  forbidden["avx512vnni"] = bf16 "|" vbmi
-  forbidden["avx512bf16"] = vbmi
-  forbidden["avx512vbmi"] = bf16
+  forbidden["avx2"] = evex "|" vnni "|" tiles
+  forbidden["avxvnni"] = evex "|" bf16 "|" tiles
+  forbidden["avx512"] = vnni "|" bf16 "|" vbmi "|" tiles
+  forbidden["avx512vnni"] = bf16 "|" vbmi "|" tiles
+  forbidden["amx"] = bf16 "|" vbmi
+  forbidden["avx512bf16"] = vbmi "|" tiles
+  forbidden["avx512vbmi"] = bf16 "|" tiles
   # Mangled names of namespaces; the first that occurs counts.
-  count = split("avx512vbmi avx512bf16 avx512vnni avx512 avxvnni avx2", families, " ")
+  count = split("amx avx512vbmi avx512bf16 avx512vnni avx512 avxvnni avx2", families, " ")
 }
 /^[0-9a-f]+ </ {
   name = $2
@@ -43,7 +45,7 @@ BEGIN {
   if (bad) { printf "%s function %s%s\n", family, name, $0; failed = 1 }
 }
 END {
-  split("plain avx2 avxvnni avx512 avx512vnni", needed, " ")
+  split("plain avx2 avxvnni avx512 avx512vnni amx", needed, " ")
   for (i in needed)
     if (!functions[needed[i]]) { print "no function of " needed[i]; failed = 1 }
   if (!dots) { print "no vpdpbusd in avxvnni functions"; failed = 1 }

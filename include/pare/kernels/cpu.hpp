@@ -10,6 +10,10 @@
 #include "pare/kernels/kernel_name.hpp"
 #if PARE_X86_KERNELS
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace pare::kernels {
@@ -31,6 +35,21 @@ namespace detail {
 }
 #endif
 
+#if PARE_X86_KERNELS
+/// Tiles of int8 and bf16 (leaf 7 of cpuid). Linux lets a process use their registers once it asks.
+[[nodiscard]] inline bool has_amx() noexcept {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  constexpr unsigned tiles = 1u << 24 | 1u << 25 | 1u << 22;
+  constexpr long request_permission = 0x1023, tile_data = 18;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & tiles) == tiles &&
+         syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
+}
+#endif
+
 /// The kernels whose instruction sets this CPU and operating system run.
 [[nodiscard]] inline KernelSet detect_kernels() noexcept {
   KernelSet set = kernel_bit(KernelName::automatic) | kernel_bit(KernelName::reference) |
@@ -49,6 +68,7 @@ namespace detail {
   if (__builtin_cpu_supports("avx512vnni")) set |= kernel_bit(KernelName::avx512vnni);
   if (__builtin_cpu_supports("avx512bf16")) set |= kernel_bit(KernelName::avx512bf16);
   if (__builtin_cpu_supports("avx512vbmi")) set |= kernel_bit(KernelName::avx512vbmi);
+  if (__builtin_cpu_supports("avx512vnni") && has_amx()) set |= kernel_bit(KernelName::amx);
 #endif
   return set;
 }

@@ -100,7 +100,7 @@ template <SparseLayout L>
       kernels::detail::runs_on_integers(output.weight(), length)) {
     const auto [kernel, sparse, view] =
         kernels::choose_integer_kernel(output, length, execution.force);
-    return name + "int8: " + choice(kernel->name) +
+    return name + "int8: " + choice(sparse ? sparse->name : kernel->name) +
            (sparse        ? ", zeros skipped"
             : view.sparse ? ", zeros expanded"
                           : kernels::detail::describe_tiles(kernel->few.largest(),

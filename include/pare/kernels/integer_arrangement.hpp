@@ -21,13 +21,14 @@ struct ArrangementShape {
   std::int32_t offset_factor;  ///< sums start at this times the sum of the codes
   bool few;                    ///< for kernels that read packed codes
   Operand operand;
+  Index step_quads;  ///< see IntegerTokens
 
   [[nodiscard]] bool same(const ArrangementShape& other, Index cols) const noexcept {
     return group_length == other.group_length && padded_group == other.padded_group &&
            padded_cols == other.padded_cols && unit == other.unit &&
            tile_tokens == other.tile_tokens && tile_step == other.tile_step &&
            offset_factor == other.offset_factor && few == other.few && operand == other.operand &&
-           (order == nullptr) == (other.order == nullptr) &&
+           step_quads == other.step_quads && (order == nullptr) == (other.order == nullptr) &&
            (order == other.order || std::equal(order, order + cols, other.order));
   }
 };
@@ -36,24 +37,30 @@ struct ArrangementShape {
 class IntegerArrangement {
  public:
   IntegerArrangement(const QuantizedActivationsView& x, const PackedView& w,
-                     const ArrangementShape& shape, IntegerKernel::Sum sum, Workspace* workspace)
+                     const ArrangementShape& shape, const IntegerKernel& kernel,
+                     Workspace* workspace)
       : x_(x),
         shape_(shape),
         code_bytes_(operand_bytes(shape.operand)),
-        sum_(sum),
+        kernel_(kernel),
         tiles_(x.tokens(), shape.tile_tokens, shape.tile_step) {
-    for_each_segment(w, x.group_length(), [&](const Segment&) { ++segment_count_; });
+    unit_ = w.unit;
+    for_each_segment(w, x.group_length(), [&](const Segment& s) {
+      ++segment_count_;
+      columns_of_steps_ += steps(s) * step_columns();
+    });
     const Index tokens = tiles_.padded_tokens(), sums = tokens * segment_count_;
-    const Index codes = tokens * shape.padded_cols * code_bytes_;
+    const Index codes = tokens * arranged_columns() * code_bytes_;
     const bool grouped = x.groups() > 1;
     const Index columns = shape.order ? tokens * column_bytes() : 0;
     const Index padded = tokens > x.tokens() ? shape.tile_tokens * x.cols() : 0;
     scratch_.emplace(
-        workspace, Scratch::bytes<Segment>(segment_count_) + Scratch::bytes<std::int8_t>(codes) +
-                       Scratch::bytes<std::int32_t>(sums) +
+        workspace, Scratch::bytes<Segment>(segment_count_) + Scratch::bytes<Index>(segment_count_) +
+                       Scratch::bytes<std::int8_t>(codes) + Scratch::bytes<std::int32_t>(sums) +
                        Scratch::bytes<float>(grouped ? sums : 0) + Scratch::bytes<float>(tokens) +
                        Scratch::bytes<std::int8_t>(columns) + Scratch::bytes<std::int8_t>(padded));
     segments_ = scratch_->take<Segment>(segment_count_);
+    starts_ = scratch_->take<Index>(segment_count_);
     codes_ = scratch_->take<std::int8_t>(codes);
     offsets_ = scratch_->take<std::int32_t>(sums);
     if (grouped) segment_scales_ = scratch_->take<float>(sums);
@@ -62,7 +69,10 @@ class IntegerArrangement {
     padded_ = scratch_->take<std::int8_t>(padded);
     Segment* next = segments_;
     for_each_segment(w, x.group_length(), [&](const Segment& s) { *next++ = s; });
-    unit_ = w.unit;
+    for (Index s = 0, start = 0; s < segment_count_; ++s) {
+      starts_[s] = shape.step_quads > 0 ? start : segments_[s].first_unit * unit_;
+      start += steps(segments_[s]) * step_columns();
+    }
     for (Index t = 0; t < tokens; ++t)
       scales_[t] = (grouped ? 1.0f : x.scale(existing(t))) * w.codebook->factor;
   }
@@ -72,24 +82,37 @@ class IntegerArrangement {
   [[nodiscard]] const Segment* segments() const noexcept { return segments_; }
   [[nodiscard]] Index segment_count() const noexcept { return segment_count_; }
 
+  /// Columns of a token with what fills up units or steps.
+  [[nodiscard]] Index arranged_columns() const noexcept {
+    return shape_.step_quads > 0 ? columns_of_steps_ : shape_.padded_cols;
+  }
+
   /// Fills in all tiles, in parallel.
   void arrange(const Execution& execution) {
     parallel_for_each_tile(execution, tiles_, 8 * shape_.padded_cols,
                            [&](Index token, Index count) {
+                             if (shape_.step_quads > 0) return arrange_rows(token, count);
                              arrange_tile(token, count);
                              if (shape_.operand != Operand::u8_by_s8) sum_tile(token, count);
                            });
   }
 
-  /// A tile's part from a segment and the unit it starts at.
+  /// A tile's part from a segment on, or from a unit inside a segment where a step starts.
   [[nodiscard]] IntegerTokens tile(Index token, Index count, Index segment,
                                    Index unit) const noexcept {
     const Index first = token * segment_count_ + segment * count;
-    return {codes_ + (token * shape_.padded_cols + unit * unit_ * count) * code_bytes_,
-            offsets_ + first, segment_scales_ ? segment_scales_ + first : nullptr, scales_ + token};
+    const Index column = starts_[segment] + (unit - segments_[segment].first_unit) * unit_;
+    return {codes_ + (token * arranged_columns() + column * count) * code_bytes_, offsets_ + first,
+            segment_scales_ ? segment_scales_ + first : nullptr, scales_ + token,
+            shape_.step_quads};
   }
 
  private:
+  [[nodiscard]] Index step_columns() const noexcept { return 4 * shape_.step_quads; }
+  [[nodiscard]] Index steps(const Segment& s) const noexcept {
+    return shape_.step_quads > 0 ? ceil_div(s.units * unit_, step_columns()) : 0;
+  }
+
   /// The token itself, or the last one in place of what fills up the last tile.
   [[nodiscard]] Index existing(Index token) const noexcept {
     return std::min(token, x_.tokens() - 1);
@@ -162,24 +185,69 @@ class IntegerArrangement {
     std::int32_t* offsets = offsets_ + token * segment_count_;
     for (Index s = 0; s < segment_count_; ++s, offsets += count) {
       const Segment& segment = segments_[s];
-      sum_(codes + segment.first_unit * unit_ * count * code_bytes_, segment.units * unit_ / 4,
-           count, offsets);
+      kernel_.sum(codes + segment.first_unit * unit_ * count * code_bytes_,
+                  segment.units * unit_ / 4, count, offsets);
       for (Index t = 0; t < count; ++t) offsets[t] *= shape_.offset_factor;
-      if (segment_scales_)
-        for (Index t = 0; t < count; ++t)
-          segment_scales_[token * segment_count_ + s * count + t] =
-              x_.scale(existing(token + t), segment.activation_group);
+      if (segment_scales_) copy_scales(s, token, count);
+    }
+  }
+
+  void copy_scales(Index segment, Index token, Index count) noexcept {
+    for (Index t = 0; t < count; ++t)
+      segment_scales_[token * segment_count_ + segment * count + t] =
+          x_.scale(existing(token + t), segments_[segment].activation_group);
+  }
+
+  /// A tile by rows: see IntegerTokens.
+  void arrange_rows(Index token, Index count) noexcept {
+    std::int8_t* const tile = codes_ + token * columns_of_steps_;
+    std::int8_t* const ordered = shape_.order ? columns_ + token * column_bytes() : nullptr;
+    for (Index t = 0; t < count; ++t) {
+      const std::int8_t* row = x_.codes.data() + existing(token + t) * x_.cols();
+      if (ordered) {
+        for (Index k = 0; k < x_.cols(); ++k) ordered[k] = row[shape_.order[k]];
+        row = ordered;
+      }
+      std::int32_t* offsets = offsets_ + token * segment_count_ + t;
+      for (Index s = 0; s < segment_count_; ++s, offsets += count) {
+        const Segment& segment = segments_[s];
+        const Index group = segment.weight_group * shape_.group_length;
+        const Index begin =
+            group + segment.first_unit * unit_ - segment.weight_group * shape_.padded_group;
+        const Index end =
+            std::min({x_.cols(), group + shape_.group_length, begin + segment.units * unit_});
+        copy_steps(row + begin, end - begin, steps(segment), count,
+                   tile + starts_[s] * count + t * step_columns());
+        *offsets = shape_.offset_factor == 0
+                       ? 0
+                       : kernel_.row_sum(row + begin, end - begin) * shape_.offset_factor;
+      }
+    }
+    if (segment_scales_)
+      for (Index s = 0; s < segment_count_; ++s) copy_scales(s, token, count);
+  }
+
+  /// `length` codes to steps that lie `count` rows apart, and zeros after them.
+  void copy_steps(const std::int8_t* codes, Index length, Index steps, Index count,
+                  std::int8_t* out) const noexcept {
+    const Index columns = step_columns();
+    for (; steps > 0; --steps, codes += columns, length -= columns, out += columns * count) {
+      const Index left = std::clamp<Index>(length, 0, columns);
+      std::memcpy(out, codes, static_cast<std::size_t>(left));
+      std::memset(out + left, 0, static_cast<std::size_t>(columns - left));
     }
   }
 
   QuantizedActivationsView x_;
   ArrangementShape shape_;
   Index code_bytes_;
-  IntegerKernel::Sum sum_;
+  const IntegerKernel& kernel_;
   TokenTiles tiles_;
   Index segment_count_ = 0, unit_ = 1;
+  Index columns_of_steps_ = 0;
   std::optional<Scratch> scratch_;
   Segment* segments_ = nullptr;
+  Index* starts_ = nullptr;  ///< the column each segment starts at, arranged
   std::int8_t* codes_ = nullptr;
   std::int32_t* offsets_ = nullptr;
   float* segment_scales_ = nullptr;

@@ -9,6 +9,7 @@
 #include "pare/kernels/arm/integer_codes_neon.hpp"
 #endif
 #if PARE_X86_KERNELS
+#include "pare/kernels/x86/integer_codes_amx.hpp"
 #include "pare/kernels/x86/integer_codes_avx2.hpp"
 #include "pare/kernels/x86/integer_codes_avx512vnni.hpp"
 #endif
@@ -20,8 +21,10 @@ namespace pare::kernels {
 template <class Codes>
 [[nodiscard]] const IntegerKernel& integer_kernel(KernelName force) {
 #if PARE_X86_KERNELS
-  switch (select_kernel(force, {KernelName::avx512vnni, KernelName::avxvnni, KernelName::avx2,
-                                KernelName::portable, KernelName::reference})) {
+  switch (select_kernel(force, {KernelName::amx, KernelName::avx512vnni, KernelName::avxvnni,
+                                KernelName::avx2, KernelName::portable, KernelName::reference})) {
+    case KernelName::amx:
+      return amx::integer_kernel<Codes>;
     case KernelName::avx512vnni:
       return avx512vnni::integer_kernel<Codes>;
     case KernelName::avxvnni:

@@ -33,10 +33,12 @@ enum class Operand : std::uint8_t {
 /// The activations of a tile of t tokens, arranged.
 struct IntegerTokens {
   /// [k/4][t][4], zero in the padding of groups; with s16 four words, k in the order 0 2 1 3.
+  /// With TileWeights::token_rows [steps][t][4 step_quads], zero after the end of a segment.
   const std::int8_t* codes;
   const std::int32_t* offsets;  ///< [segment][t]: what the sums start at; see offset_factor
   const float* segment_scales;  ///< [segment][t] scales per group of activations, or null
   const float* scales;          ///< [t], what the result is multiplied with
+  Index step_quads;             ///< with token_rows k/4 per step, else 0
 };
 
 /// Decoded weights of one or two panels: what tiles read.
@@ -94,6 +96,8 @@ struct TileWeights {
   bool in_place = false;
   /// Zero points stay out of the codes: sums start at multiples of them.
   bool zero_points_apart = false;
+  /// Tiles read each token's codes in rows: see IntegerTokens. Few tokens lie as for u8.
+  bool token_rows = false;
 
   [[nodiscard]] constexpr Index channels() const noexcept { return panels * panel_channels; }
 };
@@ -116,6 +120,9 @@ struct IntegerKernel {
   using Sum = void (*)(const std::int8_t* codes, Index quads, Index tokens,
                        std::int32_t* sums) noexcept;
 
+  /// The sum of `count` codes that follow each other.
+  using RowSum = std::int32_t (*)(const std::int8_t* codes, Index count) noexcept;
+
   KernelName name;
   Sum sum;
   TileTable<Few> few;
@@ -124,6 +131,12 @@ struct IntegerKernel {
   Decode decode;
   TileWeights weights{};
   Index few_panels = 1;
+  RowSum row_sum = nullptr;  ///< with token_rows
+
+  /// What `few` multiplies.
+  [[nodiscard]] constexpr Operand few_operand() const noexcept {
+    return weights.token_rows ? Operand::u8 : weights.operand;
+  }
 };
 
 /// What decoded codes count from. Zero points that are subtracted leave unsigned ones above 0.

@@ -20,12 +20,13 @@ enum class KernelName : std::uint8_t {
   avx512,
   avx512vnni,
   avx512bf16,
-  avx512vbmi
+  avx512vbmi,
+  amx
 };
 
-inline constexpr std::array<std::string_view, 10> kernel_names{
-    "automatic", "reference", "portable",   "neon",       "avx2",
-    "avxvnni",   "avx512",    "avx512vnni", "avx512bf16", "avx512vbmi"};
+inline constexpr std::array<std::string_view, 11> kernel_names{
+    "automatic", "reference",  "portable",   "neon",       "avx2", "avxvnni",
+    "avx512",    "avx512vnni", "avx512bf16", "avx512vbmi", "amx"};
 
 [[nodiscard]] constexpr std::string_view to_string(KernelName name) noexcept {
   return kernel_names[static_cast<std::size_t>(name)];

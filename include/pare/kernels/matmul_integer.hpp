@@ -68,13 +68,13 @@ class DecodedProduct {
         weights_(p.kernel->weights),
         row_(x.segment_count() == 1) {}
 
-  void run() {
+  void run(Index first_tile, Index last_tile) {
     const TokenTiles& tiles = x_.tiles();
     const Index step = weights_.in_place && row_
-                           ? tiles.count()
+                           ? last_tile - first_tile
                            : std::max<Index>(1, p_.tuning.int8_tokens / tiles.largest());
-    for (Index tile = 0; tile < tiles.count(); tile += step)
-      run_tiles(tile, std::min(tiles.count(), tile + step));
+    for (Index tile = first_tile; tile < last_tile; tile += step)
+      run_tiles(tile, std::min(last_tile, tile + step));
   }
 
  private:
@@ -82,7 +82,10 @@ class DecodedProduct {
     const Index unit_limit = p_.tuning.int8_columns / p_.w.unit;
     const Segment* segments = x_.segments();
     if (row_) {
-      const Index units = segments[0].units, step = weights_.in_place ? units : unit_limit;
+      // Pieces are whole steps.
+      const Index step_units = std::max<Index>(1, 4 * x_.shape().step_quads / p_.w.unit);
+      const Index units = segments[0].units;
+      const Index step = weights_.in_place ? units : round_up(unit_limit, step_units);
       for (Index unit = 0; unit < units; unit += step) {
         const Segment piece{unit, std::min(step, units - unit), 0, 0};
         run_piece(&piece, 1, 0, unit == 0, unit + step >= units, first_tile, last_tile);
@@ -113,7 +116,7 @@ class DecodedProduct {
     const TokenTiles& tiles = x_.tiles();
     for (Index tile = first_tile; tile < last_tile;) {
       const Index token = tiles.begin(tile), tokens = tiles.size(tile);
-      TileRun run{1, x_.shape().padded_cols * tokens * operand_bytes(weights_.operand),
+      TileRun run{1, x_.arranged_columns() * tokens * operand_bytes(weights_.operand),
                   x_.segment_count() * tokens, ahead.tile_bytes};
       w.ahead = ahead.address(tile - first_tile);
       while (whole && tile + run.tiles < last_tile && tiles.size(tile + run.tiles) == tokens &&
@@ -194,7 +197,8 @@ class DecodedProduct {
                          1,
                          0,
                          true,
-                         kernel.weights.operand};
+                         kernel.few_operand(),
+                         0};
   if (sparse) {
     shape.operand = Operand::u8_by_s8;
     shape.tile_tokens = sparse->tiles.largest();
@@ -206,6 +210,8 @@ class DecodedProduct {
     return shape;
   }
   shape.few = false;
+  shape.operand = kernel.weights.operand;
+  if (kernel.weights.token_rows) shape.step_quads = step_quads(w, x.group_length());
   const bool row = w.groups() == 1 && x.groups() <= 1 && w.cols <= max_row_sum;
   const auto& table = row ? kernel.row : kernel.group;
   shape.tile_tokens = table.largest();
@@ -216,17 +222,18 @@ class DecodedProduct {
   return shape;
 }
 
-/// Some panels of a product.
+/// Some panels of a product, some tiles of tokens.
 inline void multiply_panels(const IntegerProduct& p, const IntegerArrangement& x, Index first_panel,
-                            Index last_panel) {
+                            Index last_panel, Index first_tile, Index last_tile) {
   if (x.shape().few) return multiply_few(p, x, first_panel, last_panel);
   for (Index panel = first_panel; panel < last_panel; panel += p.kernel->weights.panels)
-    DecodedProduct(p, x, panel).run();
+    DecodedProduct(p, x, panel).run(first_tile, last_tile);
 }
 
 /// The same of a sparse weight, by the kernel of a dense one.
 inline void multiply_expanded(const IntegerProduct& p, const IntegerArrangement& x,
-                              Index first_panel, Index last_panel) {
+                              Index first_panel, Index last_panel, Index first_tile,
+                              Index last_tile) {
   ExpandedPair pair(p.w);
   for (Index panel = first_panel; panel < last_panel; panel += 2) {
     const Index channel = panel * panel_channels;
@@ -235,7 +242,7 @@ inline void multiply_expanded(const IntegerProduct& p, const IntegerArrangement&
     part.y = p.y.slice(1, channel, part.w.rows);
     part.start += channel;
     part.bias += channel;
-    multiply_panels(part, x, 0, part.w.panels());
+    multiply_panels(part, x, 0, part.w.panels(), first_tile, last_tile);
   }
 }
 
@@ -251,16 +258,25 @@ inline void multiply_integer(std::span<const IntegerProduct> products, const Int
         panel_block(panel_channels * x.tiles().tokens() * w.padded_cols(), execution.tuning);
     first_block[i + 1] = first_block[i] + ceil_div(w.panels(), block_panels[i]);
   }
-  execution.parallel_for(first_block[products.size()], [&](Index block) {
-    std::size_t i = 0;
-    while (block >= first_block[i + 1]) ++i;
-    const IntegerProduct& p = products[i];
-    const Index first = (block - first_block[i]) * block_panels[i];
-    const Index last = std::min(first + block_panels[i], p.w.panels());
-    if (p.sparse) return multiply_strips(p, x, first, last);
-    if (p.w.sparse) return multiply_expanded(p, x, first, last);
-    multiply_panels(p, x, first, last);
-  });
+  const Index tile_bytes = x.arranged_columns() * x.tiles().largest();
+  const Index most_tiles =
+      x.shape().few ? x.tiles().count()
+                    : std::max<Index>(1, execution.tuning.int8_activation_bytes / tile_bytes);
+  const Index parts = ceil_div(x.tiles().count(), most_tiles);
+  for (Index part = 0; part < parts; ++part) {
+    const Index first_tile = part * x.tiles().count() / parts;
+    const Index last_tile = (part + 1) * x.tiles().count() / parts;
+    execution.parallel_for(first_block[products.size()], [&](Index block) {
+      std::size_t i = 0;
+      while (block >= first_block[i + 1]) ++i;
+      const IntegerProduct& p = products[i];
+      const Index first = (block - first_block[i]) * block_panels[i];
+      const Index last = std::min(first + block_panels[i], p.w.panels());
+      if (p.sparse) return multiply_strips(p, x, first, last, first_tile, last_tile);
+      if (p.w.sparse) return multiply_expanded(p, x, first, last, first_tile, last_tile);
+      multiply_panels(p, x, first, last, first_tile, last_tile);
+    });
+  }
 }
 
 }  // namespace detail
@@ -283,7 +299,7 @@ inline void matmul_integer(const QuantizedActivationsView& x, std::span<const Ma
         choose_integer_kernel(outputs[i], x.group_length(), execution.force);
     const ArrangementShape shape =
         detail::arrangement_shape(x, first.w, *first.kernel, first.sparse);
-    IntegerArrangement arrangement(x, first.w, shape, first.kernel->sum, execution.workspace);
+    IntegerArrangement arrangement(x, first.w, shape, *first.kernel, execution.workspace);
     arrangement.arrange(execution);
 
     std::array<IntegerProduct, max_matmul_outputs> products{};

@@ -18,6 +18,9 @@ struct MatmulTuning {
   /// Tokens whose sums of int8 products are kept meanwhile, 16 to 128: 16 KiB. For so many,
   /// decoding costs a few hundredths of the time.
   Index int8_tokens = 128;
+  /// Bytes of int8 activations that all weights meet before the next ones, at least 64 KiB: what
+  /// second-level caches keep of them. Weights are read and decoded once for so many.
+  Index int8_activation_bytes = Index{1} << 20;
   /// Columns of float32 weights decoded at a time, 32 to 256, twice as many of bf16: 32 KiB, most
   /// of a first-level cache; the activations of a tile stream past them.
   Index float_columns = 256;
@@ -28,7 +31,9 @@ struct MatmulTuning {
 [[nodiscard]] inline std::string to_string(const MatmulTuning& tuning) {
   return "iterations of " + std::to_string(tuning.panels) + " panels, int8 weights decoded by " +
          std::to_string(tuning.int8_columns) + " columns for " +
-         std::to_string(tuning.int8_tokens) + " tokens, float32 weights by " +
+         std::to_string(tuning.int8_tokens) + " tokens, " +
+         std::to_string(tuning.int8_activation_bytes / 1024) +
+         " KiB of int8 activations at a time, float32 weights by " +
          std::to_string(tuning.float_columns) + " columns";
 }
 
@@ -51,6 +56,7 @@ inline void check_tuning(const MatmulTuning& tuning) {
   check("panels", tuning.panels, 1, Index{1} << 20, 1);
   check("int8_columns", tuning.int8_columns, step, largest_tuning.int8_columns, step);
   check("int8_tokens", tuning.int8_tokens, 16, largest_tuning.int8_tokens, 1);
+  check("int8_activation_bytes", tuning.int8_activation_bytes, Index{1} << 16, Index{1} << 40, 1);
   check("float_columns", tuning.float_columns, step, largest_tuning.float_columns, step);
 }
 

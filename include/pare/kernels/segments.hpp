@@ -38,4 +38,13 @@ void for_each_segment(const PackedView& w, Index activation_group, F&& f) {
   return true;
 }
 
+/// k/4 per step of tiles that read activations in rows of up to 64 bytes.
+[[nodiscard]] inline Index step_quads(const PackedView& w, Index activation_group) noexcept {
+  constexpr Index most = 16;
+  Index longest = 0;
+  for_each_segment(w, activation_group,
+                   [&](const Segment& s) { longest = std::max(longest, s.units * w.unit / 4); });
+  return std::min(longest, most);
+}
+
 }  // namespace pare::kernels

@@ -2,7 +2,7 @@
 
 #include "pare/kernels/sparse_kernel.hpp"
 #if PARE_X86_KERNELS
-#include "pare/kernels/x86/sparse_avx512vnni.hpp"
+#include "pare/kernels/x86/sparse_amx.hpp"
 #endif
 
 namespace pare::kernels {
@@ -11,8 +11,10 @@ namespace pare::kernels {
 template <class Layout>
 [[nodiscard]] const SparseKernel* sparse_kernel([[maybe_unused]] KernelName dense) noexcept {
 #if PARE_X86_KERNELS
-  constexpr const SparseKernel& kernel = avx512vnni::sparse_kernel<Layout>;
-  if (kernel && dense == KernelName::avx512vnni) return &kernel;
+  constexpr const SparseKernel* vnni = &avx512vnni::sparse_kernel<Layout>;
+  constexpr const SparseKernel* amx = &amx::sparse_kernel<Layout>;
+  if (*vnni && dense == KernelName::avx512vnni) return vnni;
+  if (*amx && dense == KernelName::amx) return amx;
 #endif
   return nullptr;
 }

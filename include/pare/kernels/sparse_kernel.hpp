@@ -24,6 +24,7 @@ struct SparseStrip {
 struct SparseKernel {
   using Tile = void (*)(const SparseStrip&, const IntegerTokens&, const IntegerResult&) noexcept;
 
+  KernelName name = KernelName::automatic;
   /// Blocks skip activations, which are u8_by_s8. For one scale per row and token.
   TileTable<Tile> tiles{};
   /// Codes that are decoded like any others: `unit_words` words per `unit` columns.

@@ -23,7 +23,7 @@ namespace pare::kernels::detail {
 
 /// Tiles that skip activations, strip by strip. `first_panel` is even.
 inline void multiply_strips(const IntegerProduct& p, const IntegerArrangement& x, Index first_panel,
-                            Index last_panel) {
+                            Index last_panel, Index first_tile, Index last_tile) {
   const Index channels = p.w.sparse.channels, panels = channels / panel_channels;
   const TokenTiles& tiles = x.tiles();
   for (Index index = first_panel / panels; index < ceil_div(last_panel, panels); ++index) {
@@ -32,10 +32,10 @@ inline void multiply_strips(const IntegerProduct& p, const IntegerArrangement& x
     IntegerResult result{nullptr, 0,   p.start + channel, p.bias + channel, p.accumulate, nullptr,
                          true,    true};
     // Tiles ask for the next strip, a part each: otherwise far memory idles while they compute.
-    const Index tile_bytes = bytes / tiles.count();
+    const Index tile_bytes = bytes / (last_tile - first_tile);
     strip.ahead = reinterpret_cast<const char*>(strip.codes) + bytes;
     strip.ahead_step_bytes = ceil_div(tile_bytes, std::max<Index>(1, strip.blocks));
-    for_each_tile(tiles, 0, tiles.count(), [&](Index token, Index count) {
+    for_each_tile(tiles, first_tile, last_tile, [&](Index token, Index count) {
       with_result(p, token, count, channel, channels, result,
                   [&] { p.sparse->tiles[count](strip, x.tile(token, count, 0, 0), result); });
       strip.ahead += tile_bytes;

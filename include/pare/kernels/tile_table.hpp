@@ -7,11 +7,11 @@
 namespace pare::kernels {
 
 /// Most tokens of any register tile.
-inline constexpr Index max_tile_tokens = 16;
+inline constexpr Index max_tile_tokens = 32;
 
 /// Register tiles by their number of tokens, up to a largest. TokenTiles makes no tile smaller than
 /// half the largest unless there are fewer tokens: tables of tiles for many tokens start there.
-/// They may leave out odd numbers, which saves half the time to compile them: see step().
+/// They may leave out numbers, which saves time to compile them: see step().
 template <class Tile>
 struct TileTable {
   std::array<Tile, max_tile_tokens + 1> tiles{};
@@ -24,9 +24,11 @@ struct TileTable {
     while (tokens > 0 && !tiles[static_cast<std::size_t>(tokens)]) --tokens;
     return tokens;
   }
-  /// What numbers of tokens are multiples of: 2 when odd ones are left out, else 1.
+  /// What numbers of tokens are multiples of: the distance of the two largest.
   [[nodiscard]] constexpr Index step() const noexcept {
-    return largest() > 1 && !(*this)[largest() - 1] ? 2 : 1;
+    Index step = 1;
+    while (step < largest() && !(*this)[largest() - step]) ++step;
+    return step;
   }
 };
 

@@ -24,9 +24,9 @@ namespace {
 
 constexpr KernelName float_kernels[] = {KernelName::reference, KernelName::portable,
                                         KernelName::avx2, KernelName::avx512};
-constexpr KernelName integer_kernels[] = {KernelName::reference, KernelName::portable,
-                                          KernelName::neon,      KernelName::avx2,
-                                          KernelName::avxvnni,   KernelName::avx512vnni};
+constexpr KernelName integer_kernels[] = {
+    KernelName::reference, KernelName::portable,   KernelName::neon, KernelName::avx2,
+    KernelName::avxvnni,   KernelName::avx512vnni, KernelName::amx};
 
 bool multiplies_floats(KernelName kernel) {
   return std::count(std::begin(float_kernels), std::end(float_kernels), kernel) > 0;
@@ -50,6 +50,8 @@ constexpr Case cases[] = {{1, 1, 1, -1},
                           {23, 31, 96, 32, ScaleType::f16, true},
                           {12, 1, 256, 7, ScaleType::f32},
                           {13, 33, 1900, 1100},
+                          {40, 33, 700, 136, ScaleType::bf16},
+                          {70, 17, 600, 96, ScaleType::f32, true},
                           {0, 17, 8, -1},
                           {2, 0, 8, -1},
                           {3, 5, 0, -1}};
@@ -346,8 +348,9 @@ TEST_CASE("without its best instruction set a CPU runs the next kernel", "[matmu
   std::vector<KernelName> integer_names{integer()}, float_names{real()};
   {
     std::vector<std::unique_ptr<kernels::HideKernels>> hidden;
-    for (const KernelName name : {KernelName::avx512vnni, KernelName::avx512, KernelName::avxvnni,
-                                  KernelName::avx2, KernelName::neon, KernelName::portable}) {
+    for (const KernelName name :
+         {KernelName::amx, KernelName::avx512vnni, KernelName::avx512, KernelName::avxvnni,
+          KernelName::avx2, KernelName::neon, KernelName::portable}) {
       hidden.push_back(
           std::make_unique<kernels::HideKernels>(std::initializer_list<KernelName>{name}));
       CHECK_FALSE(kernels::cpu_supports(name));
@@ -361,8 +364,9 @@ TEST_CASE("without its best instruction set a CPU runs the next kernel", "[matmu
   CHECK(integer() == integer_names.front());
   CHECK(real() == float_names.front());
   std::vector<KernelName> of_this_cpu;
-  for (const KernelName name : {KernelName::avx512vnni, KernelName::avxvnni, KernelName::avx2,
-                                KernelName::neon, KernelName::portable, KernelName::reference})
+  for (const KernelName name :
+       {KernelName::amx, KernelName::avx512vnni, KernelName::avxvnni, KernelName::avx2,
+        KernelName::neon, KernelName::portable, KernelName::reference})
     if (kernels::cpu_supports(name)) of_this_cpu.push_back(name);
   CHECK(integer_names == of_this_cpu);
   CHECK(float_names.back() == KernelName::reference);

@@ -70,11 +70,12 @@ TEST_CASE("products of sparse weights are sums in double", "[sparse]") {
       const test::ExactProduct exact(test::activation_factor(x), factor);
       for (const KernelName kernel :
            {KernelName::reference, KernelName::portable, KernelName::avx2, KernelName::avx512,
-            KernelName::avxvnni, KernelName::avx512vnni}) {
+            KernelName::avxvnni, KernelName::avx512vnni, KernelName::amx}) {
         if (!kernels::cpu_supports(kernel)) continue;
         CAPTURE(L::name, c.tokens, c.rows, c.cols, c.group_size, c.density, to_string(kernel));
         Matrix<float> y({c.tokens, c.rows});
-        const bool floats = kernel != KernelName::avxvnni && kernel != KernelName::avx512vnni;
+        const bool floats = kernel != KernelName::avxvnni && kernel != KernelName::avx512vnni &&
+                            kernel != KernelName::amx;
         if (floats) {
           y.fill(std::numeric_limits<float>::quiet_NaN());
           matmul(x, w, y, {.force = kernel});

@@ -177,12 +177,15 @@ PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void decode_units(const std::uint32_t* 
   }
 }
 
-template <class Codes>
+/// To unsigned codes, or to signed ones.
+template <class Codes, Operand O = Operand::u8>
 PARE_TARGET_AVX512VNNI void decode(const PackedPanel& panel, const Segment* segments,
                                    Index segment_count, std::uint8_t* codes, float* scales,
                                    std::int32_t* zero_points) noexcept {
   const PackedPanel w = panel;  // stores through a pointer to bytes may change what others see
   const __m512i codebook = load_codebook<Codes>(w);
+  constexpr int zero_base = O == Operand::u8 ? 1 << Codes::bits : 0;
+  const int center_shift = O == Operand::u8 ? 0 : -(Codes::lookup ? 128 : w.center);
   Index first_unit = segments[0].first_unit, units = 0;
   for (Index s = 0; s < segment_count; ++s) {
     const Segment segment = segments[s];
@@ -194,9 +197,9 @@ PARE_TARGET_AVX512VNNI void decode(const PackedPanel& panel, const Segment* segm
       _mm512_storeu_si512(zero_points + 32 * s, zero);
     } else {
       // The same byte four times in each lane.
-      const __m512i shift =
-          _mm512_mullo_epi32(_mm512_sub_epi32(_mm512_set1_epi32(1 << Codes::bits), zero),
-                             _mm512_set1_epi32(0x01010101));
+      const __m512i byte = _mm512_and_si512(_mm512_sub_epi32(_mm512_set1_epi32(zero_base), zero),
+                                            _mm512_set1_epi32(0xff));
+      const __m512i shift = _mm512_mullo_epi32(byte, _mm512_set1_epi32(0x01010101));
       decode_units<Codes>(w.codes + first_unit * Codes::unit_words, units, codebook, shift, codes);
       codes += units * Codes::unit * panel_channels;
       first_unit += units;
@@ -205,7 +208,7 @@ PARE_TARGET_AVX512VNNI void decode(const PackedPanel& panel, const Segment* segm
   }
   if (codes && units > 0)
     decode_units<Codes>(w.codes + first_unit * Codes::unit_words, units, codebook,
-                        _mm512_setzero_si512(), codes);
+                        _mm512_set1_epi8(static_cast<char>(center_shift)), codes);
 }
 
 template <class Codes>

@@ -12,13 +12,13 @@ namespace pare::kernels::avx512vnni {
 template <class Layout>
 inline constexpr SparseKernel sparse_kernel = [] {
   if constexpr (Layout::has_blocks)
-    return SparseKernel{block_tiles<Layout>()};
+    return SparseKernel{KernelName::avx512vnni, block_tiles<Layout>()};
   else
     return SparseKernel{};
 }();
 
 template <>
 inline constexpr SparseKernel sparse_kernel<TwoFour>{
-    {}, &two_four_kernel, TwoFourCodes::unit, TwoFourCodes::unit_words};
+    KernelName::avx512vnni, {}, &two_four_kernel, TwoFourCodes::unit, TwoFourCodes::unit_words};
 
 }  // namespace pare::kernels::avx512vnni

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "pare/kernels/x86/integer_codes_avx512vnni.hpp"
+#include "pare/kernels/x86/integer_tiles_amx.hpp"
+#include "pare/kernels/x86/quantize_activations_avx512.hpp"
+
+namespace pare::kernels::amx {
+
+/// AVX-512 VNNI's kernel with other tiles: few tokens are no work for these.
+template <class Codes>
+[[nodiscard]] constexpr IntegerKernel with_tiles(IntegerKernel kernel) noexcept {
+  constexpr bool in_place = avx512vnni::is_in_place<Codes>;
+  kernel.name = KernelName::amx;
+  kernel.row = row_tiles<!in_place>;
+  kernel.group = group_tiles<!in_place>;
+  kernel.decode = &avx512vnni::decode < Codes, in_place ? Operand::u8 : Operand::s8 > ;
+  kernel.weights = {in_place ? Operand::u8 : Operand::s8, 2, in_place, in_place, true};
+  kernel.row_sum = &avx512::sum;
+  return kernel;
+}
+
+template <class Codes>
+inline constexpr IntegerKernel integer_kernel =
+    with_tiles<Codes>(avx512vnni::integer_kernel<Codes>);
+
+}  // namespace pare::kernels::amx
