@@ -13,17 +13,19 @@ namespace {
 
 template <pare::Format F>
 void add_rows(std::vector<Row>& rows, Index group, double peak_goal) {
-  const auto add = [&](LayerShape shape, Index tokens, Memory memory) {
+  const auto add = [&](LayerShape shape, Index tokens, Memory memory,
+                       pare::KernelName force = pare::KernelName::automatic) {
     Row row = matmul_row<F>({.operation = "low_bits",
                              .group = group,
                              .shape = shape,
                              .tokens = tokens,
-                             .memory = memory});
+                             .memory = memory,
+                             .force = force});
     const bool first = shape.out == shape.in;
-    if (tokens >= 128) row.goals.peak = peak_goal;
+    if (tokens >= 128 && row.peak == Peak::vnni) row.goals.peak = peak_goal;
     // Of codebooks one token from memory is a goal too.
     if (F::code_bits == 4 && memory == Memory::cold) row.goals.bandwidth = 0.92;
-    if (std::is_same_v<F, pare::Ternary> && group == -1) {
+    if (std::is_same_v<F, pare::Ternary> && group == -1 && force == pare::KernelName::automatic) {
       row.rivals = {{"llama.cpp-tq2_0", 0.0, "ternary"}};
       if (tokens >= 128) row.recorded = {{"ik_llama.cpp", 0.58}};
     }
@@ -33,7 +35,11 @@ void add_rows(std::vector<Row>& rows, Index group, double peak_goal) {
   for (const LayerShape shape : layer_shapes) {
     add(shape, 1, Memory::cold);
     for (const Index tokens : {8, 32, 128, 512})
-      if (shape.out == shape.in || tokens == 128) add(shape, tokens, Memory::warm);
+      if (shape.out == shape.in || tokens == 128) {
+        add(shape, tokens, Memory::warm);
+        if (has_amx() && tokens >= 128)
+          add(shape, tokens, Memory::warm, pare::KernelName::avx512vnni);
+      }
   }
 }
 

@@ -38,13 +38,24 @@ struct MatmulSpec {
   pare::KernelName force = pare::KernelName::automatic;
 };
 
-/// The arithmetic that bounds the kernel of a spec.
+[[nodiscard]] inline bool has_amx() { return pare::kernels::cpu_supports(pare::KernelName::amx); }
+
+/// For rows that state a share of the VNNI peak: what runs unless the CPU has AMX.
+[[nodiscard]] inline pare::KernelName vnni_kernel() {
+  return has_amx() ? pare::KernelName::avx512vnni : pare::KernelName::automatic;
+}
+
+/// The arithmetic that bounds the kernel of a spec. No AMX tile is for less than 9 tokens.
 [[nodiscard]] inline Peak peak_of(const MatmulSpec& spec) {
+  const bool amx = spec.force == pare::KernelName::automatic && has_amx() && spec.tokens > 8;
   if (spec.activations == Activations::float32) return Peak::float32;
   if (spec.activations == Activations::bfloat16)
-    return spec.force == pare::KernelName::avx512bf16 ? Peak::bf16 : Peak::float32;
+    return amx                                          ? Peak::amx_bf16
+           : spec.force == pare::KernelName::avx512bf16 ? Peak::bf16
+                                                        : Peak::float32;
   if (spec.force == pare::KernelName::avxvnni) return Peak::avx_vnni;
-  return spec.force == pare::KernelName::avx2 ? Peak::avx2_int8 : Peak::vnni;
+  if (spec.force == pare::KernelName::avx2) return Peak::avx2_int8;
+  return amx ? Peak::amx_int8 : Peak::vnni;
 }
 
 /// What kernels read of a packed weight.

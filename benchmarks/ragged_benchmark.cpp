@@ -83,7 +83,7 @@ Row ragged_row(const Ragged& r, bool int8) {
   row.out = r.shape.out, row.in = r.shape.in;
   row.tokens = r.tokens, row.threads = default_threads();
   row.operations = matmul_operations(row);
-  row.peak = int8 ? Peak::vnni : Peak::float32;
+  row.peak = !int8 ? Peak::float32 : has_amx() ? Peak::amx_int8 : Peak::vnni;
   row.rivals = {{"regular", 0.97}};
   row.prepare = [r, int8, threads = row.threads] { return prepare_ragged<F>(r, int8, threads); };
   return row;

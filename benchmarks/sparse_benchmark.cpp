@@ -56,6 +56,8 @@ struct SparseSpec {
   Index tokens;
   int threads;
   Memory memory;
+  /// Blocks are no work for AMX: what they gain is that over dense weights without it.
+  KernelName force = vnni_kernel();
 };
 
 template <SparseLayout L>
@@ -72,7 +74,8 @@ Workload prepare_sparse(const SparseSpec& spec) {
                                                     quantize_activations(x),
                                                     Matrix<float>({spec.tokens, spec.shape.out})});
   const Execution execution{.parallel_for = parallel_for(spec.threads),
-                            .workspace = &data->workspace};
+                            .workspace = &data->workspace,
+                            .force = spec.force};
   Workload work;
   work.run = [data, execution](Index use) {
     matmul(data->x, data->weights[use], data->y, execution);
@@ -92,6 +95,7 @@ template <SparseLayout L>
 Row sparse_row(const SparseSpec& spec, double of_dense) {
   Row row{.operation = "sparse_int8", .variant = std::string(L::name)};
   if (L::has_blocks) row.variant += " density " + std::to_string(spec.density).substr(0, 4);
+  if (spec.force != KernelName::automatic) row.variant += " " + std::string(to_string(spec.force));
   row.out = spec.shape.out, row.in = spec.shape.in;
   row.tokens = spec.tokens, row.threads = spec.threads, row.memory = spec.memory;
   row.operations = matmul_operations(row);

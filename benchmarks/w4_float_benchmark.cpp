@@ -34,18 +34,24 @@ std::vector<Row> benchmark_rows() {
       }
       for (const Index tokens : {8, 32, 128, 512}) add(shape, group, tokens, threads, Memory::warm);
     }
-  // Forced: where fused multiply-adds are faster than bf16 products, those are what runs.
+  // Forced: on some CPUs fused multiply-adds are faster than bf16 products, on others AMX is.
+  const auto add_bf16 = [&](Index group, Index tokens, pare::KernelName force) {
+    Row row = matmul_row<pare::Int<4>>({.operation = "w4_bf16",
+                                        .activations = Activations::bfloat16,
+                                        .group = group,
+                                        .tokens = tokens,
+                                        .memory = tokens == 1 ? Memory::cold : Memory::warm,
+                                        .force = force});
+    if (tokens > 1 && row.peak == Peak::bf16) row.goals.peak = group == 32 ? 0.70 : 0.80;
+    const bool best = force == pare::KernelName::automatic || !has_amx();
+    row.rivals = {{"onnxruntime", tokens > 1 && best ? 2.0 : 0.0, "w4_float", group}};
+    row.quick = tokens == 128;
+    rows.push_back(row);
+  };
   for (const Index group : {32, 128})
     for (const Index tokens : {1, 128, 512}) {
-      Row row = matmul_row<pare::Int<4>>({.operation = "w4_bf16",
-                                          .activations = Activations::bfloat16,
-                                          .group = group,
-                                          .tokens = tokens,
-                                          .memory = tokens == 1 ? Memory::cold : Memory::warm,
-                                          .force = pare::KernelName::avx512bf16});
-      if (tokens > 1) row.goals.peak = group == 32 ? 0.70 : 0.80;
-      row.quick = tokens == 128;
-      rows.push_back(row);
+      add_bf16(group, tokens, pare::KernelName::avx512bf16);
+      if (has_amx() && tokens > 1) add_bf16(group, tokens, pare::KernelName::automatic);
     }
   return rows;
 }

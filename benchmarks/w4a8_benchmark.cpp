@@ -58,7 +58,8 @@ void add_rows(std::vector<Row>& rows, LayerShape shape, Index group) {
     Row& row = add({.operation = "w4a8",
                     .activation_group = activation_group,
                     .tokens = tokens,
-                    .threads = threads},
+                    .threads = threads,
+                    .force = vnni_kernel()},
                    quick);
     row.goals.peak = peak_goal(group, threads) - (activation_group == -1 ? 0.0 : 0.03);
   };

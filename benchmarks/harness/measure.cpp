@@ -153,7 +153,10 @@ void judge(Result& result) {
   for (std::size_t i = 0; i < row.rivals.size(); ++i)
     judge_one(row.rivals[i].name, row.rivals[i].goal, result.rivals[i].ratio, ratio_tolerance);
   for (const Recorded& r : row.recorded) {
-    const double share = r.of_bandwidth ? result.share_of_bandwidth : result.share_of_peak;
+    const double share = r.of_bandwidth       ? result.share_of_bandwidth
+                         : is_tiled(row.peak) ? result.operations_per_second() /
+                                                    measure_peak(Peak::vnni, row.threads)
+                                              : result.share_of_peak;
     const double ratio = share / r.share;
     if (ratio > 0.0)
       result.rivals.push_back({.name = r.name,
@@ -188,7 +191,8 @@ Result measure(const Row& row) {
 
   Passes passes(row, work);
   if (row.goals.bandwidth > 0.0 && passes.has_reads()) measure_triples(passes, result);
-  if (result.seconds == 0.0 && row.goals.peak > 0.0 && measure_peak(row.peak, row.threads) > 0.0)
+  if (result.seconds == 0.0 && (row.goals.peak > 0.0 || is_tiled(row.peak)) &&
+      measure_peak(row.peak, row.threads) > 0.0)
     measure_against_peak(row, passes, result);
   if (result.seconds == 0.0) measure_passes(passes, result);
   if (result.peak == 0.0) {

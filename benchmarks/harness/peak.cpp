@@ -7,6 +7,7 @@
 #include "harness/timing.hpp"
 #include "pare/core/config.hpp"
 #include "pare/core/index.hpp"
+#include "pare/kernels/cpu.hpp"
 #if PARE_X86_KERNELS
 #include <cpuid.h>
 #include <immintrin.h>
@@ -46,6 +47,27 @@ PARE_PEAK_LOOP(float32_avx2, "avx2,fma", __m256, "vfmadd231ps %2, %1, %0")
 PARE_PEAK_LOOP(float64_avx2, "avx2,fma", __m256d, "vfmadd231pd %2, %1, %0")
 #undef PARE_PEAK_LOOP
 
+/// The four sums of two by two tiles, three times: as many steps as elsewhere have chains.
+#define PARE_TILE_PEAK_LOOP(name, instruction)                                        \
+  __attribute__((target("amx-tile"))) void name(Index steps) {                        \
+    struct alignas(64) {                                                              \
+      std::uint8_t palette = 1, reserved[15] = {};                                    \
+      std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};                 \
+      std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};                       \
+    } shapes;                                                                         \
+    asm volatile("ldtilecfg %0" : : "m"(shapes));                                     \
+    for (Index i = 0; i < steps; i += 12)                                             \
+      PARE_UNROLL for (int j = 0; j < 3; ++j) asm volatile(                           \
+          instruction " %tmm6, %tmm4, %tmm0\n\t" instruction                          \
+                      " %tmm7, %tmm4, %tmm1\n\t" instruction                          \
+                      " %tmm6, %tmm5, %tmm2\n\t" instruction " %tmm7, %tmm5, %tmm3"); \
+    _tile_release();                                                                  \
+  }
+
+PARE_TILE_PEAK_LOOP(amx_int8, "tdpbssd")
+PARE_TILE_PEAK_LOOP(amx_bf16, "tdpbf16ps")
+#undef PARE_TILE_PEAK_LOOP
+
 /// Not known to clang 14's __builtin_cpu_supports.
 bool has_avx_vnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -57,6 +79,12 @@ PeakLoop peak_loop(Peak peak) {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f");
   switch (peak) {
+    case Peak::amx_int8:
+      if (pare::kernels::cpu_supports(pare::KernelName::amx)) return {amx_int8, 16.0 * 16 * 64 * 2};
+      break;
+    case Peak::amx_bf16:
+      if (pare::kernels::cpu_supports(pare::KernelName::amx)) return {amx_bf16, 16.0 * 16 * 32 * 2};
+      break;
     case Peak::vnni:
       if (avx512 && __builtin_cpu_supports("avx512vnni")) return {vnni, 12 * 128.0};
       break;
@@ -91,6 +119,10 @@ PeakLoop peak_loop(Peak) { return {}; }
 
 std::string_view to_string(Peak peak) {
   switch (peak) {
+    case Peak::amx_int8:
+      return "AMX int8";
+    case Peak::amx_bf16:
+      return "AMX BF16";
     case Peak::vnni:
       return "VNNI";
     case Peak::avx_vnni:

@@ -28,7 +28,7 @@ struct Recorded {
   std::string name;
   double share = 0.0;
   double goal = 0.0;
-  /// Of the peak, or of the read bandwidth.
+  /// Of the peak without AMX, or of the read bandwidth.
   bool of_bandwidth = false;
 };
 

@@ -4,23 +4,31 @@
 #include "pare/kernels/bf16_kernel.hpp"
 #include "pare/kernels/cpu.hpp"
 #if PARE_X86_KERNELS
-#include "pare/kernels/x86/bf16_codes_avx512bf16.hpp"
+#include "pare/kernels/x86/bf16_tiles_amx.hpp"
 #endif
 
 namespace pare::kernels {
 
+/// Kernels of matmul_bf16 that have no float32 products.
+[[nodiscard]] constexpr bool is_bf16_only(KernelName name) noexcept {
+  return name == KernelName::amx || name == KernelName::avx512bf16;
+}
+
 /// The bf16 matmul kernel of a format; null where the float32 kernel on rounded activations takes
 /// its place: codes are not exact in bf16, the CPU has no fast bf16 products, or that is forced.
-/// Throws ArgumentError for a forced avx512bf16 that the CPU cannot run.
+/// Throws ArgumentError for a forced one that the CPU cannot run.
 template <Format F>
 [[nodiscard]] const Bf16Kernel* bf16_kernel(KernelName force) {
-  const bool forced = force == KernelName::avx512bf16;
-  if (forced) (void)select_kernel(force, {KernelName::avx512bf16});
+  if (is_bf16_only(force)) (void)select_kernel(force, {KernelName::amx, KernelName::avx512bf16});
 #if PARE_X86_KERNELS
   if constexpr (exact_in_bf16<F>()) {
-    const bool best = cpu_supports(KernelName::avx512bf16) && has_fast_bf16();
-    if (forced || (force == KernelName::automatic && best))
-      return &avx512bf16::bf16_kernel<packed_codes<F>>;
+    using Codes = packed_codes<F>;
+    const bool automatic = force == KernelName::automatic;
+    if (force == KernelName::amx || (automatic && cpu_supports(KernelName::amx)))
+      return &amx::bf16_kernel<Codes>;
+    if (force == KernelName::avx512bf16 ||
+        (automatic && cpu_supports(KernelName::avx512bf16) && has_fast_bf16()))
+      return &avx512bf16::bf16_kernel<Codes>;
   }
 #endif
   return nullptr;

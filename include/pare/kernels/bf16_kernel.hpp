@@ -5,7 +5,8 @@
 /// What an implementation of the bf16 matmul supplies; see FloatKernel.
 ///
 /// Codes minus zero points are exact in bf16; their products with bf16 activations are summed in
-/// float32 over a group, then scaled. In a tile of t tokens activations lie as FloatOperand::bf16.
+/// float32 over a group, then scaled. In a tile of t tokens activations lie as FloatOperand::bf16,
+/// or bf16_rows.
 namespace pare::kernels {
 
 /// Decoded columns of two panels: what tiles read.
@@ -28,7 +29,13 @@ struct Bf16Kernel {
   TileTable<Few> few;
   TileTable<Tile> tiles;
   Decode decode;
+  bool token_rows = false;  ///< tiles read FloatOperand::bf16_rows
 };
+
+/// Pairs per step of tiles that read activations in rows of up to 64 bytes, by the k/4 of a group.
+[[nodiscard]] constexpr Index step_pairs(Index group_quads) noexcept {
+  return group_quads < 8 ? 2 * group_quads : 16;
+}
 
 /// Whether the codes of a format, less zero points, are bf16 numbers that kernels look up.
 template <Format F>

@@ -68,7 +68,8 @@ namespace detail {
   if (__builtin_cpu_supports("avx512vnni")) set |= kernel_bit(KernelName::avx512vnni);
   if (__builtin_cpu_supports("avx512bf16")) set |= kernel_bit(KernelName::avx512bf16);
   if (__builtin_cpu_supports("avx512vbmi")) set |= kernel_bit(KernelName::avx512vbmi);
-  if (__builtin_cpu_supports("avx512vnni") && has_amx()) set |= kernel_bit(KernelName::amx);
+  if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") && has_amx())
+    set |= kernel_bit(KernelName::amx);
 #endif
   return set;
 }

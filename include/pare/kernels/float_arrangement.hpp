@@ -17,6 +17,8 @@ enum class FloatOperand : std::uint8_t {
   f32,      ///< [k][t]
   rounded,  ///< the same, rounded to bf16
   bf16,     ///< [k/4][2][t][2], rounded: k = 0, 2 and 1, 3 of four
+  /// The same pairs token by token, [steps][t][step_columns], zero after the end of a group.
+  bf16_rows,
 };
 
 /// What decides how activations are arranged: weights that agree in it share one arrangement.
@@ -27,12 +29,14 @@ struct FloatArrangementShape {
   Index tile_step;    ///< what their numbers of tokens are multiples of
   bool group_sums;    ///< for kernels that read packed codes with zero points
   FloatOperand operand;
+  Index step_columns = 1;  ///< with bf16_rows
 
   [[nodiscard]] bool same(const FloatArrangementShape& other, Index cols) const noexcept {
     return group_length == other.group_length && padded_group == other.padded_group &&
            padded_cols == other.padded_cols && tile_tokens == other.tile_tokens &&
            tile_step == other.tile_step && group_sums == other.group_sums &&
-           operand == other.operand && (order == nullptr) == (other.order == nullptr) &&
+           operand == other.operand && step_columns == other.step_columns &&
+           (order == nullptr) == (other.order == nullptr) &&
            (order == other.order || std::equal(order, order + cols, other.order));
   }
 };
@@ -44,7 +48,10 @@ class FloatArrangement {
                    Workspace* workspace)
       : x_(x), shape_(shape), tiles_(x.rows(), shape.tile_tokens, shape.tile_step) {
     const Index tokens = tiles_.padded_tokens(), floats = tokens * shape.padded_cols;
-    const Index columns = shape.order ? tokens * x.cols() : 0;
+    const bool by_rows = shape.operand == FloatOperand::bf16_rows;
+    const Index columns = by_rows       ? tokens / shape.tile_step * shape.padded_cols
+                          : shape.order ? tokens * x.cols()
+                                        : 0;
     const Index sums = shape.group_sums ? tokens * groups() : 0;
     const Index padded = tokens > x.rows() ? shape.tile_tokens * x.cols() : 0;
     scratch_.emplace(workspace, Scratch::bytes<float>(floats) + Scratch::bytes<float>(columns) +
@@ -70,8 +77,15 @@ class FloatArrangement {
   /// A tile's part from a packed column on, a multiple of four.
   [[nodiscard]] const float* tile(Index token, Index count, Index column) const noexcept {
     const Index elements = column * count;
-    return arranged_ + token * shape_.padded_cols +
-           (shape_.operand == FloatOperand::bf16 ? elements / 2 : elements);
+    const float* const tile = arranged_ + token * shape_.padded_cols;
+    switch (shape_.operand) {
+      case FloatOperand::bf16:
+        return tile + elements / 2;
+      case FloatOperand::bf16_rows:
+        return tile + arranged_column(column) * count / 2;
+      default:
+        return tile + elements;
+    }
   }
 
  private:
@@ -79,7 +93,52 @@ class FloatArrangement {
     return shape_.padded_cols == 0 ? 0 : ceil_div(shape_.padded_cols, shape_.padded_group);
   }
 
+  /// With bf16_rows, where groups are filled up to whole steps: less than twice their columns.
+  [[nodiscard]] Index arranged_column(Index column) const noexcept {
+    const Index group = column / shape_.padded_group;
+    return group * round_up(shape_.padded_group, shape_.step_columns) +
+           column % shape_.padded_group;
+  }
+
+  /// A tile token by token: see FloatOperand::bf16_rows.
+  void arrange_rows(Index token, Index count) noexcept {
+    float* const row = columns_ + token / shape_.tile_step * shape_.padded_cols;
+    for (Index t = 0; t < count; ++t) {
+      fill_row(x_.data() + std::min(token + t, x_.rows() - 1) * x_.stride(0), row);
+      pack_bf16_pairs(row, shape_.padded_cols / 4, 1);
+      for (Index begin = 0; begin < shape_.padded_cols; begin += shape_.padded_group)
+        copy_steps(row, begin, std::min(begin + shape_.padded_group, shape_.padded_cols), token, t,
+                   count);
+    }
+  }
+
+  /// Columns in packed order, groups filled up with zeros.
+  void fill_row(const float* x, float* row) const noexcept {
+    if (shape_.padded_cols != x_.cols()) std::fill_n(row, shape_.padded_cols, 0.0f);
+    for (Index k = 0; k < x_.cols(); k += shape_.group_length, row += shape_.padded_group) {
+      const Index length = std::min(shape_.group_length, x_.cols() - k);
+      if (shape_.order)
+        for (Index i = 0; i < length; ++i) row[i] = x[shape_.order[k + i]];
+      else
+        std::copy_n(x + k, length, row);
+    }
+  }
+
+  /// The pairs of columns [begin, end), a group, of token t of a tile.
+  void copy_steps(const float* row, Index begin, Index end, Index token, Index t,
+                  Index count) noexcept {
+    const Index step = shape_.step_columns;
+    float* out =
+        arranged_ + token * shape_.padded_cols + (arranged_column(begin) * count + step * t) / 2;
+    for (Index k = begin; k < end; k += step, out += step * count / 2) {
+      const Index left = std::min(step, end - k);
+      std::copy_n(row + k / 2, left / 2, out);
+      std::fill_n(out + left / 2, (step - left) / 2, 0.0f);
+    }
+  }
+
   void arrange_tile(Index token, Index count) noexcept {
+    if (shape_.operand == FloatOperand::bf16_rows) return arrange_rows(token, count);
     float* out = arranged_ + token * shape_.padded_cols;
     const Index floats = shape_.padded_cols * count;
     if (shape_.padded_cols != x_.cols()) std::fill_n(out, floats, 0.0f);

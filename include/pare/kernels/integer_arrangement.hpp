@@ -52,7 +52,8 @@ class IntegerArrangement {
     const Index tokens = tiles_.padded_tokens(), sums = tokens * segment_count_;
     const Index codes = tokens * arranged_columns() * code_bytes_;
     const bool grouped = x.groups() > 1;
-    const Index columns = shape.order ? tokens * column_bytes() : 0;
+    const Index columns =
+        shape.order ? (shape.step_quads > 0 ? 2 : 1) * tokens * column_bytes() : 0;
     const Index padded = tokens > x.tokens() ? shape.tile_tokens * x.cols() : 0;
     scratch_.emplace(
         workspace, Scratch::bytes<Segment>(segment_count_) + Scratch::bytes<Index>(segment_count_) +
@@ -200,31 +201,52 @@ class IntegerArrangement {
 
   /// A tile by rows: see IntegerTokens.
   void arrange_rows(Index token, Index count) noexcept {
-    std::int8_t* const tile = codes_ + token * columns_of_steps_;
-    std::int8_t* const ordered = shape_.order ? columns_ + token * column_bytes() : nullptr;
-    for (Index t = 0; t < count; ++t) {
-      const std::int8_t* row = x_.codes.data() + existing(token + t) * x_.cols();
-      if (ordered) {
-        for (Index k = 0; k < x_.cols(); ++k) ordered[k] = row[shape_.order[k]];
-        row = ordered;
+    const std::int8_t* const tile = rows(token, count);
+    for (Index first = 0; first < count; first += max_transposed_tokens) {
+      const Index some = std::min(max_transposed_tokens, count - first);
+      const std::int8_t* row = tile + first * x_.cols();
+      Index stride = x_.cols();
+      if (shape_.order) {
+        row = order_rows(row, token + first, some);
+        stride = round_up(stride, 4);
       }
-      std::int32_t* offsets = offsets_ + token * segment_count_ + t;
-      for (Index s = 0; s < segment_count_; ++s, offsets += count) {
-        const Segment& segment = segments_[s];
-        const Index group = segment.weight_group * shape_.group_length;
-        const Index begin =
-            group + segment.first_unit * unit_ - segment.weight_group * shape_.padded_group;
-        const Index end =
-            std::min({x_.cols(), group + shape_.group_length, begin + segment.units * unit_});
-        copy_steps(row + begin, end - begin, steps(segment), count,
-                   tile + starts_[s] * count + t * step_columns());
-        *offsets = shape_.offset_factor == 0
-                       ? 0
-                       : kernel_.row_sum(row + begin, end - begin) * shape_.offset_factor;
-      }
+      for (Index t = first; t < first + some; ++t, row += stride) arrange_row(row, token, t, count);
     }
     if (segment_scales_)
       for (Index s = 0; s < segment_count_; ++s) copy_scales(s, token, count);
+  }
+
+  /// Some tokens' codes in packed order, rows of whole quads: in columns_.
+  [[nodiscard]] const std::int8_t* order_rows(const std::int8_t* from, Index token,
+                                              Index count) noexcept {
+    const Index whole = x_.cols() / 4, quads = ceil_div(x_.cols(), 4);
+    std::int8_t* const columns = columns_ + 2 * token * column_bytes();
+    std::int8_t* const ordered = columns + count * column_bytes();
+    transpose_bytes(from, x_.cols(), count, x_.cols(), columns);
+    gather_quads(columns, shape_.order, whole, count, ordered);
+    for (Index k = 4 * whole; k < x_.cols(); ++k)
+      for (Index t = 0; t < count; ++t)
+        ordered[4 * (whole * count + t) + k % 4] = columns[shape_.order[k] * count + t];
+    transpose_words(ordered, 4 * count, quads, count, columns);
+    return columns;
+  }
+
+  /// Token t of a tile.
+  void arrange_row(const std::int8_t* row, Index token, Index t, Index count) noexcept {
+    std::int8_t* const out = codes_ + token * columns_of_steps_ + t * step_columns();
+    std::int32_t* offsets = offsets_ + token * segment_count_ + t;
+    for (Index s = 0; s < segment_count_; ++s, offsets += count) {
+      const Segment& segment = segments_[s];
+      const Index group = segment.weight_group * shape_.group_length;
+      const Index begin =
+          group + segment.first_unit * unit_ - segment.weight_group * shape_.padded_group;
+      const Index end =
+          std::min({x_.cols(), group + shape_.group_length, begin + segment.units * unit_});
+      copy_steps(row + begin, end - begin, steps(segment), count, out + starts_[s] * count);
+      *offsets = shape_.offset_factor == 0
+                     ? 0
+                     : kernel_.row_sum(row + begin, end - begin) * shape_.offset_factor;
+    }
   }
 
   /// `length` codes to steps that lie `count` rows apart, and zeros after them.
@@ -252,7 +274,7 @@ class IntegerArrangement {
   std::int32_t* offsets_ = nullptr;
   float* segment_scales_ = nullptr;
   float* scales_ = nullptr;
-  std::int8_t* columns_ = nullptr;  ///< [tokens][column_bytes]: tiles transposed, with an order
+  std::int8_t* columns_ = nullptr;  ///< tiles transposed and reordered, with an order
   std::int8_t* padded_ = nullptr;   ///< rows of the last tile, if it is filled up
 };
 

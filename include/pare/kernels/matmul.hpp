@@ -102,8 +102,8 @@ inline void matmul(MatrixView<const float> x, std::span<const MatmulOutput> outp
 ///
 /// Codes of up to 4 bits are exact in bf16, less zero points, and meet the activations in bf16 dot
 /// products. NF4 and wider codes, and CPUs without fast bf16, run the float32 kernels on rounded
-/// activations: see describe. Forced kernels: avx512bf16 and those of matmul.
-/// Accuracy  as matmul, with rounded activations; avx512bf16 takes denormal numbers for 0
+/// activations: see describe. Forced kernels: amx, avx512bf16 and those of matmul.
+/// Accuracy  as matmul, with rounded activations; amx and avx512bf16 take denormal numbers for 0
 inline void matmul_bf16(MatrixView<const float> x, std::span<const MatmulOutput> outputs,
                         const Execution& execution = {}) {
   kernels::check_tuning(execution.tuning);
@@ -152,7 +152,7 @@ inline void matmul_dynamic(MatrixView<const float> x, std::span<const MatmulOutp
   auto* codes = scratch.take<std::int8_t>(x.size());
   auto* scales = scratch.take<float>(x.rows() * groups);
   auto* sums = scratch.take<std::int32_t>(x.rows() * groups);
-  kernels::quantize_rows(kernels::activation_kernel(execution.force), x, options, execution,
+  kernels::quantize_rows(kernels::activation_kernel_beside(execution.force), x, options, execution,
                          {codes, scales, sums}, groups);
   matmul(
       QuantizedActivationsView({codes, x.shape()}, {scales, {x.rows(), groups}},

@@ -118,14 +118,20 @@ template <class Kernel>
 [[nodiscard]] FloatArrangementShape float_shape(const Kernel& kernel, const PackedView& w,
                                                 Index tokens, FloatOperand operand) {
   const bool few = tokens <= kernel.few.largest();
-  return {w.group_length,
-          w.padded_group(),
-          w.padded_cols(),
-          w.order,
-          few ? tokens : kernel.tiles.largest(),
-          few ? 1 : kernel.tiles.step(),
-          few && w.first.zero_points && operand != FloatOperand::bf16,
-          operand};
+  FloatArrangementShape shape{w.group_length,
+                              w.padded_group(),
+                              w.padded_cols(),
+                              w.order,
+                              few ? tokens : kernel.tiles.largest(),
+                              few ? 1 : kernel.tiles.step(),
+                              few && w.first.zero_points && operand != FloatOperand::bf16,
+                              operand};
+  if constexpr (requires { kernel.token_rows; })
+    if (kernel.token_rows && !few) {
+      shape.operand = FloatOperand::bf16_rows;
+      shape.step_columns = 2 * step_pairs(w.padded_group() / 4);
+    }
+  return shape;
 }
 
 /// Products whose activations are arranged alike: one loop over the panels of all of them.

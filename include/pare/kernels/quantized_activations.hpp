@@ -96,6 +96,20 @@ namespace kernels {
 #endif
 }
 
+/// The kernel that quantizes in a matmul which runs `force`: that one or, as all give the same
+/// bits, the best of this CPU.
+[[nodiscard]] inline const ActivationKernel& activation_kernel_beside(KernelName force) {
+  switch (force) {
+    case KernelName::avx512:
+    case KernelName::avx2:
+    case KernelName::portable:
+    case KernelName::reference:
+      return activation_kernel(force);
+    default:
+      return activation_kernel(KernelName::automatic);
+  }
+}
+
 /// Groups of a row of `cols` columns. Throws ArgumentError for options out of range.
 [[nodiscard]] inline Index activation_groups(const ActivationOptions& options, Index cols) {
   if (options.scale && !is_usable_scale(*options.scale))

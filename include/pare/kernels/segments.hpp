@@ -38,13 +38,17 @@ void for_each_segment(const PackedView& w, Index activation_group, F&& f) {
   return true;
 }
 
-/// k/4 per step of tiles that read activations in rows of up to 64 bytes.
+/// k/4 per step of tiles that read activations in rows of up to 64 bytes: a group's steps are
+/// alike, pieces of a row start where a whole step does.
 [[nodiscard]] inline Index step_quads(const PackedView& w, Index activation_group) noexcept {
   constexpr Index most = 16;
-  Index longest = 0;
-  for_each_segment(w, activation_group,
-                   [&](const Segment& s) { longest = std::max(longest, s.units * w.unit / 4); });
-  return std::min(longest, most);
+  Index longest = 0, count = 0;
+  for_each_segment(w, activation_group, [&](const Segment& s) {
+    longest = std::max(longest, s.units * w.unit / 4);
+    ++count;
+  });
+  if (longest <= most || count == 1) return std::min(longest, most);
+  return ceil_div(longest, ceil_div(longest, most));
 }
 
 }  // namespace pare::kernels

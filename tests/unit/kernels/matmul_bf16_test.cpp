@@ -24,7 +24,8 @@ using Formats = TypeList<Int<2>, UInt<3>, Int<4>, UInt<4>, FP4, NF4, Int<8>>;
 #endif
 
 constexpr KernelName kernels_of_bf16[] = {KernelName::automatic, KernelName::reference,
-                                          KernelName::avx512, KernelName::avx512bf16};
+                                          KernelName::avx512, KernelName::avx512bf16,
+                                          KernelName::amx};
 
 struct Case {
   Index tokens, rows, cols, group_size;
@@ -42,6 +43,8 @@ constexpr Case cases[] = {{1, 1, 1, -1},
                           {7, 16, 1300, 530},
                           {8, 40, 600, 24, ScaleType::f16, true},
                           {17, 50, 64, -1},
+                          {40, 33, 1300, 136},
+                          {70, 17, 600, 40, ScaleType::f32, true},
                           {23, 31, 96, 32, ScaleType::f16, true},
                           {12, 1, 256, 7, ScaleType::f32},
                           {0, 17, 8, -1},
@@ -161,7 +164,7 @@ TEST_CASE("a forced bf16 kernel needs the CPU, and describe says what runs", "[m
                                        "rounded to bf16; ") &&
                            Catch::Contains("x float32: "));
   }
-  const kernels::HideKernels hidden({KernelName::avx512bf16});
+  const kernels::HideKernels hidden({KernelName::avx512bf16, KernelName::amx});
   Matrix<float> x({1, 64}), y({1, 16});
   CHECK_THROWS_AS(matmul_bf16(x, int4, y, bf16), ArgumentError);
   CHECK_THROWS_AS(matmul_bf16(x, nf4, y, bf16), ArgumentError);

@@ -9,94 +9,17 @@ namespace pare::kernels::amx {
 
 inline constexpr __mmask16 all_lanes = 0xffff;
 
-/// The products of tile registers: activation codes are signed, weights are where they are decoded.
-template <bool SignedWeights, int Sums, int Activations, int Weights>
-PARE_TARGET_AMX PARE_FORCE_INLINE void multiply() noexcept {
-  // The intrinsics of g++ 12 take registers as text.
-  if constexpr (SignedWeights)
-    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0"
-                 :
-                 : "i"(Sums), "i"(Activations), "i"(Weights));
-  else
-    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0"
-                 :
-                 : "i"(Sums), "i"(Activations), "i"(Weights));
-}
+/// Activation codes are signed, weights are where they are decoded.
+template <bool SignedWeights>
+inline constexpr Product product =
+    SignedWeights ? Product::signed_by_signed : Product::signed_by_unsigned;
 
-/// Moves through segments step by step.
 template <bool SignedWeights, int Halves>
-class Steps {
- public:
-  PARE_TARGET_AMX PARE_FORCE_INLINE Steps(const IntegerWeights& w, const IntegerTokens& x) noexcept
-      : codes_(x.codes),
-        first_(w.codes),
-        second_(w.codes + w.panel_bytes),
-        ahead_(w.ahead),
-        step_quads_(x.step_quads),
-        ahead_bytes_(w.ahead_step_bytes * x.step_quads) {}
-
-  /// `quads` fours of columns; `between(quarter)` runs beside the products of the last step.
-  template <class Between>
-  PARE_TARGET_AMX PARE_FORCE_INLINE void add(Index quads, Between&& between) noexcept {
-    for (; quads > step_quads_; quads -= step_quads_) {
-      load_and_multiply(first_, second_, Nothing{});
-      first_ += row_bytes * step_quads_;
-      second_ += row_bytes * step_quads_;
-    }
-    if (quads == step_quads_) {
-      load_and_multiply(first_, second_, between);
-    } else {  // a part of a step: what follows may be the end of memory
-      alignas(64) std::uint8_t rest[2][tile_bytes];
-      for (Index i = 0; i < quads; ++i) {
-        _mm512_store_si512(rest[0] + row_bytes * i, _mm512_loadu_si512(first_ + row_bytes * i));
-        _mm512_store_si512(rest[1] + row_bytes * i, _mm512_loadu_si512(second_ + row_bytes * i));
-      }
-      for (Index i = quads; i < step_quads_; ++i) {
-        _mm512_store_si512(rest[0] + row_bytes * i, _mm512_setzero_si512());
-        _mm512_store_si512(rest[1] + row_bytes * i, _mm512_setzero_si512());
-      }
-      flush_stores();
-      load_and_multiply(rest[0], rest[1], between);
-    }
-    first_ += row_bytes * quads;
-    second_ += row_bytes * quads;
-  }
-  PARE_TARGET_AMX PARE_FORCE_INLINE void add(Index quads) noexcept { add(quads, Nothing{}); }
-
- private:
-  struct Nothing {
-    PARE_FORCE_INLINE void operator()(int) const noexcept {}
-  };
-
-  template <class Between>
-  PARE_TARGET_AMX PARE_FORCE_INLINE void load_and_multiply(const std::uint8_t* first,
-                                                           const std::uint8_t* second,
-                                                           const Between& between) noexcept {
-    const Index stride = 4 * step_quads_;
-    for (Index byte = 0; byte < ahead_bytes_; byte += 64) _mm_prefetch(ahead_ + byte, _MM_HINT_T1);
-    ahead_ += ahead_bytes_;
-    _tile_loadd(6, first, row_bytes);
-    _tile_loadd(4, codes_, stride);
-    multiply<SignedWeights, 0, 4, 6>();
-    between(0);
-    _tile_loadd(7, second, row_bytes);
-    multiply<SignedWeights, 1, 4, 7>();
-    between(1);
-    if constexpr (Halves > 1) {
-      _tile_loadd(5, codes_ + tile_rows * stride, stride);
-      multiply<SignedWeights, 2, 5, 6>();
-      between(2);
-      multiply<SignedWeights, 3, 5, 7>();
-      between(3);
-    }
-    codes_ += Halves * tile_rows * stride;
-  }
-
-  const std::int8_t* codes_;
-  const std::uint8_t *first_, *second_;
-  const char* ahead_;
-  Index step_quads_, ahead_bytes_;
-};
+PARE_TARGET_AMX PARE_FORCE_INLINE Steps<product<SignedWeights>, Halves> steps_of(
+    const IntegerWeights& w, const IntegerTokens& x) noexcept {
+  return {x.codes,      w.codes, w.codes + w.panel_bytes,          row_bytes,
+          x.step_quads, w.ahead, w.ahead_step_bytes * x.step_quads};
+}
 
 /// What the sum of a token and sixteen channels counts from; zero with signed weights.
 template <bool SignedWeights>
@@ -127,7 +50,7 @@ PARE_TARGET_AMX PARE_FORCE_INLINE void row_tile(const IntegerWeights& w, const I
     zero_sums<Halves>();
   else
     load_sums<Halves>(result.partial);
-  Steps<SignedWeights, Halves>(w, x).add(w.segments[0].units * w.unit_quads);
+  steps_of<SignedWeights, Halves>(w, x).add(w.segments[0].units * w.unit_quads);
   if (!result.last) return store_sums<Halves>(result.partial);
   alignas(64) std::int32_t sums[Halves * tile_rows * pair];
   store_sums<Halves>(sums);
@@ -209,7 +132,7 @@ PARE_TARGET_AMX PARE_FORCE_INLINE void group_tile(const IntegerWeights& w, const
       _mm512_storeu_ps(result.partial + pair * t + panel_channels, c1);
     }
   }
-  Steps<SignedWeights, Halves> steps(w, x);
+  auto steps = steps_of<SignedWeights, Halves>(w, x);
   zero_sums<Halves>();
   steps.add(w.segments[0].units * w.unit_quads);
   store_sums<Halves>(sums[0]);
@@ -249,14 +172,6 @@ template <bool SignedWeights, int Halves>
 inline constexpr IntegerKernel::Tile group_run =
     &run_tiles<&group_tile<SignedWeights, Halves>, Halves>;
 
-/// Of 16 and 32 tokens.
-[[nodiscard]] constexpr TileTable<IntegerKernel::Tile> tiles_of(
-    IntegerKernel::Tile half, IntegerKernel::Tile whole) noexcept {
-  TileTable<IntegerKernel::Tile> table{};
-  table.tiles[tile_rows] = half;
-  table.tiles[pair] = whole;
-  return table;
-}
 template <bool SignedWeights>
 inline constexpr TileTable<IntegerKernel::Tile> row_tiles = tiles_of(row_run<SignedWeights, 1>,
                                                                      row_run<SignedWeights, 2>);

@@ -45,8 +45,10 @@ inline void transpose_words(const void* rows, Index stride_bytes, Index count, I
   constexpr Index line = 16;
   const auto* in = static_cast<const char*>(rows);
   auto* next = static_cast<char*>(out);
+  // Quarters of exactly so many rows write nothing else.
+  const Index lines = count % 4 == 0 ? columns / line : (columns - 1) / line;
   Index k = 0;
-  for (; k + line < columns; k += line, in += 4 * line, next += 4 * line * count)
+  for (; k < lines * line; k += line, in += 4 * line, next += 4 * line * count)
     for (Index t = 0; t < count; t += 4) {
       const Index first = std::max<Index>(0, std::min(t, count - 4));
       for (Index j = 0; j < line; j += 4)
