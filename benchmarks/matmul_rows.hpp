@@ -45,11 +45,18 @@ struct MatmulSpec {
   return has_amx() ? pare::KernelName::avx512vnni : pare::KernelName::automatic;
 }
 
-/// The arithmetic that bounds the kernel of a spec. No AMX tile is for less than 9 tokens.
-[[nodiscard]] inline Peak peak_of(const MatmulSpec& spec) {
-  const bool amx = spec.force == pare::KernelName::automatic && has_amx() && spec.tokens > 8;
+/// The arithmetic that bounds the kernel of a spec.
+template <pare::Format F>
+[[nodiscard]] Peak peak_of(const MatmulSpec& spec) {
+  using Codes = pare::kernels::packed_codes<F>;
+  const bool bf16 = spec.activations == Activations::bfloat16;
+  const auto few = [&] {
+    return bf16 ? pare::kernels::bf16_kernel<F>(pare::KernelName::amx)->few.largest()
+                : pare::kernels::integer_kernel<Codes>(pare::KernelName::amx).few.largest();
+  };
+  const bool amx = spec.force == pare::KernelName::automatic && has_amx() && spec.tokens > few();
   if (spec.activations == Activations::float32) return Peak::float32;
-  if (spec.activations == Activations::bfloat16)
+  if (bf16)
     return amx                                          ? Peak::amx_bf16
            : spec.force == pare::KernelName::avx512bf16 ? Peak::bf16
                                                         : Peak::float32;
@@ -150,7 +157,7 @@ template <pare::Format F>
   row.out = spec.shape.out, row.in = spec.shape.in;
   row.tokens = spec.tokens, row.threads = spec.threads, row.memory = spec.memory;
   row.operations = matmul_operations(row);
-  row.peak = peak_of(spec);
+  row.peak = peak_of<F>(spec);
   row.prepare = [spec] { return prepare_matmul<F>(spec); };
   return row;
 }

@@ -99,7 +99,8 @@ Row sparse_row(const SparseSpec& spec, double of_dense) {
   row.out = spec.shape.out, row.in = spec.shape.in;
   row.tokens = spec.tokens, row.threads = spec.threads, row.memory = spec.memory;
   row.operations = matmul_operations(row);
-  row.peak = Peak::vnni;
+  const bool amx = has_amx() && spec.force == KernelName::automatic && spec.tokens > 8;
+  row.peak = amx ? Peak::amx_int8 : Peak::vnni;
   row.rivals = {{"dense", of_dense}};
   row.prepare = [spec] { return prepare_sparse<L>(spec); };
   return row;
@@ -124,6 +125,9 @@ std::vector<Row> benchmark_rows() {
     Row prefill = sparse_row<TwoFour>({shape, 0.5, 128, threads, Memory::warm}, 0.0);
     prefill.goals.peak = 0.85;
     add(prefill, true);
+    if (has_amx())
+      add(sparse_row<TwoFour>({shape, 0.5, 128, threads, Memory::warm, KernelName::automatic}, 0.0),
+          true);
 
     const SparseSpec decode{shape, 0.5, 1, threads, Memory::cold};
     Row blocks = sparse_row<BlockSparse<32>>(decode, 0.0);

@@ -76,12 +76,18 @@ void inspect_layers(const engine::Checkpoint& checkpoint) {
   for (std::size_t i = 0; i < engine::linear_names.size(); ++i) {
     const auto id = static_cast<engine::LinearId>(i);
     const std::string name = engine::linear_name(0, id);
-    if (const auto linear = checkpoint.quantized_linear(0, id))
+    if (const auto linear = checkpoint.quantized_linear(name))
       print_layer(name, linear->weight, engine::Linear(linear->weight, linear->activations));
     else if (const auto& packed = block.linears[i]; packed.is_packed())
       print_layer(name, *packed.packed(), packed);
   }
   std::printf("(block 0 of %td)\n", checkpoint.config().layers);
+  const std::string name(engine::output_layer_name);
+  if (const auto linear = checkpoint.quantized_linear(name))
+    print_layer(name, linear->weight, engine::Linear(linear->weight, linear->activations));
+  else if (checkpoint.packed() && checkpoint.packed()->find(name))
+    if (const auto packed = checkpoint.head(); packed && packed->is_packed())
+      print_layer(name, *packed->packed(), *packed);
 }
 
 void print_packed_layers(const engine::PackedLayers& packed) {

@@ -14,7 +14,7 @@ using cli::Recipe;
 /// Recipe options as text: parsed after CLI11, so that errors list what would work.
 struct RecipeText {
   std::string method = "rtn", format = "int4", range = "minmax", scales, observer = "minmax",
-              save_as = "pare";
+              save_as = "pare", output_layer = "float";
   bool act_order = false, no_static_groups = false, activation_zero_point = false;
   cli::Index group_size = 0;
   CLI::Option* group_size_option = nullptr;
@@ -32,6 +32,8 @@ struct RecipeText {
     recipe.observer = cli::parse_name<cli::ObserverKind>(cli::observer_names, observer, "observer");
     recipe.activation_zero_point = activation_zero_point;
     recipe.save_as = cli::parse_name<cli::SaveAs>(cli::save_as_names, save_as, "file format");
+    recipe.output_layer =
+        cli::parse_name<cli::OutputLayer>(cli::output_layer_names, output_layer, "output layer");
     if (range == "mse")
       recipe.range = pare::RangeMethod::mse_clip;
     else if (range != "minmax")
@@ -160,6 +162,9 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   q->add_option("--save-as", quantize_text.save_as,
                 "pare (everything), gptq (int and uint of 2, 3, 4, 8 bits) or awq (uint4)")
+      ->capture_default_str();
+  q->add_option("--output-layer", quantize_text.output_layer,
+                "float (as it is) or int8: half of its bytes or a quarter, for pare files")
       ->capture_default_str();
   add_recipe(*q, quantize_text, quantize.recipe);
   add_window(*q, quantize.model);

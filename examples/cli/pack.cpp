@@ -17,8 +17,8 @@
 namespace cli {
 namespace {
 
-/// Writes the packed form of a quantized model: a file of matrices for each block, and the tensors
-/// that are not quantized in one of safetensors.
+/// Writes the packed form of a quantized model: a file of matrices for each block and one for the
+/// output layer, if that is quantized, and the other tensors in one of safetensors.
 class PackedModelWriter {
  public:
   PackedModelWriter(const PackCommand& options, const engine::Checkpoint& checkpoint)
@@ -27,9 +27,8 @@ class PackedModelWriter {
         directory_(options.out, options.force, make_manifest(checkpoint), 1) {
     for (Index i = 0; i < blocks_; ++i)
       for (std::size_t l = 0; l < engine::linear_names.size(); ++l)
-        if (const auto id = static_cast<engine::LinearId>(l); checkpoint_.has_codes(i, id))
-          layers_[engine::linear_name(i, id)] = {
-              .file = file_name(i), .record = {}, .activations = checkpoint_.activations(i, id)};
+        add_layer(engine::linear_name(i, static_cast<engine::LinearId>(l)), file_name(i));
+    add_layer(std::string(engine::output_layer_name), output_layer_file);
   }
 
   [[nodiscard]] Index finished_blocks() const {
@@ -39,23 +38,18 @@ class PackedModelWriter {
   }
 
   void write_block(Index index, Progress& progress, const pare::Execution& execution) const {
-    std::vector<std::pair<std::string, pare::AnyPackedMatrix>> matrices;
-    for (std::size_t l = 0; l < engine::linear_names.size(); ++l) {
-      const auto id = static_cast<engine::LinearId>(l);
+    std::vector<std::string> names;
+    for (std::size_t l = 0; l < engine::linear_names.size(); ++l)
+      names.push_back(engine::linear_name(index, static_cast<engine::LinearId>(l)));
+    write_layers(names, file_name(index), execution, [&](std::size_t l) {
       progress.step(std::string(engine::linear_names[l]), static_cast<double>(l) / 7.0);
-      const auto linear = checkpoint_.quantized_linear(index, id);
-      if (!linear) continue;
-      const std::string name = engine::linear_name(index, id);
-      pare::with_context(checkpoint_.directory().string() + ": " + name, [&] {
-        matrices.emplace_back(name, pare::pack(linear->weight, execution));
-      });
-    }
-    std::vector<pare::PackedEntry> entries;
-    for (const auto& [name, matrix] : matrices) entries.emplace_back(name, matrix);
-    if (!entries.empty()) pare::save_packed(directory_.file_path(file_name(index)), entries);
+    });
   }
 
-  void finish() {
+  void finish(const pare::Execution& execution) {
+    if (!directory_.has_file(output_layer_file))
+      write_layers({std::string(engine::output_layer_name)}, output_layer_file, execution,
+                   [](std::size_t) {});
     if (!directory_.has_shard(0))
       copy_tensors(checkpoint_, other_tensors(), directory_.shard_path(0));
     nlohmann::json config = checkpoint_.json();
@@ -72,6 +66,30 @@ class PackedModelWriter {
     model.add_directory(checkpoint.directory());
     return {{"made_by", "pack"}, {"model", model.hex()}, {"version", pare::version}};
   }
+
+  void add_layer(const std::string& name, const std::string& file) {
+    if (checkpoint_.has_codes(name))
+      layers_[name] = {.file = file, .record = {}, .activations = checkpoint_.activations(name)};
+  }
+
+  /// Those that are quantized; no file without any. Calls `begin(i)` before layer i.
+  template <class Begin>
+  void write_layers(const std::vector<std::string>& names, const std::string& file,
+                    const pare::Execution& execution, Begin&& begin) const {
+    std::vector<std::pair<std::string, pare::AnyPackedMatrix>> matrices;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      begin(i);
+      if (const auto linear = checkpoint_.quantized_linear(names[i]))
+        pare::with_context(checkpoint_.directory().string() + ": " + names[i], [&] {
+          matrices.emplace_back(names[i], pare::pack(linear->weight, execution));
+        });
+    }
+    std::vector<pare::PackedEntry> entries;
+    for (const auto& [name, matrix] : matrices) entries.emplace_back(name, matrix);
+    if (!entries.empty()) pare::save_packed(directory_.file_path(file), entries);
+  }
+
+  static constexpr const char* output_layer_file = "output-layer.pack";
 
   [[nodiscard]] std::string file_name(Index block) const {
     char name[64];
@@ -119,7 +137,7 @@ void pack(const PackCommand& options) {
       checkpoint.release_pages();
     }
   }
-  writer.finish();
+  writer.finish(runtime.execution());
   std::printf("%s: %td blocks packed, %.1f s\n", options.out.string().c_str(), blocks,
               watch.seconds());
 }

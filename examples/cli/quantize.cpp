@@ -17,6 +17,7 @@
 #include "pare/io/pare_checkpoint.hpp"
 #include "pare/io/safetensors_writer.hpp"
 #include "pare/kernels/cpu.hpp"
+#include "pare/quantization/quantize.hpp"
 #include "pare/version.hpp"
 
 namespace cli {
@@ -49,7 +50,8 @@ nlohmann::json make_manifest(const QuantizeCommand& options, const engine::Check
             {"scale_type", r.scale_type ? std::string(to_string(*r.scale_type)) : "default"},
             {"observer", name_of(observer_names, r.observer)},
             {"activation_zero_point", r.activation_zero_point},
-            {"save_as", name_of(save_as_names, r.save_as)}}},
+            {"save_as", name_of(save_as_names, r.save_as)},
+            {"output_layer", name_of(output_layer_names, r.output_layer)}}},
           {"model", model.hex()},
           {"calibration", calibration.hex()},
           {"kernels", kernels},
@@ -76,7 +78,8 @@ pare::NamedTensor to_stored(const std::string& name, const pare::Vector<float>& 
   return tensor;
 }
 
-/// Writes a model's blocks as they are quantized: a shard each, and one for everything else.
+/// Writes a model's blocks as they are quantized: a shard each, one for the output layer, if that
+/// is quantized, and one for everything else.
 class ModelWriter {
  public:
   ModelWriter(const QuantizeCommand& options, const engine::Checkpoint& checkpoint,
@@ -84,7 +87,8 @@ class ModelWriter {
       : recipe_(options.recipe),
         checkpoint_(checkpoint),
         blocks_(checkpoint.config().layers),
-        directory_(options.out, options.force, manifest, blocks_ + 1) {}
+        quantized_shards_(blocks_ + (has_output_layer() ? 1 : 0)),
+        directory_(options.out, options.force, manifest, quantized_shards_ + 1) {}
 
   [[nodiscard]] Index finished_blocks() const {
     Index done = 0;
@@ -110,9 +114,7 @@ class ModelWriter {
         tensors.push_back(std::move(tensor));
       layers[name] = engine::QuantizationSettings::layer_json(quantized.linears[i]);
     }
-    pare::SafetensorsMetadata metadata;
-    if (recipe_.save_as == SaveAs::pare) metadata["pare_layers"] = layers.dump();
-    pare::write_safetensors(directory_.shard_path(index), tensors, metadata);
+    write_shard(index, tensors, layers);
   }
 
   /// A block written earlier, packed and ready to run.
@@ -134,14 +136,36 @@ class ModelWriter {
   }
 
   void finish() {
-    if (!directory_.has_shard(blocks_))
-      copy_tensors(checkpoint_, other_tensors(), directory_.shard_path(blocks_));
+    if (has_output_layer() && !directory_.has_shard(blocks_)) write_output_layer();
+    if (!directory_.has_shard(quantized_shards_))
+      copy_tensors(checkpoint_, other_tensors(), directory_.shard_path(quantized_shards_));
     write_settings();
     copy_tokenizer(checkpoint_, directory_);
     directory_.finish();
   }
 
  private:
+  [[nodiscard]] bool has_output_layer() const {
+    return recipe_.output_layer != OutputLayer::unchanged;
+  }
+
+  void write_shard(Index shard, const std::vector<pare::NamedTensor>& tensors,
+                   const nlohmann::json& layers) const {
+    pare::SafetensorsMetadata metadata;
+    if (recipe_.save_as == SaveAs::pare) metadata["pare_layers"] = layers.dump();
+    pare::write_safetensors(directory_.shard_path(shard), tensors, metadata);
+  }
+
+  void write_output_layer() const {
+    const std::string name(engine::output_layer_name);
+    const engine::Linear head = checkpoint_.head().value();
+    engine::QuantizedLinear linear{pare::quantize<pare::Int<8>>(head.dense())};
+    if (recipe_.activations() != Activations::float32)
+      linear.activations = pare::ActivationOptions{};
+    write_shard(blocks_, layer_tensors(name, linear.weight),
+                {{name, engine::QuantizationSettings::layer_json(linear)}});
+  }
+
   [[nodiscard]] std::vector<pare::NamedTensor> layer_tensors(
       const std::string& name, const pare::AnyQuantizedMatrix& weight) const {
     if (recipe_.save_as != SaveAs::pare && weight.scale_type() != pare::ScaleType::f16)
@@ -180,10 +204,13 @@ class ModelWriter {
     return engine::QuantizationSettings(pare::parse_json(reader.metadata().at("pare_layers")));
   }
 
-  /// Embeddings, final norm, output layer and whatever else.
+  /// Embeddings, final norm, the output layer unless it is quantized, and whatever else.
   [[nodiscard]] std::vector<std::string> other_tensors() const {
     std::vector<std::string> names = checkpoint_.tensors().names();
-    std::erase_if(names, [&](const std::string& name) { return is_block_tensor(name); });
+    const std::string output_layer = std::string(engine::output_layer_name) + ".weight";
+    std::erase_if(names, [&](const std::string& name) {
+      return is_block_tensor(name) || (has_output_layer() && name == output_layer);
+    });
     return names;
   }
 
@@ -213,7 +240,7 @@ class ModelWriter {
       settings = pare::AwqConfig{.group_size = recipe_.weight_group_size()}.to_json();
     } else {
       nlohmann::json layers = nlohmann::json::object();
-      for (Index i = 0; i < blocks_; ++i)
+      for (Index i = 0; i < quantized_shards_; ++i)
         layers.update(pare::parse_json(
             pare::SafetensorsReader::open(directory_.shard_path(i)).metadata().at("pare_layers")));
       settings = pare::pare_config(std::move(layers));
@@ -223,7 +250,7 @@ class ModelWriter {
 
   Recipe recipe_;
   const engine::Checkpoint& checkpoint_;
-  Index blocks_;
+  Index blocks_, quantized_shards_;
   OutputDirectory directory_;
 };
 
@@ -240,6 +267,10 @@ void quantize(const QuantizeCommand& options) {
     throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
                               ")");
   require_shapes(recipe, checkpoint.config());
+  if (recipe.output_layer != OutputLayer::unchanged && checkpoint.config().tied_embeddings)
+    throw pare::ArgumentError("--output-layer int8 has nothing to quantize: the output layer of " +
+                              options.model.model.string() +
+                              " is its embedding, which stays as it is");
   const Index length = window_length(options.model, checkpoint.config());
   std::optional<CalibrationWindows> windows;
   if (recipe.needs_calibration())

@@ -33,6 +33,13 @@ inline constexpr std::array<std::string_view, 5> observer_names{"minmax", "movin
 enum class SaveAs : std::uint8_t { pare, gptq, awq };
 inline constexpr std::array<std::string_view, 3> save_as_names{"pare", "gptq", "awq"};
 
+/// What becomes of the output layer, the largest matrix beside the embedding.
+enum class OutputLayer : std::uint8_t {
+  unchanged,
+  int8  ///< rounded, a scale per row, with the activations of the other layers' kind
+};
+inline constexpr std::array<std::string_view, 2> output_layer_names{"float", "int8"};
+
 /// Position of `text` in `names`. Throws ArgumentError "unknown WHAT ...; there are ...".
 template <class Enum, std::size_t N>
 [[nodiscard]] Enum parse_name(const std::array<std::string_view, N>& names, std::string_view text,
@@ -68,6 +75,7 @@ struct Recipe {
   ObserverKind observer = ObserverKind::min_max;
   bool activation_zero_point = false;
   SaveAs save_as = SaveAs::pare;
+  OutputLayer output_layer = OutputLayer::unchanged;
 
   [[nodiscard]] bool is_w8a8() const { return format.starts_with("w8a8-"); }
   [[nodiscard]] Activations activations() const {
@@ -132,6 +140,10 @@ inline void Recipe::validate() const {
   if (save_as != SaveAs::pare && scale_type && *scale_type != pare::ScaleType::f16)
     throw pare::ArgumentError("--save-as " + std::string(name_of(save_as_names, save_as)) +
                               " needs f16 scales: its readers expect them");
+  if (save_as != SaveAs::pare && output_layer != OutputLayer::unchanged)
+    throw pare::ArgumentError("--output-layer int8 needs --save-as pare: readers of " +
+                              std::string(name_of(save_as_names, save_as)) +
+                              " files expect the output layer as it was");
   if (save_as == SaveAs::awq && format != "uint4")
     throw pare::ArgumentError("--save-as awq does not hold " + format +
                               ": use uint4, or --save-as pare");

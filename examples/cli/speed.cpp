@@ -67,7 +67,8 @@ struct Operations {
       // Scores and their sums of values: a token sees half of the others.
       floating += 2.0 * product(c.q_size(), tokens) * (n + 1.0) / 2.0;
     }
-    floating += product(c.vocab_size, c.hidden_size);
+    (model.head && model.head->activations() ? integer : floating) +=
+        product(c.vocab_size, c.hidden_size);
   }
 
   [[nodiscard]] double total() const { return integer + floating; }
@@ -81,7 +82,9 @@ struct Operations {
       return 0.0;
     };
     return seconds(floating, {Peak::float32}) +
-           (integer > 0.0 ? seconds(integer, {Peak::vnni, Peak::avx_vnni, Peak::avx2_int8}) : 0.0);
+           (integer > 0.0
+                ? seconds(integer, {Peak::amx_int8, Peak::vnni, Peak::avx_vnni, Peak::avx2_int8})
+                : 0.0);
   }
 };
 

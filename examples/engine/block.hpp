@@ -68,6 +68,9 @@ inline constexpr std::array<Site, 4> sites{Site::attention_input, Site::attentio
   return "model.layers." + std::to_string(block) + ".";
 }
 
+/// What the output layer is called in checkpoints.
+inline constexpr std::string_view output_layer_name = "lm_head";
+
 [[nodiscard]] inline std::string linear_name(Index block, LinearId id) {
   return block_prefix(block) + std::string(linear_names[static_cast<std::size_t>(id)]);
 }

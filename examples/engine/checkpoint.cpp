@@ -1,8 +1,6 @@
 #include "engine/checkpoint.hpp"
 
-#include <array>
-#include <functional>
-#include <map>
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -11,11 +9,27 @@
 #include "pare/io/quantization_config.hpp"
 
 namespace engine {
+namespace {
+
+std::map<std::string, pare::Shape<2>, std::less<>> linear_shapes(const ModelConfig& config) {
+  std::map<std::string, pare::Shape<2>, std::less<>> shapes;
+  for (Index index = 0; index < config.layers; ++index)
+    for (std::size_t i = 0; i < linear_names.size(); ++i) {
+      const auto id = static_cast<LinearId>(i);
+      shapes.emplace(linear_name(index, id), linear_shape(config, id));
+    }
+  if (!config.tied_embeddings)
+    shapes.emplace(output_layer_name, pare::Shape<2>{config.vocab_size, config.hidden_size});
+  return shapes;
+}
+
+}  // namespace
 
 Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
     : directory_(std::move(directory)),
       json_(open_config()),
       config_(parse()),
+      shapes_(linear_shapes(config_)),
       tensors_(pare::SafetensorsCollection::open(directory_)),
       access_(access) {
   open_quantization();
@@ -45,7 +59,6 @@ void Checkpoint::require_tensors() const {
   const Index hidden = config_.hidden_size, vocab = config_.vocab_size;
   require_shape("model.embed_tokens.weight", {vocab, hidden});
   require_shape("model.norm.weight", {hidden});
-  if (!config_.tied_embeddings) require_shape("lm_head.weight", {vocab, hidden});
   for (Index index = 0; index < config_.layers; ++index) {
     const std::string prefix = block_prefix(index);
     for (const char* norm : {"self_attn.q_norm.weight", "self_attn.k_norm.weight"})
@@ -54,29 +67,21 @@ void Checkpoint::require_tensors() const {
                                 ": normalized queries and keys are not supported");
     require_shape(prefix + "input_layernorm.weight", {hidden});
     require_shape(prefix + "post_attention_layernorm.weight", {hidden});
-    for (std::size_t i = 0; i < linear_names.size(); ++i) {
-      const auto id = static_cast<LinearId>(i);
-      const std::string name = linear_name(index, id);
-      const auto [out, in] = linear_shape(config_, id);
-      if (!has_codes(index, id) && !(packed_ && packed_->find(name)))
-        require_shape(name + ".weight", {out, in});
-      if (tensors_.contains(name + ".bias")) require_shape(name + ".bias", {out});
-    }
+  }
+  for (const auto& [name, shape] : shapes_) {
+    const auto [out, in] = shape;
+    if (!has_codes(name) && !(packed_ && packed_->find(name)))
+      require_shape(name + ".weight", {out, in});
+    if (tensors_.contains(name + ".bias")) require_shape(name + ".bias", {out});
   }
 }
 
 /// Every packed layer is one of the model's and has the shape that the configuration gives it.
 void Checkpoint::require_packed_layers() const {
-  std::map<std::string, pare::Shape<2>, std::less<>> expected;
-  for (Index index = 0; index < config_.layers; ++index)
-    for (std::size_t i = 0; i < linear_names.size(); ++i) {
-      const auto id = static_cast<LinearId>(i);
-      expected.emplace(linear_name(index, id), linear_shape(config_, id));
-    }
   for (const auto& [name, layer] : packed_->layers()) {
     const std::string place = (directory_ / layer.file).string() + ": matrix \"" + name + "\": ";
-    const auto found = expected.find(name);
-    if (found == expected.end()) throw pare::FormatError(place + "the model has no such layer");
+    const auto found = shapes_.find(name);
+    if (found == shapes_.end()) throw pare::FormatError(place + "the model has no such layer");
     const pare::Shape<2> shape{layer.record.shape.rows, layer.record.shape.cols};
     if (shape != found->second)
       throw pare::ShapeError(place + "the shape is " + pare::to_string(shape) +
@@ -116,59 +121,63 @@ Block Checkpoint::block(Index index, const pare::Execution& execution) const {
   const std::string prefix = block_prefix(index);
   block.input_norm = read_vector(prefix + "input_layernorm.weight");
   block.post_attention_norm = read_vector(prefix + "post_attention_layernorm.weight");
-  std::array<std::string, linear_names.size()> names;
-  for (std::size_t i = 0; i < names.size(); ++i)
-    names[i] = linear_name(index, static_cast<LinearId>(i));
-  std::vector<std::optional<Linear>> packed(names.size());
-  if (packed_) packed = packed_->read(names, access_, execution);
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    const std::string& name = names[i];
-    Linear& linear = block.linears[i];
-    if (packed[i])
-      linear = std::move(*packed[i]);
-    else if (auto quantized = quantized_linear(index, static_cast<LinearId>(i)))
-      linear = Linear(quantized->weight, quantized->activations, execution);
-    else
-      linear = Linear(read_matrix(name + ".weight"));
-    if (tensors_.contains(name + ".bias")) linear.set_bias(read_vector(name + ".bias"));
-  }
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < linear_names.size(); ++i)
+    names.push_back(linear_name(index, static_cast<LinearId>(i)));
+  std::vector<Linear> layers = linears(names, execution);
+  std::move(layers.begin(), layers.end(), block.linears.begin());
   return block;
 }
 
-bool Checkpoint::has_codes(Index index, LinearId id) const {
-  return quantization_ && quantization_->holds(tensors_, linear_name(index, id));
+std::vector<Linear> Checkpoint::linears(const std::vector<std::string>& names,
+                                        const pare::Execution& execution) const {
+  std::vector<std::optional<Linear>> packed(names.size());
+  if (packed_) packed = packed_->read(names, access_, execution);
+  std::vector<Linear> layers(names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const std::string& name = names[i];
+    if (packed[i])
+      layers[i] = std::move(*packed[i]);
+    else if (auto quantized = quantized_linear(name))
+      layers[i] = Linear(quantized->weight, quantized->activations, execution);
+    else
+      layers[i] = Linear(read_matrix(name + ".weight"));
+    if (tensors_.contains(name + ".bias")) layers[i].set_bias(read_vector(name + ".bias"));
+  }
+  return layers;
 }
 
-std::optional<pare::ActivationOptions> Checkpoint::activations(Index index, LinearId id) const {
-  if (!has_codes(index, id)) return std::nullopt;
-  return pare::with_context(directory_.string(),
-                            [&] { return quantization_->activations(linear_name(index, id)); });
+bool Checkpoint::has_codes(const std::string& layer) const {
+  return quantization_ && quantization_->holds(tensors_, layer);
 }
 
-std::optional<QuantizedLinear> Checkpoint::quantized_linear(Index index, LinearId id) const {
-  if (!has_codes(index, id)) return std::nullopt;
-  const std::string name = linear_name(index, id);
+std::optional<pare::ActivationOptions> Checkpoint::activations(const std::string& layer) const {
+  if (!has_codes(layer)) return std::nullopt;
+  return pare::with_context(directory_.string(), [&] { return quantization_->activations(layer); });
+}
+
+std::optional<QuantizedLinear> Checkpoint::quantized_linear(const std::string& layer) const {
+  if (!has_codes(layer)) return std::nullopt;
   return pare::with_context(directory_.string(), [&]() -> std::optional<QuantizedLinear> {
-    QuantizedLinear linear = quantization_->read(tensors_, name);
-    if (const pare::Shape<2> shape{linear.weight.rows(), linear.weight.cols()};
-        shape != linear_shape(config_, id))
-      throw pare::ShapeError(name + ": the layer has the shape " + pare::to_string(shape) +
-                             ", the configuration gives it " +
-                             pare::to_string(linear_shape(config_, id)));
+    QuantizedLinear linear = quantization_->read(tensors_, layer);
+    const pare::Shape<2> shape{linear.weight.rows(), linear.weight.cols()};
+    if (const pare::Shape<2>& expected = shapes_.at(layer); shape != expected)
+      throw pare::ShapeError(layer + ": the layer has the shape " + pare::to_string(shape) +
+                             ", the configuration gives it " + pare::to_string(expected));
     return linear;
   });
 }
 
 pare::Vector<float> Checkpoint::final_norm() const { return read_vector("model.norm.weight"); }
 
-std::optional<Linear> Checkpoint::head() const {
+std::optional<Linear> Checkpoint::head(const pare::Execution& execution) const {
   if (config_.tied_embeddings) return std::nullopt;
-  return Linear(read_matrix("lm_head.weight"));
+  return std::move(linears({std::string(output_layer_name)}, execution).front());
 }
 
 Model Checkpoint::load(const pare::Execution& execution) const {
   Model model{config_, std::make_shared<pare::Matrix<float>>(embedding()), {}, final_norm(), {}};
-  if (auto output = head()) model.head = std::make_shared<Linear>(std::move(*output));
+  if (auto output = head(execution)) model.head = std::make_shared<Linear>(std::move(*output));
   for (Index i = 0; i < config_.layers; ++i) model.blocks.push_back(block(i, execution));
   release_pages();
   return model;

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -38,15 +40,16 @@ class Checkpoint {
   [[nodiscard]] pare::Matrix<float> embedding() const;
   /// A block whose layers are packed when the checkpoint is quantized, else float32.
   [[nodiscard]] Block block(Index index, const pare::Execution& execution = {}) const;
-  /// True when the layer's codes are in the safetensors, for `quantized_linear` to read.
-  [[nodiscard]] bool has_codes(Index index, LinearId id) const;
+  /// True when the codes of a layer, of a block or the output layer, are in the safetensors, for
+  /// `quantized_linear` to read.
+  [[nodiscard]] bool has_codes(const std::string& layer) const;
   /// A layer as stored, or nothing when its weight is float or in a packed file.
-  [[nodiscard]] std::optional<QuantizedLinear> quantized_linear(Index index, LinearId id) const;
+  [[nodiscard]] std::optional<QuantizedLinear> quantized_linear(const std::string& layer) const;
   /// How the input of a layer that has codes is quantized, when it is.
-  [[nodiscard]] std::optional<pare::ActivationOptions> activations(Index index, LinearId id) const;
+  [[nodiscard]] std::optional<pare::ActivationOptions> activations(const std::string& layer) const;
   [[nodiscard]] pare::Vector<float> final_norm() const;
   /// The output layer; nothing when it is tied to the embedding.
-  [[nodiscard]] std::optional<Linear> head() const;
+  [[nodiscard]] std::optional<Linear> head(const pare::Execution& execution = {}) const;
   [[nodiscard]] Model load(const pare::Execution& execution = {}) const;
 
  private:
@@ -55,6 +58,8 @@ class Checkpoint {
   void open_quantization();
   void require_tensors() const;
   void require_packed_layers() const;
+  [[nodiscard]] std::vector<Linear> linears(const std::vector<std::string>& names,
+                                            const pare::Execution& execution) const;
   void require_shape(const std::string& name, const std::vector<Index>& shape) const;
   [[nodiscard]] pare::Matrix<float> read_matrix(const std::string& name) const;
   [[nodiscard]] pare::Vector<float> read_vector(const std::string& name) const;
@@ -62,6 +67,7 @@ class Checkpoint {
   std::filesystem::path directory_;
   nlohmann::json json_;
   ModelConfig config_;
+  std::map<std::string, pare::Shape<2>, std::less<>> shapes_;  // of all linear layers
   mutable pare::SafetensorsCollection tensors_;  // maps its shards when they are first read
   PackedAccess access_;
   std::optional<QuantizationSettings> quantization_;  // at most one of the two

@@ -44,6 +44,8 @@ TEST_CASE("quantize refuses what does not combine, and says what would work") {
             {{"--format", "int5"}, "there are int8, uint8, int4"},
             {{"--format", ""}, "unknown format"},
             {{"--save-as", "gguf"}, "there are pare, gptq, awq"},
+            {{"--output-layer", "int4"}, "there are float, int8"},
+            {{"--output-layer", "int8", "--format", "int4", "--save-as", "gptq"}, "--save-as pare"},
             {{"--observer", "median"}, "there are minmax, moving-average"},
             {{"--range", "best"}, "there are minmax, mse"},
             {{"--scales", "f8"}, "there are f16, bf16, f32"},

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -6,6 +7,7 @@
 #include "engine/checkpoint.hpp"
 #include "pare/core/thread_pool.hpp"
 #include "pare/io/json.hpp"
+#include "pare/quantization/quantize.hpp"
 #include "support/catch.hpp"
 #include "support/directory_content.hpp"
 #include "support/killed_run.hpp"
@@ -73,6 +75,8 @@ TEST_CASE("a packed model gives the logits of the checkpoint it was made from, b
       {"--format", "int8"},
       {"--format", "w8a8-dynamic"},
       {"--format", "w4a8-dynamic"},
+      {"--format", "w4a8-dynamic", "--output-layer", "int8"},
+      {"--format", "int4", "--output-layer", "int8"},
       {"--format", "w8a8-static", "--activation-zero-point"},
       {"--method", "gptq", "--act-order", "--no-static-groups", "--group-size", "32"},
       {"--method", "gptq", "--group-size", "32", "--save-as", "gptq"},
@@ -85,7 +89,8 @@ TEST_CASE("a packed model gives the logits of the checkpoint it was made from, b
     CAPTURE(recipe);
     fixture.quantize(recipe);
     CHECK_THAT(output(fixture.pack()), ContainsSubstring("2 blocks packed"));
-    CHECK(count_files(fixture.path("p"), ".pack") == 2);
+    const bool has_head = std::count(recipe.begin(), recipe.end(), "--output-layer") > 0;
+    CHECK(count_files(fixture.path("p"), ".pack") == (has_head ? 3 : 2));
     CHECK(count_files(fixture.path("p"), ".safetensors") == 1);
 
     const engine::Model source = load(fixture.path("q"), PackedAccess::load);
@@ -95,6 +100,9 @@ TEST_CASE("a packed model gives the logits of the checkpoint it was made from, b
     const Matrix<float> expected = logits(source);
     CHECK(bit_differences(logits(loaded), expected) == 0);
     CHECK(bit_differences(logits(mapped), expected) == 0);
+    CHECK(loaded.head->is_packed() == has_head);
+    CHECK(loaded.head->packed() == source.head->packed());
+    CHECK(loaded.head->activations() == source.head->activations());
     for (std::size_t b = 0; b < source.blocks.size(); ++b)
       for (std::size_t l = 0; l < engine::linear_names.size(); ++l) {
         const engine::Linear &from = source.blocks[b].linears[l], &to = loaded.blocks[b].linears[l];
@@ -107,6 +115,25 @@ TEST_CASE("a packed model gives the logits of the checkpoint it was made from, b
     };
     CHECK_FALSE(is_mapped(loaded.blocks[1].linears[6]));
     CHECK(is_mapped(mapped.blocks[1].linears[6]));
+  }
+}
+
+TEST_CASE("an int8 output layer is the model's, rounded; a tied one is refused") {
+  for (const bool tied : {false, true}) {
+    const Fixture fixture({.tied = tied});
+    const std::vector<std::string> command{"quantize",        fixture.path("m"), "--out",
+                                           fixture.path("q"), "--output-layer",  "int8"};
+    if (tied) {
+      CHECK_THAT(run_pare(command).err, ContainsSubstring("its embedding, which stays as it is"));
+      CHECK_FALSE(std::filesystem::exists(fixture.path("q")));
+      continue;
+    }
+    (void)output(command);
+    const engine::Checkpoint original(fixture.path("m")), quantized(fixture.path("q"));
+    const auto expected = quantize<Int<8>>(original.head()->dense());
+    CHECK(quantized.head()->packed() == AnyPackedMatrix(pack(expected)));
+    CHECK_FALSE(quantized.tensors().contains("lm_head.weight"));
+    CHECK_THAT(output({"inspect", fixture.path("q")}), ContainsSubstring("int8 x float32: "));
   }
 }
 

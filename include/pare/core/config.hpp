@@ -56,6 +56,13 @@
 #define PARE_SPIN_PAUSE() static_cast<void>(0)
 #endif
 
+/// Linux lets a process use AMX's registers once it asks.
+#if PARE_X86_KERNELS && defined(__linux__)
+#define PARE_AMX_KERNELS 1
+#else
+#define PARE_AMX_KERNELS 0
+#endif
+
 /// Linux backs memory with huge pages where it is advised to.
 #if defined(__linux__)
 #define PARE_HUGE_PAGES 1

@@ -9,8 +9,8 @@
 
 namespace pare::kernels {
 
-/// Kernels of matmul_bf16 that have no float32 products.
-[[nodiscard]] constexpr bool is_bf16_only(KernelName name) noexcept {
+/// Kernels of matmul_bf16 that matmul with float32 activations does not have.
+[[nodiscard]] constexpr bool lacks_float32(KernelName name) noexcept {
   return name == KernelName::amx || name == KernelName::avx512bf16;
 }
 
@@ -19,7 +19,7 @@ namespace pare::kernels {
 /// Throws ArgumentError for a forced one that the CPU cannot run.
 template <Format F>
 [[nodiscard]] const Bf16Kernel* bf16_kernel(KernelName force) {
-  if (is_bf16_only(force)) (void)select_kernel(force, {KernelName::amx, KernelName::avx512bf16});
+  if (lacks_float32(force)) (void)select_kernel(force, {KernelName::amx, KernelName::avx512bf16});
 #if PARE_X86_KERNELS
   if constexpr (exact_in_bf16<F>()) {
     using Codes = packed_codes<F>;

@@ -32,9 +32,11 @@ struct Bf16Kernel {
   bool token_rows = false;  ///< tiles read FloatOperand::bf16_rows
 };
 
-/// Pairs per step of tiles that read activations in rows of up to 64 bytes, by the k/4 of a group.
+/// Pairs per step of tiles that read activations in rows of up to 64 bytes, by the k/4 of a group:
+/// pieces of long groups start where a whole step does, short ones have one step or two alike.
 [[nodiscard]] constexpr Index step_pairs(Index group_quads) noexcept {
-  return group_quads < 8 ? 2 * group_quads : 16;
+  constexpr Index most = 16;
+  return group_quads <= most / 2 ? 2 * group_quads : group_quads <= most ? group_quads : most;
 }
 
 /// Whether the codes of a format, less zero points, are bf16 numbers that kernels look up.

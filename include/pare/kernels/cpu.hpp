@@ -10,10 +10,10 @@
 #include "pare/kernels/kernel_name.hpp"
 #if PARE_X86_KERNELS
 #include <cpuid.h>
-#if defined(__linux__)
+#endif
+#if PARE_AMX_KERNELS
 #include <sys/syscall.h>
 #include <unistd.h>
-#endif
 #endif
 
 namespace pare::kernels {
@@ -35,22 +35,22 @@ namespace detail {
 }
 #endif
 
-#if PARE_X86_KERNELS
-/// Tiles of int8 and bf16 (leaf 7 of cpuid). Linux lets a process use their registers once it asks.
-[[nodiscard]] inline bool has_amx() noexcept {
-#if defined(__linux__) && defined(SYS_arch_prctl)
+/// Tiles of int8 and bf16 (leaf 7 of cpuid), which the process may use from now on. Linux then
+/// wants alternate signal stacks with room for tiles: sigaltstack refuses smaller ones.
+[[nodiscard]] inline bool request_amx() noexcept {
+#if PARE_AMX_KERNELS
   constexpr unsigned tiles = 1u << 24 | 1u << 25 | 1u << 22;
   constexpr long request_permission = 0x1023, tile_data = 18;
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & tiles) == tiles &&
+  return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
+         __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & tiles) == tiles &&
          syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 #else
   return false;
 #endif
 }
-#endif
 
-/// The kernels whose instruction sets this CPU and operating system run.
+/// The kernels whose instruction sets this CPU and operating system run, but for AMX.
 [[nodiscard]] inline KernelSet detect_kernels() noexcept {
   KernelSet set = kernel_bit(KernelName::automatic) | kernel_bit(KernelName::reference) |
                   kernel_bit(KernelName::portable);
@@ -68,8 +68,6 @@ namespace detail {
   if (__builtin_cpu_supports("avx512vnni")) set |= kernel_bit(KernelName::avx512vnni);
   if (__builtin_cpu_supports("avx512bf16")) set |= kernel_bit(KernelName::avx512bf16);
   if (__builtin_cpu_supports("avx512vbmi")) set |= kernel_bit(KernelName::avx512vbmi);
-  if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") && has_amx())
-    set |= kernel_bit(KernelName::amx);
 #endif
   return set;
 }
@@ -78,11 +76,18 @@ inline std::atomic<KernelSet> hidden_kernels{0};
 
 }  // namespace detail
 
-/// True when this CPU and operating system run the instruction set of a kernel.
+/// True when this CPU and operating system run the instruction set of a kernel. Whoever asks for
+/// AMX makes the process one that uses it: see detail::request_amx. Products with int8 and with
+/// bf16 activations ask, others do not.
 [[nodiscard]] inline bool cpu_supports(KernelName name) noexcept {
-  static const KernelSet detected = detail::detect_kernels();
   const KernelSet hidden = detail::hidden_kernels.load(std::memory_order_relaxed);
-  return (detected & ~hidden & kernel_bit(name)) != 0;
+  if ((hidden & kernel_bit(name)) != 0) return false;
+  if (name == KernelName::amx) {
+    static const bool amx = detail::request_amx();
+    return amx;
+  }
+  static const KernelSet detected = detail::detect_kernels();
+  return (detected & kernel_bit(name)) != 0;
 }
 
 [[nodiscard]] inline bool is_amd() noexcept {

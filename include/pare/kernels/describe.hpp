@@ -12,8 +12,11 @@ enum class ActivationType : std::uint8_t { float32, bfloat16, int8 };
 namespace kernels::detail {
 
 [[nodiscard]] inline std::string describe_choice(KernelName name, const Execution& execution) {
-  return std::string(to_string(name)) +
-         (execution.force == KernelName::automatic ? " (best of this CPU)" : " (forced)");
+  const std::string forced(to_string(execution.force));
+  return std::string(to_string(name)) + (execution.force == KernelName::automatic
+                                             ? " (best of this CPU)"
+                                         : execution.force == name ? " (forced)"
+                                                                   : " (" + forced + " has none)");
 }
 
 [[nodiscard]] inline std::string describe_tiles(Index few, Index largest, Index tokens) {

@@ -46,14 +46,19 @@ class FloatArrangement {
  public:
   FloatArrangement(MatrixView<const float> x, const FloatArrangementShape& shape,
                    Workspace* workspace)
-      : x_(x), shape_(shape), tiles_(x.rows(), shape.tile_tokens, shape.tile_step) {
-    const Index tokens = tiles_.padded_tokens(), floats = tokens * shape.padded_cols;
+      : x_(x),
+        shape_(shape),
+        tiles_(x.rows(), shape.tile_tokens, shape.tile_step),
+        token_words_(shape.padded_cols) {
     const bool by_rows = shape.operand == FloatOperand::bf16_rows;
+    if (by_rows)  // words of two columns
+      token_words_ = round_up(arranged_column(shape.padded_cols), shape.step_columns) / 2;
+    const Index tokens = tiles_.padded_tokens(), floats = tokens * token_words_;
     const Index columns = by_rows       ? tokens / shape.tile_step * shape.padded_cols
                           : shape.order ? tokens * x.cols()
                                         : 0;
     const Index sums = shape.group_sums ? tokens * groups() : 0;
-    const Index padded = tokens > x.rows() ? shape.tile_tokens * x.cols() : 0;
+    const Index padded = tokens > x.rows() && !by_rows ? shape.tile_tokens * x.cols() : 0;
     scratch_.emplace(workspace, Scratch::bytes<float>(floats) + Scratch::bytes<float>(columns) +
                                     Scratch::bytes<float>(sums) + Scratch::bytes<float>(padded));
     arranged_ = scratch_->take<float>(floats);
@@ -77,7 +82,7 @@ class FloatArrangement {
   /// A tile's part from a packed column on, a multiple of four.
   [[nodiscard]] const float* tile(Index token, Index count, Index column) const noexcept {
     const Index elements = column * count;
-    const float* const tile = arranged_ + token * shape_.padded_cols;
+    const float* const tile = arranged_ + token * token_words_;
     switch (shape_.operand) {
       case FloatOperand::bf16:
         return tile + elements / 2;
@@ -93,7 +98,7 @@ class FloatArrangement {
     return shape_.padded_cols == 0 ? 0 : ceil_div(shape_.padded_cols, shape_.padded_group);
   }
 
-  /// With bf16_rows, where groups are filled up to whole steps: less than twice their columns.
+  /// With bf16_rows, where groups are filled up to whole steps.
   [[nodiscard]] Index arranged_column(Index column) const noexcept {
     const Index group = column / shape_.padded_group;
     return group * round_up(shape_.padded_group, shape_.step_columns) +
@@ -128,8 +133,7 @@ class FloatArrangement {
   void copy_steps(const float* row, Index begin, Index end, Index token, Index t,
                   Index count) noexcept {
     const Index step = shape_.step_columns;
-    float* out =
-        arranged_ + token * shape_.padded_cols + (arranged_column(begin) * count + step * t) / 2;
+    float* out = arranged_ + token * token_words_ + (arranged_column(begin) * count + step * t) / 2;
     for (Index k = begin; k < end; k += step, out += step * count / 2) {
       const Index left = std::min(step, end - k);
       std::copy_n(row + k / 2, left / 2, out);
@@ -189,6 +193,7 @@ class FloatArrangement {
   MatrixView<const float> x_;
   FloatArrangementShape shape_;
   TokenTiles tiles_;
+  Index token_words_;  ///< of an arranged token
   std::optional<Scratch> scratch_;
   float* arranged_ = nullptr;
   float* columns_ = nullptr;  ///< tiles transposed, with an order

@@ -102,7 +102,9 @@ class IntegerArrangement {
   [[nodiscard]] IntegerTokens tile(Index token, Index count, Index segment,
                                    Index unit) const noexcept {
     const Index first = token * segment_count_ + segment * count;
-    const Index column = starts_[segment] + (unit - segments_[segment].first_unit) * unit_;
+    const Index column = segment_count_ == 0
+                             ? 0  // without columns
+                             : starts_[segment] + (unit - segments_[segment].first_unit) * unit_;
     return {codes_ + (token * arranged_columns() + column * count) * code_bytes_, offsets_ + first,
             segment_scales_ ? segment_scales_ + first : nullptr, scales_ + token,
             shape_.step_quads};

@@ -96,7 +96,8 @@ struct TileWeights {
   bool in_place = false;
   /// Zero points stay out of the codes: sums start at multiples of them.
   bool zero_points_apart = false;
-  /// Tiles read each token's codes in rows: see IntegerTokens. Few tokens lie as for u8.
+  /// Tiles read each token's codes in rows: see IntegerTokens. Only they may have more than
+  /// max_transposed_tokens. Few tokens lie as for u8.
   bool token_rows = false;
 
   [[nodiscard]] constexpr Index channels() const noexcept { return panels * panel_channels; }

@@ -39,7 +39,8 @@ void with_result(const IntegerProduct& p, Index token, Index count, Index channe
   const Index left = std::min(p.y.cols() - channel, channels);
   const Index rows = std::min(p.y.rows() - token, count);
   if (left == channels && rows == count) return tile();
-  float edge[max_tile_tokens * pair_channels] = {};
+  float edge[max_tile_tokens * pair_channels];
+  std::fill_n(edge, count * pair_channels, 0.0f);
   for (Index t = 0; t < rows; ++t)
     std::copy_n(&p.y(token + t, channel), left, edge + t * pair_channels);
   result.y = edge;

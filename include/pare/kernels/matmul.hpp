@@ -152,7 +152,7 @@ inline void matmul_dynamic(MatrixView<const float> x, std::span<const MatmulOutp
   auto* codes = scratch.take<std::int8_t>(x.size());
   auto* scales = scratch.take<float>(x.rows() * groups);
   auto* sums = scratch.take<std::int32_t>(x.rows() * groups);
-  kernels::quantize_rows(kernels::activation_kernel_beside(execution.force), x, options, execution,
+  kernels::quantize_rows(kernels::quantizing_kernel(execution.force), x, options, execution,
                          {codes, scales, sums}, groups);
   matmul(
       QuantizedActivationsView({codes, x.shape()}, {scales, {x.rows(), groups}},

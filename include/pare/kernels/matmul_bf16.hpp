@@ -12,7 +12,7 @@ inline constexpr Index decoded_bf16_columns = 2 * largest_tuning.float_columns;
 
 /// The kernel that is forced on float32 where a bf16 one was.
 [[nodiscard]] constexpr KernelName float_force(KernelName force) noexcept {
-  return is_bf16_only(force) ? KernelName::automatic : force;
+  return lacks_float32(force) ? KernelName::automatic : force;
 }
 
 /// Whole groups at a time, or pieces of one: a tile scales its sum over each.

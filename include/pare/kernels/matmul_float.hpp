@@ -35,7 +35,8 @@ void with_float_result(const FloatProduct<Kernel>& p, Index token, Index count, 
   FloatResult result{&p.y(token, channel), p.y.stride(0), first ? p.bias + channel : nullptr,
                      p.accumulate};
   if (channels == Channels && rows == count) return tile(result);
-  float edge[max_tile_tokens * Channels] = {};
+  float edge[max_tile_tokens * Channels];
+  std::fill_n(edge, count * Channels, 0.0f);
   for (Index t = 0; t < rows; ++t)
     std::copy_n(&p.y(token + t, channel), channels, edge + t * Channels);
   result.y = edge;

@@ -249,7 +249,7 @@ inline void multiply_expanded(const IntegerProduct& p, const IntegerArrangement&
 /// Products whose activations are arranged alike.
 inline void multiply_integer(std::span<const IntegerProduct> products, const IntegerArrangement& x,
                              const Execution& execution) {
-  // One loop over the panels of all products.
+  // One loop over the panels of all products for each part of the tokens.
   std::array<Index, max_matmul_outputs + 1> first_block{};
   std::array<Index, max_matmul_outputs> block_panels{};
   for (std::size_t i = 0; i < products.size(); ++i) {
@@ -258,7 +258,8 @@ inline void multiply_integer(std::span<const IntegerProduct> products, const Int
         panel_block(panel_channels * x.tiles().tokens() * w.padded_cols(), execution.tuning);
     first_block[i + 1] = first_block[i] + ceil_div(w.panels(), block_panels[i]);
   }
-  const Index tile_bytes = x.arranged_columns() * x.tiles().largest();
+  const Index tile_bytes =
+      x.arranged_columns() * x.tiles().largest() * operand_bytes(x.shape().operand);
   const Index most_tiles =
       x.shape().few ? x.tiles().count()
                     : std::max<Index>(1, execution.tuning.int8_activation_bytes / tile_bytes);

@@ -7,7 +7,7 @@
 
 namespace pare {
 
-/// How matmuls cut their work; the defaults suit first-level caches of 32 KiB and more. Products of
+/// How matmuls cut their work; the defaults suit caches of 32 KiB and 1 MiB or more. Products of
 /// int8 activations do not depend on it; float32 sums are formed over pieces of `float_columns`.
 struct MatmulTuning {
   /// Panels of 16 channels in an iteration of a parallel loop, at least: activations come from far
@@ -18,8 +18,8 @@ struct MatmulTuning {
   /// Tokens whose sums of int8 products are kept meanwhile, 16 to 128: 16 KiB. For so many,
   /// decoding costs a few hundredths of the time.
   Index int8_tokens = 128;
-  /// Bytes of int8 activations that all weights meet before the next ones, at least 64 KiB: what
-  /// second-level caches keep of them. Weights are read and decoded once for so many.
+  /// Bytes of activation codes that all weights meet before the next ones, at least 64 KiB: what a
+  /// second-level cache keeps beside weights. Weights are read once for so many.
   Index int8_activation_bytes = Index{1} << 20;
   /// Columns of float32 weights decoded at a time, 32 to 256, twice as many of bf16: 32 KiB, most
   /// of a first-level cache; the activations of a tile stream past them.

@@ -98,7 +98,7 @@ namespace kernels {
 
 /// The kernel that quantizes in a matmul which runs `force`: that one or, as all give the same
 /// bits, the best of this CPU.
-[[nodiscard]] inline const ActivationKernel& activation_kernel_beside(KernelName force) {
+[[nodiscard]] inline const ActivationKernel& quantizing_kernel(KernelName force) {
   switch (force) {
     case KernelName::avx512:
     case KernelName::avx2:

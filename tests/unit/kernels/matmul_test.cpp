@@ -391,27 +391,34 @@ TEST_CASE("tuning changes the bits of float products only", "[matmul]") {
   Random random(11);
   const auto w = pack(test::random_quantized<Int<4>>(70, 700, 48, ScaleType::f16, random));
   const auto row = pack(test::random_quantized<UInt<3>>(70, 700, -1, ScaleType::f32, random));
+  const auto int8 = pack(test::random_quantized<Int<8>>(70, 700, -1, ScaleType::f32, random));
   const Matrix<float> x = test::random_matrix(150, 700, random());
-  const auto products = [&](const MatmulTuning& tuning, bool floats) {
+  const auto products = [&](const MatmulTuning& tuning, ActivationType type) {
     std::vector<Matrix<float>> y;
-    for (int i = 0; i < 2; ++i) y.emplace_back(Shape<2>{150, 70});
+    for (int i = 0; i < 3; ++i) y.emplace_back(Shape<2>{150, 70});
     const Execution execution{.parallel_for = OpenMpFor(2), .tuning = tuning};
-    if (floats)
-      matmul(x, {{w, y[0]}, {row, y[1]}}, execution);
+    const MatmulOutput outputs[] = {{w, y[0]}, {row, y[1]}, {int8, y[2]}};
+    if (type == ActivationType::float32)
+      matmul(x, outputs, execution);
+    else if (type == ActivationType::bfloat16)
+      matmul_bf16(x, outputs, execution);
     else
-      matmul_dynamic(x, {{w, y[0]}, {row, y[1]}}, {}, execution);
+      matmul_dynamic(x, outputs, {}, execution);
     return y;
   };
   for (const MatmulTuning tuning :
        {MatmulTuning{.panels = 1}, MatmulTuning{.panels = 7}, MatmulTuning{.int8_columns = 32},
         MatmulTuning{.int8_columns = 96, .int8_tokens = 16}, MatmulTuning{.int8_tokens = 33},
-        MatmulTuning{.float_columns = 32}}) {
+        MatmulTuning{.int8_activation_bytes = 1 << 16}, MatmulTuning{.float_columns = 32}}) {
     CAPTURE(to_string(tuning));
-    CHECK(products(tuning, false) == products({}, false));
-    const auto y = products(tuning, true), expected = products({}, true);
-    if (tuning.float_columns == MatmulTuning{}.float_columns) CHECK(y == expected);
-    for (std::size_t i = 0; i < y.size(); ++i)
-      REQUIRE(test::max_difference(y[i], expected[i]) <= 2e-3);
+    CHECK(products(tuning, ActivationType::int8) == products({}, ActivationType::int8));
+    for (const auto type : {ActivationType::float32, ActivationType::bfloat16}) {
+      const auto y = products(tuning, type), expected = products({}, type);
+      if (tuning.float_columns == MatmulTuning{}.float_columns) CHECK(y == expected);
+      for (std::size_t i = 0; i < y.size(); ++i)
+        REQUIRE(test::max_difference(y[i], expected[i]) <=
+                1e-6 * test::max_difference(expected[i], Matrix<float>({150, 70})));
+    }
   }
   struct BadTuning {
     MatmulTuning tuning;
@@ -422,6 +429,7 @@ TEST_CASE("tuning changes the bits of float products only", "[matmul]") {
         BadTuning{{.int8_columns = 544}, "int8_columns 544, not a multiple of 32 in [32, 512]"},
         BadTuning{{.int8_columns = 40}, "int8_columns 40"},
         BadTuning{{.int8_tokens = 15}, "int8_tokens 15, not a multiple of 1 in [16, 128]"},
+        BadTuning{{.int8_activation_bytes = 100}, "int8_activation_bytes 100"},
         BadTuning{{.float_columns = 0}, "float_columns 0"}}) {
     Matrix<float> y({150, 70});
     CHECK_THROWS_AS(matmul(x, w, y, {.tuning = tuning}), ArgumentError);

@@ -19,8 +19,8 @@ namespace pare::kernels::amx {
 
 inline constexpr Index tile_rows = 16, row_bytes = 64;
 inline constexpr Index tile_bytes = tile_rows * row_bytes;
-/// Tokens and channels of two by two tiles.
-inline constexpr Index pair = 2 * tile_rows;
+/// Tokens, or channels, of two by two tiles.
+inline constexpr Index two_tiles = 2 * tile_rows;
 
 /// What ldtilecfg reads.
 struct alignas(64) TileShapes {
@@ -29,6 +29,9 @@ struct alignas(64) TileShapes {
   std::uint8_t rows[16] = {};
 };
 static_assert(sizeof(TileShapes) == 64);
+
+/// Makes what was stored to memory visible to loads of tiles, which g++ 12 moves stores across.
+PARE_FORCE_INLINE void flush_stores() noexcept { asm volatile("" : : : "memory"); }
 
 /// Tiles for steps of `step_rows` rows of weights; zeros in all of them. The registers are given
 /// back at the end: a thread that keeps them makes every switch to another one slower.
@@ -43,15 +46,15 @@ class Tiles {
     shapes.row_bytes[4] = shapes.row_bytes[5] = static_cast<std::uint16_t>(4 * step_rows);
     shapes.rows[6] = shapes.rows[7] = static_cast<std::uint8_t>(step_rows);
     // The intrinsic tells g++ 12 of the first eight bytes only.
-    asm volatile("ldtilecfg %0" : : "m"(shapes));
+    asm volatile("ldtilecfg %0" : : "m"(shapes) : "memory");
   }
   Tiles(const Tiles&) = delete;
   Tiles& operator=(const Tiles&) = delete;
-  PARE_TARGET_AMX PARE_FORCE_INLINE ~Tiles() { _tile_release(); }
+  PARE_TARGET_AMX PARE_FORCE_INLINE ~Tiles() {
+    flush_stores();
+    _tile_release();
+  }
 };
-
-/// Makes what was stored to memory visible to loads of tiles, which g++ 12 moves stores across.
-PARE_FORCE_INLINE void flush_stores() noexcept { asm volatile("" : : : "memory"); }
 
 /// Sums of `Halves` times sixteen tokens by 32 channels, [token][32] words.
 template <int Halves>
@@ -94,6 +97,7 @@ enum class Product {
 
 template <Product P, int Sums, int Activations, int Weights>
 PARE_TARGET_AMX PARE_FORCE_INLINE void multiply() noexcept {
+#if PARE_GCC
   // The intrinsics of g++ 12 take registers as text.
   if constexpr (P == Product::signed_by_signed)
     asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0"
@@ -107,6 +111,14 @@ PARE_TARGET_AMX PARE_FORCE_INLINE void multiply() noexcept {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0"
                  :
                  : "i"(Sums), "i"(Activations), "i"(Weights));
+#else
+  if constexpr (P == Product::signed_by_signed)
+    _tile_dpbssd(Sums, Activations, Weights);
+  else if constexpr (P == Product::signed_by_unsigned)
+    _tile_dpbsud(Sums, Activations, Weights);
+  else
+    _tile_dpbf16ps(Sums, Activations, Weights);
+#endif
 }
 
 /// Runs beside products: nothing.
@@ -141,10 +153,10 @@ class Steps {
       load_and_multiply(first_, second_, weight_stride_, Nothing{});
       skip(step_rows_);
     }
-    if (rows == step_rows_) {
-      load_and_multiply(first_, second_, weight_stride_, between);
-    } else {  // what follows may be the end of memory
-      alignas(64) char rest[2][tile_bytes];
+    alignas(64) char rest[2][tile_bytes];
+    const char *first = first_, *second = second_;
+    Index weight_stride = weight_stride_;
+    if (rows < step_rows_) {  // what follows may be the end of memory
       for (Index i = 0; i < step_rows_; ++i) {
         const bool is_left = i < rows;
         const Index at = is_left ? weight_stride_ * i : 0;
@@ -153,8 +165,9 @@ class Steps {
         _mm512_store_si512(rest[1] + row_bytes * i, _mm512_maskz_loadu_epi32(lanes, second_ + at));
       }
       flush_stores();
-      load_and_multiply(rest[0], rest[1], row_bytes, between);
+      first = rest[0], second = rest[1], weight_stride = row_bytes;
     }
+    load_and_multiply(first, second, weight_stride, between);
     skip(rows);
   }
   PARE_TARGET_AMX PARE_FORCE_INLINE void add(Index rows) noexcept { add(rows, Nothing{}); }
@@ -200,7 +213,7 @@ template <class Tile>
 [[nodiscard]] constexpr TileTable<Tile> tiles_of(Tile half, Tile whole) noexcept {
   TileTable<Tile> table{};
   table.tiles[tile_rows] = half;
-  table.tiles[pair] = whole;
+  table.tiles[two_tiles] = whole;
   return table;
 }
 

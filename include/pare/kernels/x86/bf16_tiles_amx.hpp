@@ -20,7 +20,7 @@ class ScaleGroup {
     const __m512 s0 = _mm512_loadu_ps(scales_), s1 = _mm512_loadu_ps(scales_ + panel_channels);
     PARE_UNROLL
     for (Index i = 0; i < count; ++i) {
-      const Index low = pair * (part * count + i), high = low + panel_channels;
+      const Index low = two_tiles * (part * count + i), high = low + panel_channels;
       _mm512_storeu_ps(scaled_ + low, _mm512_fmadd_ps(_mm512_loadu_ps(sums_ + low), s0,
                                                       _mm512_loadu_ps(scaled_ + low)));
       _mm512_storeu_ps(scaled_ + high, _mm512_fmadd_ps(_mm512_loadu_ps(sums_ + high), s1,
@@ -38,9 +38,9 @@ template <int Halves>
 PARE_TARGET_AMX void bf16_tile(const float* x, const Bf16Weights& w,
                                const FloatResult& result) noexcept {
   constexpr Index tokens = Halves * tile_rows;
-  alignas(64) float sums[2][tokens * pair];
-  alignas(64) float scaled[tokens * pair];
-  for (Index i = 0; i < tokens * pair; i += panel_channels)
+  alignas(64) float sums[2][tokens * two_tiles];
+  alignas(64) float scaled[tokens * two_tiles];
+  for (Index i = 0; i < tokens * two_tiles; i += panel_channels)
     _mm512_store_ps(scaled + i, _mm512_setzero_ps());
   if (w.quads > 0) {
     const Index step_rows = step_pairs(w.group_quads);
@@ -56,7 +56,7 @@ PARE_TARGET_AMX void bf16_tile(const float* x, const Bf16Weights& w,
       steps.add(2 * (left < w.group_quads ? left : w.group_quads),
                 ScaleGroup(sums[at], scales, scaled));
       at ^= 1;
-      scales += pair;
+      scales += two_tiles;
       store_sums<Halves>(sums[at]);
     }
     const ScaleGroup last(sums[at], scales, scaled);
@@ -64,8 +64,8 @@ PARE_TARGET_AMX void bf16_tile(const float* x, const Bf16Weights& w,
   }
   for (Index t = 0; t < tokens; ++t) {
     PARE_UNROLL
-    for (Index channel = 0; channel < pair; channel += panel_channels)
-      avx512::store_sum(_mm512_load_ps(scaled + pair * t + channel), channel,
+    for (Index channel = 0; channel < two_tiles; channel += panel_channels)
+      avx512::store_sum(_mm512_load_ps(scaled + two_tiles * t + channel), channel,
                         result.y + t * result.y_stride, result);
   }
 }

@@ -6,15 +6,20 @@
 
 namespace pare::kernels::amx {
 
-/// AVX-512 VNNI's kernel with other tiles: few tokens are no work for these.
+/// AVX-512 VNNI's kernel with other tiles, for more tokens than it multiplies packed codes with.
 template <class Codes>
 [[nodiscard]] constexpr IntegerKernel with_tiles(IntegerKernel kernel) noexcept {
   constexpr bool in_place = avx512vnni::is_in_place<Codes>;
+  constexpr Operand operand = in_place ? Operand::u8 : Operand::s8;
   kernel.name = KernelName::amx;
   kernel.row = row_tiles<!in_place>;
   kernel.group = group_tiles<!in_place>;
-  kernel.decode = &avx512vnni::decode < Codes, in_place ? Operand::u8 : Operand::s8 > ;
-  kernel.weights = {in_place ? Operand::u8 : Operand::s8, 2, in_place, in_place, true};
+  kernel.decode = &avx512vnni::decode<Codes, operand>;
+  kernel.weights = {.operand = operand,
+                    .panels = 2,
+                    .in_place = in_place,
+                    .zero_points_apart = in_place,
+                    .token_rows = true};
   kernel.row_sum = &avx512::sum;
   return kernel;
 }

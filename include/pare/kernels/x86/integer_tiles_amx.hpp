@@ -2,12 +2,11 @@
 
 #include "pare/kernels/integer_kernel.hpp"
 #include "pare/kernels/x86/amx_tile.hpp"
+#include "pare/kernels/x86/avx512_panel.hpp"
 
 /// Tiles of 16 or 32 tokens by 32 channels: eight times the arithmetic of VNNI. What is done with
 /// each group's sums then takes as long as the products, and runs beside those of the next group.
 namespace pare::kernels::amx {
-
-inline constexpr __mmask16 all_lanes = 0xffff;
 
 /// Activation codes are signed, weights are where they are decoded.
 template <bool SignedWeights>
@@ -52,7 +51,7 @@ PARE_TARGET_AMX PARE_FORCE_INLINE void row_tile(const IntegerWeights& w, const I
     load_sums<Halves>(result.partial);
   steps_of<SignedWeights, Halves>(w, x).add(w.segments[0].units * w.unit_quads);
   if (!result.last) return store_sums<Halves>(result.partial);
-  alignas(64) std::int32_t sums[Halves * tile_rows * pair];
+  alignas(64) std::int32_t sums[Halves * tile_rows * two_tiles];
   store_sums<Halves>(sums);
   const __m512 s0 = _mm512_loadu_ps(w.scales), s1 = _mm512_loadu_ps(w.scales + panel_channels);
   const __m512 c0 = _mm512_loadu_ps(result.start);
@@ -61,11 +60,11 @@ PARE_TARGET_AMX PARE_FORCE_INLINE void row_tile(const IntegerWeights& w, const I
     PARE_UNROLL
     for (int half = 0; half < 2; ++half) {
       const __m512i sum = with_offset<SignedWeights>(
-          _mm512_loadu_si512(sums + pair * t + half * panel_channels), x.offsets[t],
+          _mm512_loadu_si512(sums + two_tiles * t + half * panel_channels), x.offsets[t],
           w.zero_points ? w.zero_points + half * panel_channels : nullptr);
-      store_result(
-          _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(all_lanes, sum), half ? s1 : s0, half ? c1 : c0),
-          t, half, x, result);
+      store_result(_mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(avx512::all, sum), half ? s1 : s0,
+                                   half ? c1 : c0),
+                   t, half, x, result);
     }
   }
 }
@@ -79,8 +78,8 @@ class ScaleSums {
                                               const std::int32_t* sums) noexcept
       : sums_(sums),
         offsets_(x.offsets + segment * tokens),
-        zero_points_(w.zero_points ? w.zero_points + pair * segment : nullptr),
-        scales_(w.scales + pair * segment),
+        zero_points_(w.zero_points ? w.zero_points + two_tiles * segment : nullptr),
+        scales_(w.scales + two_tiles * segment),
         segment_scales_(x.segment_scales ? x.segment_scales + segment * tokens : nullptr),
         scaled_(result.partial) {}
 
@@ -93,11 +92,11 @@ class ScaleSums {
       const Index t = part * count + i;
       PARE_UNROLL
       for (int half = 0; half < 2; ++half) {
-        const Index at = pair * t + half * panel_channels;
+        const Index at = two_tiles * t + half * panel_channels;
         __m512 value = _mm512_maskz_cvtepi32_ps(
-            all_lanes, with_offset<SignedWeights>(
-                           _mm512_loadu_si512(sums_ + at), offsets_[t],
-                           zero_points_ ? zero_points_ + half * panel_channels : nullptr));
+            avx512::all, with_offset<SignedWeights>(
+                             _mm512_loadu_si512(sums_ + at), offsets_[t],
+                             zero_points_ ? zero_points_ + half * panel_channels : nullptr));
         if (segment_scales_) value = _mm512_mul_ps(value, _mm512_set1_ps(segment_scales_[t]));
         _mm512_storeu_ps(scaled_ + at,
                          _mm512_fmadd_ps(value, s[half], _mm512_loadu_ps(scaled_ + at)));
@@ -123,13 +122,13 @@ template <bool SignedWeights, int Halves>
 PARE_TARGET_AMX PARE_FORCE_INLINE void group_tile(const IntegerWeights& w, const IntegerTokens& x,
                                                   const IntegerResult& result) noexcept {
   constexpr Index tokens = Halves * tile_rows;
-  alignas(64) std::int32_t sums[2][tokens * pair];
+  alignas(64) std::int32_t sums[2][tokens * two_tiles];
   if (result.first) {
     const __m512 c0 = _mm512_loadu_ps(result.start);
     const __m512 c1 = _mm512_loadu_ps(result.start + panel_channels);
     for (Index t = 0; t < tokens; ++t) {
-      _mm512_storeu_ps(result.partial + pair * t, c0);
-      _mm512_storeu_ps(result.partial + pair * t + panel_channels, c1);
+      _mm512_storeu_ps(result.partial + two_tiles * t, c0);
+      _mm512_storeu_ps(result.partial + two_tiles * t + panel_channels, c1);
     }
   }
   auto steps = steps_of<SignedWeights, Halves>(w, x);
@@ -148,8 +147,8 @@ PARE_TARGET_AMX PARE_FORCE_INLINE void group_tile(const IntegerWeights& w, const
   for (Index t = 0; t < tokens; ++t) {
     PARE_UNROLL
     for (int half = 0; half < 2; ++half)
-      store_result(_mm512_loadu_ps(result.partial + pair * t + half * panel_channels), t, half, x,
-                   result);
+      store_result(_mm512_loadu_ps(result.partial + two_tiles * t + half * panel_channels), t, half,
+                   x, result);
   }
 }
 

@@ -9,9 +9,9 @@
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")))
 #define PARE_TARGET_AVX512VNNI \
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")))
-#define PARE_TARGET_AMX                                                         \
-  __attribute__((                                                               \
-      target("amx-tile,amx-int8,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni," \
+#define PARE_TARGET_AMX                                                                  \
+  __attribute__((                                                                        \
+      target("amx-tile,amx-int8,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni," \
              "avx2,fma,f16c")))
 #define PARE_TARGET_AVX512BF16 \
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")))
