@@ -53,11 +53,11 @@ gguf() {
 
 [ -x "$llama" ] || echo "no llama.cpp: its rows stay blank until scripts/get-peers has run" >&2
 [ -d "$dir/checkpoint" ] || "$pare" make-checkpoint --out "$dir/checkpoint"
-pack w8a8 --format w8a8-dynamic
-pack w4a8-g32 --format w4a8-dynamic --group-size 32
-pack w4a8-g64 --format w4a8-dynamic --group-size 64
-gguf q8_0 --type q8_0
-gguf q4_0 --type q4_0
+# The output layer has 8 bits in all of them, as in the files that llama.cpp makes.
+pack w8a8-output-int8 --format w8a8-dynamic --output-layer int8
+pack w4a8-g32-output-int8 --format w4a8-dynamic --group-size 32 --output-layer int8
+pack w4a8-g64-output-int8 --format w4a8-dynamic --group-size 64 --output-layer int8
+gguf q8_0-output-q8_0 --type q8_0 --output q8_0
 gguf q4_0-output-q8_0 --type q4_0 --output q8_0
 echo "models: $(du -sh "$dir" | cut -f 1) in $dir" >&2
 
@@ -104,12 +104,11 @@ llama_row() {
 }
 
 pare_row "pare float32" "" checkpoint
-pare_row "pare W8A8" "llama.cpp Q8_0" w8a8
-llama_row "llama.cpp Q8_0" q8_0
-pare_row "pare W4A8, groups of 32" "llama.cpp Q4_0" w4a8-g32
-pare_row "pare W4A8, groups of 64" "llama.cpp Q4_0" w4a8-g64
-llama_row "llama.cpp Q4_0" q4_0
-llama_row "llama.cpp Q4_0, output Q8_0" q4_0-output-q8_0
+pare_row "pare W8A8" "llama.cpp Q8_0" w8a8-output-int8
+llama_row "llama.cpp Q8_0" q8_0-output-q8_0
+pare_row "pare W4A8, groups of 32" "llama.cpp Q4_0" w4a8-g32-output-int8
+pare_row "pare W4A8, groups of 64" "llama.cpp Q4_0" w4a8-g64-output-int8
+llama_row "llama.cpp Q4_0" q4_0-output-q8_0
 
 # ---- the table ------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ namespace kernels::detail {
                                  : ", codebook rounded to 127ths");
   }
   if (activations == ActivationType::bfloat16) {
-    if (const Bf16Kernel* kernel = output.bf16_kernel(force))
+    if (const Bf16Kernel* kernel = choose_bf16_kernel(output, tokens, force))
       return name + " x bf16: " + describe_choice(kernel->name, execution) +
              describe_tiles(kernel->few.largest(), kernel->tiles.largest(), tokens);
     Execution float_execution = execution;
@@ -110,7 +110,8 @@ template <SparseLayout L>
                                                             kernel->row.largest(), tokens));
   }
   if (activations == ActivationType::bfloat16)
-    if (const kernels::Bf16Kernel* kernel = output.bf16_kernel(execution.force))
+    if (const kernels::Bf16Kernel* kernel =
+            kernels::choose_bf16_kernel(output, tokens, execution.force))
       return name + "bf16: " + choice(kernel->name) + ", zeros expanded";
   const KernelName force = activations == ActivationType::bfloat16
                                ? kernels::float_force(execution.force)

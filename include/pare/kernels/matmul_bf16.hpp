@@ -15,6 +15,15 @@ inline constexpr Index decoded_bf16_columns = 2 * largest_tuning.float_columns;
   return lacks_float32(force) ? KernelName::automatic : force;
 }
 
+/// Null where the float32 kernel on rounded activations takes its place, or is faster for so few
+/// tokens.
+[[nodiscard]] inline const Bf16Kernel* choose_bf16_kernel(const MatmulOutput& output, Index tokens,
+                                                          KernelName force) {
+  const Bf16Kernel* kernel = output.bf16_kernel(force);
+  const bool few = kernel && tokens <= kernel->few.largest();
+  return few && force == KernelName::automatic && !has_fast_bf16() ? nullptr : kernel;
+}
+
 /// Whole groups at a time, or pieces of one: a tile scales its sum over each.
 inline void multiply_decoded(const FloatProduct<Bf16Kernel>& p, const FloatArrangement& x,
                              Index first_panel, Index last_panel) {
@@ -50,7 +59,7 @@ inline void matmul_bf16(MatrixView<const float> x, std::span<const MatmulOutput>
                         const Execution& execution) {
   if (x.rows() == 0) return;
   const auto bf16_kernel = [&](const MatmulOutput& output) {
-    return output.bf16_kernel(execution.force);
+    return choose_bf16_kernel(output, x.rows(), execution.force);
   };
   const auto float_kernel = [&](const MatmulOutput& output) {
     return bf16_kernel(output) ? nullptr : &output.float_kernel(float_force(execution.force));

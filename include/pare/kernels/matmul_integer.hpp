@@ -122,9 +122,13 @@ class DecodedProduct {
       while (whole && tile + run.tiles < last_tile && tiles.size(tile + run.tiles) == tokens &&
              !tiles.is_padded(tile + run.tiles) && !ahead.turns(tile - first_tile + run.tiles))
         ++run.tiles;
-      with_result(p_, token, tokens, channel_, weights_.channels(), result, [&] {
+      const auto multiply = [&] {
         table[tokens](w, x_.tile(token, tokens, at, segments[0].first_unit), result, run);
-      });
+      };
+      if (last)
+        with_result(p_, token, tokens, channel_, weights_.channels(), result, multiply);
+      else
+        multiply();
       result.partial += run.tiles * tokens * weights_.channels();
       tile += run.tiles;
     }
