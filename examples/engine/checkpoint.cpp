@@ -29,11 +29,11 @@ Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
     : directory_(std::move(directory)),
       json_(open_config()),
       config_(parse()),
-      shapes_(linear_shapes(config_)),
       tensors_(pare::SafetensorsCollection::open(directory_)),
       access_(access) {
   open_quantization();
   require_tensors();
+  shapes_ = linear_shapes(config_);  // now the number of layers is known to be true
   if (packed_) require_packed_layers();
 }
 
@@ -59,6 +59,7 @@ void Checkpoint::require_tensors() const {
   const Index hidden = config_.hidden_size, vocab = config_.vocab_size;
   require_shape("model.embed_tokens.weight", {vocab, hidden});
   require_shape("model.norm.weight", {hidden});
+  if (!config_.tied_embeddings) require_linear(std::string(output_layer_name), {vocab, hidden});
   for (Index index = 0; index < config_.layers; ++index) {
     const std::string prefix = block_prefix(index);
     for (const char* norm : {"self_attn.q_norm.weight", "self_attn.k_norm.weight"})
@@ -67,13 +68,17 @@ void Checkpoint::require_tensors() const {
                                 ": normalized queries and keys are not supported");
     require_shape(prefix + "input_layernorm.weight", {hidden});
     require_shape(prefix + "post_attention_layernorm.weight", {hidden});
+    for (std::size_t i = 0; i < linear_names.size(); ++i) {
+      const auto id = static_cast<LinearId>(i);
+      require_linear(linear_name(index, id), linear_shape(config_, id));
+    }
   }
-  for (const auto& [name, shape] : shapes_) {
-    const auto [out, in] = shape;
-    if (!has_codes(name) && !(packed_ && packed_->find(name)))
-      require_shape(name + ".weight", {out, in});
-    if (tensors_.contains(name + ".bias")) require_shape(name + ".bias", {out});
-  }
+}
+
+void Checkpoint::require_linear(const std::string& name, const pare::Shape<2>& shape) const {
+  if (!has_codes(name) && !(packed_ && packed_->find(name)))
+    require_shape(name + ".weight", {shape[0], shape[1]});
+  if (tensors_.contains(name + ".bias")) require_shape(name + ".bias", {shape[0]});
 }
 
 /// Every packed layer is one of the model's and has the shape that the configuration gives it.

@@ -57,6 +57,7 @@ class Checkpoint {
   [[nodiscard]] ModelConfig parse() const;
   void open_quantization();
   void require_tensors() const;
+  void require_linear(const std::string& name, const pare::Shape<2>& shape) const;
   void require_packed_layers() const;
   [[nodiscard]] std::vector<Linear> linears(const std::vector<std::string>& names,
                                             const pare::Execution& execution) const;
