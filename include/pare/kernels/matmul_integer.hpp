@@ -264,9 +264,11 @@ inline void multiply_integer(std::span<const IntegerProduct> products, const Int
   }
   const Index tile_bytes =
       x.arranged_columns() * x.tiles().largest() * operand_bytes(x.shape().operand);
-  const Index most_tiles =
-      x.shape().few ? x.tiles().count()
-                    : std::max<Index>(1, execution.tuning.int8_activation_bytes / tile_bytes);
+  const MatmulTuning& tuning = execution.tuning;
+  const Index most_tiles = x.shape().few
+                               ? x.tiles().count()
+                               : std::max({Index{1}, tuning.int8_tokens / x.tiles().largest(),
+                                           tuning.int8_activation_bytes / tile_bytes});
   const Index parts = ceil_div(x.tiles().count(), most_tiles);
   for (Index part = 0; part < parts; ++part) {
     const Index first_tile = part * x.tiles().count() / parts;

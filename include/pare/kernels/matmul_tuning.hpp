@@ -19,7 +19,8 @@ struct MatmulTuning {
   /// decoding costs a few hundredths of the time.
   Index int8_tokens = 128;
   /// Bytes of activation codes that all weights meet before the next ones, at least 64 KiB: what a
-  /// second-level cache keeps beside weights. Weights are read once for so many.
+  /// second-level cache keeps beside weights. Weights are read once for so many; it is never less
+  /// than `int8_tokens`.
   Index int8_activation_bytes = Index{1} << 20;
   /// Columns of float32 weights decoded at a time, 32 to 256, twice as many of bf16: 32 KiB, most
   /// of a first-level cache; the activations of a tile stream past them.
