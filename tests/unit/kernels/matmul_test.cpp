@@ -387,6 +387,20 @@ TEST_CASE("describe names the kernel and the reason", "[matmul]") {
                                "expanded to float32; int4 x float32: "));
 }
 
+TEST_CASE("a forced kernel quantizes in the call as before it", "[matmul]") {
+  Random random(12);
+  const auto w = pack(test::random_quantized<Int<4>>(33, 130, 32, ScaleType::f16, random));
+  const Matrix<float> x = test::random_matrix(19, 130, random());
+  for (const KernelName kernel : integer_kernels) {
+    if (!kernels::cpu_supports(kernel)) continue;
+    CAPTURE(to_string(kernel));
+    Matrix<float> expected({19, 33}), y({19, 33});
+    matmul(quantize_activations(x), w, expected, {.force = kernel});
+    matmul_dynamic(x, w, y, {}, {.force = kernel});
+    CHECK(y == expected);
+  }
+}
+
 TEST_CASE("tuning changes the bits of float products only", "[matmul]") {
   Random random(11);
   const auto w = pack(test::random_quantized<Int<4>>(70, 700, 48, ScaleType::f16, random));
