@@ -3,6 +3,7 @@
 #include <string>
 
 #include "pare/core/finite.hpp"
+#include "pare/core/float_environment.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/gram.hpp"
 
@@ -49,7 +50,8 @@ class Hessian {
       throw ShapeError("activations of shape " + to_string(x.shape()) +
                        " do not fit a Hessian of " + std::to_string(in_features()) + " inputs");
     require_finite(x, "activation");
-    gram_upper(x, upper_, execution);
+    with_standard_floats(execution,
+                         [&](const Execution& standard) { gram_upper(x, upper_, standard); });
     count_ += x.rows();
   }
 

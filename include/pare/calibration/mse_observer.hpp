@@ -19,7 +19,7 @@ namespace pare {
 /// Source    the search of NVIDIA's pytorch-quantization, with the format's own rounding.
 struct MseMethod {
   template <Format F>
-  [[nodiscard]] Range range(const Histogram& histogram, const FitOptions& options = {}) const {
+  [[nodiscard]] static Range range(const Histogram& histogram, const FitOptions& options = {}) {
     const std::vector<Point> points = centres(histogram);
     const Range observed = histogram.range();
     Range best = detail::clip_range<F>(observed, observed.absmax());

@@ -28,6 +28,45 @@
 #define PARE_FORCE_INLINE __forceinline
 #endif
 
+/// Hides from the optimizer where the number in a floating-point variable comes from; the second
+/// also each time that it runs.
+#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+#define PARE_OPAQUE(x) __asm__("" : "+x"(x))
+#define PARE_OPAQUE_EACH_TIME(x) __asm__ volatile("" : "+x"(x))
+#elif (defined(__GNUC__) || defined(__clang__)) && defined(__aarch64__)
+#define PARE_OPAQUE(x) __asm__("" : "+w"(x))
+#define PARE_OPAQUE_EACH_TIME(x) __asm__ volatile("" : "+w"(x))
+#elif defined(__GNUC__) || defined(__clang__)
+#define PARE_OPAQUE(x) __asm__("" : "+m"(x))
+#define PARE_OPAQUE_EACH_TIME(x) __asm__ volatile("" : "+m"(x))
+#else
+#define PARE_OPAQUE(x) static_cast<void>(x)
+#define PARE_OPAQUE_EACH_TIME(x) static_cast<void>(x)
+#endif
+
+/// This thread's register of floating-point modes, and its bits that make rounding other than to
+/// nearest or subnormal numbers zero; no bits where it is not known.
+#if PARE_X86_KERNELS
+#define PARE_FLOAT_MODES 0xe040u  // flush to zero, two of rounding, denormals are zero
+#define PARE_READ_FLOAT_MODES(modes) modes = __builtin_ia32_stmxcsr()
+#define PARE_WRITE_FLOAT_MODES(modes) __builtin_ia32_ldmxcsr(modes)
+#elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+#define PARE_FLOAT_MODES 0x1c00000u  // flush to zero, two of rounding
+#define PARE_READ_FLOAT_MODES(modes) __asm__ volatile("mrs %0, fpcr" : "=r"(modes))
+#define PARE_WRITE_FLOAT_MODES(modes) __asm__ volatile("msr fpcr, %0" : : "r"(modes))
+#else
+#define PARE_FLOAT_MODES 0u
+#define PARE_READ_FLOAT_MODES(modes) static_cast<void>(modes)
+#define PARE_WRITE_FLOAT_MODES(modes) static_cast<void>(modes)
+#endif
+
+/// No access to memory moves across.
+#if defined(__GNUC__) || defined(__clang__)
+#define PARE_MEMORY_BARRIER() __asm__ volatile("" : : : "memory")
+#else
+#define PARE_MEMORY_BARRIER() static_cast<void>(0)
+#endif
+
 /// Asks for the cache line of an address; any address will do.
 #if defined(__GNUC__) || defined(__clang__)
 #define PARE_PREFETCH(address) __builtin_prefetch(address)

@@ -23,11 +23,12 @@ struct Float16 {
   constexpr explicit operator float() const noexcept {
     const std::uint32_t sign = (std::uint32_t{bits} & 0x8000u) << 16;
     const std::uint32_t magnitude = bits & 0x7fffu;
-    // Shifting the exponent into place leaves a bias of 15; multiplying by 2^112 corrects it and
-    // normalizes subnormals exactly.
-    const float scaled = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
+    // Subnormal numbers are made of integers: some threads take subnormal floats for zero.
+    const float subnormal = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f;
+    const std::uint32_t finite = magnitude < 0x400u ? std::bit_cast<std::uint32_t>(subnormal)
+                                                    : (magnitude << 13) + 0x38000000u;
     const std::uint32_t special = magnitude >= 0x7c00u ? 0x7f800000u : 0u;
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) | special | sign);
+    return std::bit_cast<float>(finite | special | sign);
   }
 
   /// Compares the stored bits: a storage type has no arithmetic, and files are compared bitwise.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "pare/core/float_arithmetic.hpp"
 #include "pare/formats/format.hpp"
 
 namespace pare {
@@ -42,7 +43,7 @@ struct FP4 {
   /// Counts the midpoints below the magnitude: no branch depends on the data.
   [[nodiscard]] static constexpr Code encode(float value, const Parameters& p) noexcept {
     const unsigned sign = std::bit_cast<std::uint32_t>(value) >> 31;
-    const float magnitude = (sign ? -value : value) / p.scale;
+    const float magnitude = quotient(sign ? -value : value, p.scale);
     int code = 0;
     for (std::size_t i = 0; i < 7; ++i) {
       // The last bit of the code is the mantissa: a tie goes up from an odd code.

@@ -38,7 +38,8 @@ requires(Bits >= 2 && Bits <= 8) struct Int {
   }
 
   [[nodiscard]] static constexpr Code encode(float value, const Parameters& p) noexcept {
-    return static_cast<Code>(round_to_code(value / p.scale, 0, -code_offset, code_offset - 1));
+    return static_cast<Code>(
+        round_to_code(quotient(value, p.scale), 0, -code_offset, code_offset - 1));
   }
 
   [[nodiscard]] static constexpr float decode(Code code, const Parameters& p) noexcept {

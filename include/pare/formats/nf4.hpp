@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "pare/core/float_arithmetic.hpp"
 #include "pare/formats/format.hpp"
 
 namespace pare {
@@ -51,7 +52,7 @@ struct NF4 {
 
   /// Counts the midpoints below the normalized value: no branch depends on the data.
   [[nodiscard]] static constexpr Code encode(float value, const Parameters& p) noexcept {
-    const float normalized = value / p.scale;
+    const float normalized = quotient(value, p.scale);
     int code = 0;
     for (std::size_t i = 0; i + 1 < codebook.size(); ++i)
       code += normalized > (codebook[i] + codebook[i + 1]) * 0.5f;

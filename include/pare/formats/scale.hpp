@@ -1,11 +1,13 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <limits>
 #include <string_view>
 
 #include "pare/core/error.hpp"
 #include "pare/core/float16.hpp"
+#include "pare/core/float_arithmetic.hpp"
 #include "pare/core/index.hpp"
 
 namespace pare {
@@ -34,9 +36,10 @@ enum class ScaleType : std::uint8_t { f32, f16, bf16 };
   return scale;
 }
 
-/// A stored scale that codes can be chosen with.
+/// A stored scale that codes can be chosen with: positive and finite. Looks at the bits, for
+/// -ffast-math believes in no infinity.
 [[nodiscard]] constexpr bool is_usable_scale(float scale) noexcept {
-  return scale > 0.0f && scale <= std::numeric_limits<float>::max();
+  return std::bit_cast<std::uint32_t>(scale) - 1u < 0x7f7fffffu;
 }
 
 /// What a symmetric scale divides the largest magnitude by; tools differ. For b bits:
@@ -84,10 +87,10 @@ namespace detail {
 /// that underflows the smallest normal number, so that only the 16-bit types can give 0 or inf.
 [[nodiscard]] constexpr float fit_scale(float magnitude, float denominator,
                                         ScaleType type) noexcept {
-  if (magnitude == 0.0f) return 1.0f;
-  float scale = magnitude / denominator;
+  if (std::bit_cast<std::uint32_t>(magnitude) << 1 == 0) return 1.0f;
+  float scale = quotient(magnitude, denominator);
   if (scale < std::numeric_limits<float>::min()) scale = std::numeric_limits<float>::min();
-  if (scale > std::numeric_limits<float>::max()) scale = std::numeric_limits<float>::max();
+  if (std::bit_cast<std::uint32_t>(scale) == 0x7f800000u) scale = std::numeric_limits<float>::max();
   return store_scale(scale, type);
 }
 

@@ -39,13 +39,14 @@ struct Ternary {
   [[nodiscard]] static Parameters fit_values(const float* values, Index count, Index stride,
                                              const FitOptions& options) noexcept {
     double sum = 0.0;
-    for (Index i = 0; i < count; ++i) sum += std::fabs(values[i * stride]);
-    const auto mean = static_cast<float>(sum / static_cast<double>(count));
+    for (Index i = 0; i < count; ++i)
+      sum = rounded(sum + static_cast<double>(std::fabs(values[i * stride])));
+    const auto mean = static_cast<float>(quotient(sum, static_cast<double>(count)));
     return {detail::fit_scale(mean, 1.0f, options.scale_type)};
   }
 
   [[nodiscard]] static constexpr Code encode(float value, const Parameters& p) noexcept {
-    return static_cast<Code>(round_to_code(value / p.scale, 0, -1, 1));
+    return static_cast<Code>(round_to_code(quotient(value, p.scale), 0, -1, 1));
   }
 
   [[nodiscard]] static constexpr float decode(Code code, const Parameters& p) noexcept {

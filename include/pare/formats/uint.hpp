@@ -40,12 +40,13 @@ requires(Bits >= 2 && Bits <= 8) struct UInt {
     Parameters p;
     p.scale = detail::fit_scale(width, static_cast<float>(largest_code), options.scale_type);
     if (is_usable_scale(p.scale))
-      p.zero_point = round_to_code(-range.lo / p.scale, 0, 0, largest_code);
+      p.zero_point = round_to_code(quotient(-range.lo, p.scale), 0, 0, largest_code);
     return p;
   }
 
   [[nodiscard]] static constexpr Code encode(float value, const Parameters& p) noexcept {
-    return static_cast<Code>(round_to_code(value / p.scale, p.zero_point, 0, largest_code));
+    return static_cast<Code>(
+        round_to_code(quotient(value, p.scale), p.zero_point, 0, largest_code));
   }
 
   [[nodiscard]] static constexpr float decode(Code code, const Parameters& p) noexcept {

@@ -7,6 +7,7 @@
 
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
+#include "pare/core/float_arithmetic.hpp"
 #include "pare/formats/format.hpp"
 
 namespace pare {
@@ -80,16 +81,19 @@ template <Format F>
   if (options.method == RangeMethod::min_max || !is_usable_scale(best.scale)) return best;
 
   const Range range = range_of(weights, count, stride);
-  const int candidates = static_cast<int>(options.max_shrink * static_cast<float>(options.grid));
-  double best_error = std::numeric_limits<double>::infinity();
+  const int candidates =
+      static_cast<int>(rounded(options.max_shrink * static_cast<float>(options.grid)));
+  double best_error = std::numeric_limits<double>::max();
   for (int i = 0; i < candidates; ++i) {
-    const float p = 1.0f - static_cast<float>(i) / static_cast<float>(options.grid);
+    const float p = 1.0f - quotient(static_cast<float>(i), static_cast<float>(options.grid));
     const typename F::Parameters trial = F::fit(range.scaled(p), fit);
     if (!is_usable_scale(trial.scale)) break;
     double error = 0.0;
     for (Index k = 0; k < count && error < best_error; ++k) {
       const float w = weights[k * stride];
-      error += std::pow(std::fabs(w - F::decode(F::encode(w, trial), trial)), options.exponent);
+      const float decoded = rounded(F::decode(F::encode(w, trial), trial));
+      error =
+          rounded(error + static_cast<double>(std::pow(std::fabs(w - decoded), options.exponent)));
     }
     if (error < best_error) {
       best_error = error;

@@ -5,6 +5,8 @@
 #include <string>
 
 #include "pare/core/finite.hpp"
+#include "pare/core/float_arithmetic.hpp"
+#include "pare/core/float_environment.hpp"
 #include "pare/formats/format.hpp"
 #include "pare/formats/rounding.hpp"
 #include "pare/kernels/elementwise.hpp"
@@ -40,7 +42,7 @@ class FakeQuantizer {
  public:
   FakeQuantizer(const AffineParameters& p, const FakeQuantizeOptions& options) noexcept
       : scale_(p.scale),
-        reciprocal_(1.0f / p.scale),
+        reciprocal_(quotient(1.0f, p.scale)),
         zero_point_(p.zero_point),
         lo_(options.lo),
         hi_(options.hi),
@@ -49,7 +51,8 @@ class FakeQuantizer {
   /// The code before clipping as far as it matters: lo - 1 stands for all below, hi + 1 for all
   /// above.
   [[nodiscard]] std::int32_t code(float x) const noexcept {
-    return round_to_code(divide_ ? x / scale_ : x * reciprocal_, zero_point_, lo_ - 1, hi_ + 1);
+    const float level = divide_ ? quotient(x, scale_) : rounded(x * reciprocal_);
+    return round_to_code(level, zero_point_, lo_ - 1, hi_ + 1);
   }
   [[nodiscard]] bool inside(std::int32_t code) const noexcept { return code >= lo_ && code <= hi_; }
 
@@ -62,7 +65,7 @@ class FakeQuantizer {
 
   /// A product: outside the range the result is a zero with the sign of dy.
   [[nodiscard]] float backward(float x, float dy) const noexcept {
-    return dy * (inside(code(x)) ? 1.0f : 0.0f);
+    return dy * rounded(inside(code(x)) ? 1.0f : 0.0f);
   }
 
  private:
@@ -84,7 +87,7 @@ inline void require_fake_quantizable(Shape<2> x, VectorView<const AffineParamete
   for (Index i = 0; i < parameters.size(); ++i) {
     const AffineParameters& p = parameters[i];
     const bool usable = is_usable_scale(p.scale) && (options.quotient == QuotientPolicy::divide ||
-                                                     is_usable_scale(1.0f / p.scale));
+                                                     is_usable_scale(quotient(1.0f, p.scale)));
     if (!usable)
       throw ArgumentError("the scale of channel " + std::to_string(i) + " is " +
                           std::to_string(p.scale) +
@@ -126,28 +129,30 @@ inline void fake_quantize(MatrixView<const float> x, VectorView<const AffinePara
                           const Execution& execution = {}, const MemoryTuning& tuning = {}) {
   detail::require_fake_quantizable(x.shape(), parameters, options);
   detail::require_same_shape(x.shape(), y.shape(), "y");
-  const kernels::ElementwiseKernel& kernel = kernels::elementwise_kernel(execution.force);
-  const bool in_place = x.data() == y.data();
-  const auto store = in_place ? kernels::Store::cached
-                              : kernels::choose_store(y.size() * Index{sizeof(float)}, tuning);
-  std::atomic<bool> finite = true;
-  kernels::for_each_piece(x.shape(), execution, tuning, [&](Index i, Index begin, Index count) {
-    if (x.stride(1) == 1 && y.stride(1) == 1) {
-      const AffineParameters& p = parameters[i];
-      const kernels::FakeParameters levels{p.scale, options.lo - p.zero_point,
-                                           options.hi - p.zero_point, options.quotient};
-      // What is not finite must survive to be found again.
-      if ((in_place && !is_finite(kernel.absmax(&x(i, begin), count))) ||
-          !kernel.fake_quantize(&x(i, begin), count, levels, store, &y(i, begin)))
-        finite.store(false);
-      return;
-    }
-    const detail::FakeQuantizer channel(parameters[i], options);
-    for (Index j = begin; j < begin + count; ++j)
-      if (!is_finite(x(i, j))) return finite.store(false);
-    for (Index j = begin; j < begin + count; ++j) y(i, j) = channel.forward(x(i, j));
+  with_standard_floats(execution, [&](const Execution& standard) {
+    const kernels::ElementwiseKernel& kernel = kernels::elementwise_kernel(execution.force);
+    const bool in_place = x.data() == y.data();
+    const auto store = in_place ? kernels::Store::cached
+                                : kernels::choose_store(y.size() * Index{sizeof(float)}, tuning);
+    std::atomic<bool> finite = true;
+    kernels::for_each_piece(x.shape(), standard, tuning, [&](Index i, Index begin, Index count) {
+      if (x.stride(1) == 1 && y.stride(1) == 1) {
+        const AffineParameters& p = parameters[i];
+        const kernels::FakeParameters levels{p.scale, options.lo - p.zero_point,
+                                             options.hi - p.zero_point, options.quotient};
+        // What is not finite must survive to be found again.
+        if ((in_place && !is_finite(kernel.absmax(&x(i, begin), count))) ||
+            !kernel.fake_quantize(&x(i, begin), count, levels, store, &y(i, begin)))
+          finite.store(false);
+        return;
+      }
+      const detail::FakeQuantizer channel(parameters[i], options);
+      for (Index j = begin; j < begin + count; ++j)
+        if (!is_finite(x(i, j))) return finite.store(false);
+      for (Index j = begin; j < begin + count; ++j) y(i, j) = channel.forward(x(i, j));
+    });
+    if (!finite) require_finite(x, "x");
   });
-  if (!finite) require_finite(x, "x");
 }
 
 /// The same with one set of parameters for the tensor.
@@ -172,9 +177,11 @@ inline void fake_quantize_backward(MatrixView<const float> x,
   detail::require_fake_quantizable(x.shape(), parameters, options);
   detail::require_same_shape(x.shape(), dy.shape(), "dy");
   detail::require_same_shape(x.shape(), dx.shape(), "dx");
-  execution.parallel_for(x.rows(), [&](Index i) {
-    const detail::FakeQuantizer channel(parameters[i], options);
-    for (Index j = 0; j < x.cols(); ++j) dx(i, j) = channel.backward(x(i, j), dy(i, j));
+  with_standard_floats(execution, [&](const Execution& standard) {
+    standard.parallel_for(x.rows(), [&](Index i) {
+      const detail::FakeQuantizer channel(parameters[i], options);
+      for (Index j = 0; j < x.cols(); ++j) dx(i, j) = channel.backward(x(i, j), dy(i, j));
+    });
   });
 }
 

@@ -13,6 +13,7 @@
 #include "pare/calibration/hessian.hpp"
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
+#include "pare/core/float_environment.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/formats/quantized_matrix.hpp"
 #include "pare/kernels/execution.hpp"
@@ -96,12 +97,16 @@ inline GptqFactor::GptqFactor(const Hessian& h, const GptqOptions& options,
       dead_[static_cast<std::size_t>(j)] = 1;
       diagonal[j] = 1.0;
     }
+  const auto invert = [&](VectorView<const double> visited, auto from) {
+    inverse_ = with_standard_floats(execution, [&](const Execution& standard) {
+      return detail::inverse_factor_of(visited, from, {.damping = damping_}, standard);
+    });
+  };
   const auto from_row = [&](Index i, double* row) {
     for (Index j = i; j < n; ++j) row[j] = sums(i, j) * scale;
   };
   if (!act_order_) {
-    inverse_ =
-        detail::inverse_factor_of(diagonal.view(), from_row, {.damping = damping_}, execution);
+    invert(diagonal, from_row);
     return;
   }
   std::stable_sort(order_.begin(), order_.end(),
@@ -115,8 +120,7 @@ inline GptqFactor::GptqFactor(const Hessian& h, const GptqOptions& options,
       row[j] = sums(std::min(visited_row, column), std::max(visited_row, column)) * scale;
     }
   };
-  inverse_ =
-      detail::inverse_factor_of(visited.view(), from_visited, {.damping = damping_}, execution);
+  invert(visited, from_visited);
 }
 
 namespace detail {
@@ -169,7 +173,7 @@ class NearestCode {
         const auto& parameters = parameters_(row + l, g);
         const auto code = F::encode(values[l], parameters);
         codes[l * stride] = code;
-        kept[l] = F::decode(code, parameters);
+        kept[l] = rounded(F::decode(code, parameters));
       }
     }
   }
@@ -279,11 +283,16 @@ template <Format F>
   const ScaleType wanted = options.scale_type.value_or(default_scale_type<F>(options.group_size));
   QuantizedMatrix<F> q(w.rows(), w.cols(), options.group_size, wanted);
 
-  std::optional<double> loss = detail::gptq_codes(w, factor, options, execution, q);
+  const auto sweep = [&] {
+    return with_standard_floats(execution, [&](const Execution& standard) {
+      return detail::gptq_codes(w, factor, options, standard, q);
+    });
+  };
+  std::optional<double> loss = sweep();
   const bool widened = !loss;
   if (widened) {
     q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, ScaleType::f32);
-    loss = detail::gptq_codes(w, factor, options, execution, q);
+    loss = sweep();
   }
   if (!loss) throw NumericError("a block of weights has no usable float32 scale");
   if (options.report)

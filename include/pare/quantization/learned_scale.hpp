@@ -33,20 +33,22 @@ inline void learned_scale_backward(MatrixView<const float> x,
   if (d_scale.size() != x.rows())
     throw ShapeError("d_scale has " + std::to_string(d_scale.size()) + " entries for " +
                      std::to_string(x.rows()) + " channels");
-  execution.parallel_for(x.rows(), [&](Index i) {
-    const detail::FakeQuantizer channel(parameters[i], options);
-    const float scale = parameters[i].scale, reciprocal = 1.0f / scale;
-    double sum = 0.0;
-    for (Index j = 0; j < x.cols(); ++j) {
-      const float upstream = dy(i, j);
-      const std::int32_t code = channel.code(x(i, j));
-      const float level = channel.level(code);
-      const bool inside = channel.inside(code);
-      const float slope = inside ? std::fma(level, scale, -x(i, j)) * reciprocal : level;
-      sum += static_cast<double>(upstream) * static_cast<double>(slope);
-      dx(i, j) = upstream * (inside ? 1.0f : 0.0f);
-    }
-    d_scale[i] = sum * static_cast<double>(factor);
+  with_standard_floats(execution, [&](const Execution& standard) {
+    standard.parallel_for(x.rows(), [&](Index i) {
+      const detail::FakeQuantizer channel(parameters[i], options);
+      const float scale = parameters[i].scale, reciprocal = quotient(1.0f, scale);
+      double sum = 0.0;
+      for (Index j = 0; j < x.cols(); ++j) {
+        const float upstream = dy(i, j);
+        const std::int32_t code = channel.code(x(i, j));
+        const float level = channel.level(code);
+        const bool inside = channel.inside(code);
+        const float slope = inside ? rounded(std::fma(level, scale, -x(i, j))) * reciprocal : level;
+        sum = rounded(sum + static_cast<double>(upstream) * static_cast<double>(rounded(slope)));
+        dx(i, j) = upstream * rounded(inside ? 1.0f : 0.0f);
+      }
+      d_scale[i] = sum * static_cast<double>(factor);
+    });
   });
 }
 

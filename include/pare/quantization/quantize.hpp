@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "pare/core/finite.hpp"
+#include "pare/core/float_environment.hpp"
 #include "pare/formats/quantized_matrix.hpp"
 #include "pare/kernels/elementwise.hpp"
 #include "pare/kernels/execution.hpp"
@@ -137,13 +138,15 @@ void quantize(MatrixView<const float> w, const QuantizeOptions& options, const E
               QuantizedMatrix<F>& q, const MemoryTuning& tuning = {}) {
   detail::require_valid(options.range);
   const ScaleType wanted = options.scale_type.value_or(default_scale_type<F>(options.group_size));
-  for (const ScaleType type : {wanted, ScaleType::f32}) {
-    const bool same_layout = q.codes().shape() == w.shape() && q.scale_type() == type &&
-                             q.group_size() == options.group_size && q.group_index().empty();
-    if (!same_layout) q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, type);
-    if (detail::quantize_rows(w, options.range, execution, tuning, q)) return;
-  }
-  throw NumericError("a block of weights has no usable float32 scale");
+  with_standard_floats(execution, [&](const Execution& standard) {
+    for (const ScaleType type : {wanted, ScaleType::f32}) {
+      const bool same_layout = q.codes().shape() == w.shape() && q.scale_type() == type &&
+                               q.group_size() == options.group_size && q.group_index().empty();
+      if (!same_layout) q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, type);
+      if (detail::quantize_rows(w, options.range, standard, tuning, q)) return;
+    }
+    throw NumericError("a block of weights has no usable float32 scale");
+  });
 }
 
 /// The same in new memory.

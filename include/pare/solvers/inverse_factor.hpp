@@ -1,11 +1,14 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <string>
 
 #include "pare/core/finite.hpp"
+#include "pare/core/float_arithmetic.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/gemm.hpp"
 #include "pare/kernels/scratch.hpp"
@@ -35,26 +38,26 @@ namespace detail {
 
 /// Replaces the upper half of a small `a` by inverse(R) for a = R Rᵀ, R upper triangular, and the
 /// rest by zeros. Returns false when a pivot is at most `tolerance` times the diagonal it came
-/// from.
+/// from. Every step is rounded: the bits do not depend on what the compiler fuses.
 inline bool invert_factor_of_small(MatrixView<double> a, const double* diagonal, double tolerance) {
   const Index n = a.rows();
   for (Index j = n; j-- > 0;) {
     double pivot = a(j, j);
-    for (Index k = j + 1; k < n; ++k) pivot -= a(j, k) * a(j, k);
+    for (Index k = j + 1; k < n; ++k) pivot = rounded(pivot - rounded(a(j, k) * a(j, k)));
     if (!(pivot > tolerance * diagonal[j])) return false;
     const double root = a(j, j) = std::sqrt(pivot);
     for (Index i = 0; i < j; ++i) {
       double sum = a(i, j);
-      for (Index k = j + 1; k < n; ++k) sum -= a(i, k) * a(j, k);
-      a(i, j) = sum / root;
+      for (Index k = j + 1; k < n; ++k) sum = rounded(sum - rounded(a(i, k) * a(j, k)));
+      a(i, j) = quotient(sum, root);
     }
   }
   // Column by column: what lies left of column j is inverted already.
   for (Index j = 0; j < n; ++j) {
-    const double inverse = a(j, j) = 1.0 / a(j, j);
+    const double inverse = a(j, j) = quotient(1.0, a(j, j));
     for (Index i = 0; i < j; ++i) {
       double sum = 0.0;
-      for (Index k = i; k < j; ++k) sum += a(i, k) * a(k, j);
+      for (Index k = i; k < j; ++k) sum = rounded(sum + rounded(a(i, k) * a(k, j)));
       a(i, j) = -sum * inverse;
     }
     for (Index i = j + 1; i < n; ++i) a(i, j) = 0.0;
@@ -145,11 +148,13 @@ class FactorInverter {
 /// The upper half of `u` in float32. Throws NumericError naming an element that overflows.
 inline void narrow_upper(MatrixView<const double> u, MatrixView<float> narrowed,
                          const ParallelFor& parallel_for) {
+  constexpr auto largest = static_cast<double>(std::numeric_limits<float>::max());
   const Index n = u.rows(), stride = kernels::scattering_stride(std::max<Index>(n, 1));
   parallel_for(n, [&](Index step) {
     const Index i = step * stride % n;
     for (Index j = i; j < n; ++j) {
-      if (!(std::fabs(u(i, j)) <= std::numeric_limits<float>::max()))
+      const auto magnitude = std::bit_cast<std::uint64_t>(u(i, j)) & 0x7fffffffffffffffu;
+      if (magnitude > std::bit_cast<std::uint64_t>(largest))
         throw NumericError("the inverse factor overflows float32 at [" + std::to_string(i) + ", " +
                            std::to_string(j) + "]");
       narrowed(i, j) = static_cast<float>(u(i, j));
@@ -163,7 +168,7 @@ template <class Fill>
 [[nodiscard]] InverseFactor inverse_factor_of(VectorView<const double> diagonal, Fill fill,
                                               const DampingOptions& options,
                                               const Execution& execution) {
-  if (!(options.damping >= 0.0) || !std::isfinite(options.damping))
+  if (!(options.damping >= 0.0) || !is_finite(options.damping))
     throw ArgumentError("damping " + std::to_string(options.damping) + " is not a share >= 0");
   if (!(options.escalation > 1.0) || !(options.smallest_escalated > 0.0))
     throw ArgumentError("damping must escalate by a factor above 1 from a share above 0");
@@ -172,7 +177,8 @@ template <class Fill>
   result.damping_used = options.damping;
   if (n == 0) return result;
   double mean = 0.0;
-  for (Index i = 0; i < n; ++i) mean += diagonal[i] / static_cast<double>(n);
+  for (Index i = 0; i < n; ++i)
+    mean = rounded(mean + quotient(diagonal[i], static_cast<double>(n)));
   if (!(mean > 0.0)) throw NumericError("the diagonal of the Hessian has no positive mean");
 
   kernels::Scratch memory(execution.workspace, kernels::Scratch::bytes<double>(n * n));
@@ -184,8 +190,8 @@ template <class Fill>
     if (result.attempts > 0)
       result.damping_used =
           options.escalation * std::max(result.damping_used, options.smallest_escalated);
-    result.lambda = result.damping_used * mean;
-    if (!std::isfinite(result.lambda)) throw NumericError("no damping makes the Hessian definite");
+    result.lambda = rounded(result.damping_used * mean);
+    if (!is_finite(result.lambda)) throw NumericError("no damping makes the Hessian definite");
     ++result.attempts;
     execution.parallel_for(n, [&](Index i) {
       fill(i, &u(i, 0));

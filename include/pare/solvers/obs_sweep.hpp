@@ -4,6 +4,7 @@
 #include <string>
 
 #include "pare/core/error.hpp"
+#include "pare/core/float_arithmetic.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/gemm.hpp"
@@ -65,7 +66,8 @@ void obs_sweep_tile(const ObsBlock& block, MatrixView<float> w, Index row, Rule&
       float* const error = tile_errors + k * lanes;
       const float* u = &block.upper(k, k);
       rule.keep(block.begin + k, row, rows, values, kept);
-      for (Index l = 0; l < lanes; ++l) error[l] = (values[l] - kept[l]) / u[0];
+      const Quotients by_pivot(u[0]);
+      for (Index l = 0; l < lanes; ++l) error[l] = by_pivot(values[l] - kept[l]);
       for (Index l = 0; l < lanes; ++l) values[l] = kept[l];
       block.update(1, u + 1, 0, error, end - k - 1, values + lanes);
     }
