@@ -4,6 +4,8 @@
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
 #include "pare/core/float16.hpp"
+#include "pare/core/float_arithmetic.hpp"
+#include "pare/core/float_environment.hpp"
 #include "pare/core/function_ref.hpp"
 #include "pare/core/huge_page_memory.hpp"
 #include "pare/core/index.hpp"

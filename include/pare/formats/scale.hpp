@@ -81,10 +81,13 @@ struct Range {
   return range;
 }
 
-namespace detail {
-
-/// A scale of `magnitude / denominator` as stored; a zero block gets 1, and a float32 quotient
-/// that underflows the smallest normal number, so that only the 16-bit types can give 0 or inf.
+/// The scale that maps `magnitude`, of a block's largest weight say, to the value `denominator`, as
+/// stored. What a format's `fit` is made of.
+///
+/// Values    magnitude >= 0 and finite, denominator > 0
+/// Edge      a zero block gets 1; a float32 quotient is kept within the normal numbers, so that
+/// only
+///           the 16-bit types can give 0 or infinity: see is_usable_scale
 [[nodiscard]] constexpr float fit_scale(float magnitude, float denominator,
                                         ScaleType type) noexcept {
   if (std::bit_cast<std::uint32_t>(magnitude) << 1 == 0) return 1.0f;
@@ -94,6 +97,8 @@ namespace detail {
   return store_scale(scale, type);
 }
 
-}  // namespace detail
+namespace detail {
+using pare::fit_scale;
+}
 
 }  // namespace pare

@@ -3,11 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "pare/calibration/hessian.hpp"
@@ -18,110 +16,12 @@
 #include "pare/formats/quantized_matrix.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/lane_round.hpp"
-#include "pare/quantization/quantize.hpp"
-#include "pare/solvers/inverse_factor.hpp"
+#include "pare/quantization/gptq_factor.hpp"
+#include "pare/quantization/gptq_options.hpp"
+#include "pare/quantization/row_quantizer.hpp"
 #include "pare/solvers/obs_sweep.hpp"
 
 namespace pare {
-
-/// What happened on the way.
-struct GptqReport {
-  double damping = 0.0;         ///< the fraction of the mean diagonal that was added in the end
-  int attempts = 0;             ///< factorizations: more than one when the damping had to grow
-  Index dead_inputs = 0;        ///< inputs that were always zero; their weights are zeroed
-  double loss = 0.0;            ///< tr(dW (H + damping) dWᵀ) by the sweep's own account
-  bool scales_widened = false;  ///< a scale did not fit its type: all are kept in F32
-};
-
-struct GptqOptions {
-  /// Columns that share parameters; -1 is the whole row.
-  Index group_size = -1;
-  /// Unset: default_scale_type.
-  std::optional<ScaleType> scale_type{};
-  RangeOptions range{};
-  /// Fraction of the Hessian's mean diagonal that is added to the diagonal.
-  double damping = 0.01;
-  /// Visit the columns by falling diagonal of the Hessian.
-  bool act_order = false;
-  /// Find all group parameters on the original weights, before the sweep.
-  bool static_groups = false;
-  /// Columns between lazy updates. Part of the result: a group's range is found on the weights as
-  /// updated by previous blocks only.
-  Index block_size = 128;
-  GptqReport* report = nullptr;
-};
-
-/// All of GPTQ that follows from the Hessian alone. Layers that share an input (q, k and v; gate
-/// and up) share its factor: it costs as much as the sweep over a square layer.
-class GptqFactor {
- public:
-  /// Uses `damping` and `act_order` of the options. Throws as inverse_factor.
-  explicit GptqFactor(const Hessian& h, const GptqOptions& options = {},
-                      const Execution& execution = {});
-
-  [[nodiscard]] Index in_features() const noexcept { return static_cast<Index>(order_.size()); }
-  /// The column visited at each position.
-  [[nodiscard]] std::span<const std::int32_t> order() const noexcept { return order_; }
-  /// True for a column whose input was always zero.
-  [[nodiscard]] bool is_dead(Index column) const {
-    return dead_[static_cast<std::size_t>(column)] != 0;
-  }
-  [[nodiscard]] Index dead_inputs() const { return std::count(dead_.begin(), dead_.end(), 1); }
-  /// Of the Hessian in visiting order.
-  [[nodiscard]] const InverseFactor& inverse() const noexcept { return inverse_; }
-  [[nodiscard]] bool made_with(const GptqOptions& options) const noexcept {
-    return damping_ == options.damping && act_order_ == options.act_order;
-  }
-
- private:
-  std::vector<std::int32_t> order_;
-  std::vector<char> dead_;
-  InverseFactor inverse_;
-  double damping_;
-  bool act_order_;
-};
-
-inline GptqFactor::GptqFactor(const Hessian& h, const GptqOptions& options,
-                              const Execution& execution)
-    : order_(static_cast<std::size_t>(h.in_features())),
-      dead_(order_.size()),
-      damping_(options.damping),
-      act_order_(options.act_order) {
-  const MatrixView<const double> sums = h.upper_sums();
-  const double scale = h.scale();
-  const Index n = h.in_features();
-  std::iota(order_.begin(), order_.end(), 0);
-  Vector<double> diagonal = h.diagonal();
-  for (Index j = 0; j < n; ++j)
-    if (diagonal[j] == 0.0) {
-      dead_[static_cast<std::size_t>(j)] = 1;
-      diagonal[j] = 1.0;
-    }
-  const auto invert = [&](VectorView<const double> visited, auto from) {
-    inverse_ = with_standard_floats(execution, [&](const Execution& standard) {
-      return detail::inverse_factor_of(visited, from, {.damping = damping_}, standard);
-    });
-  };
-  const auto from_row = [&](Index i, double* row) {
-    for (Index j = i; j < n; ++j) row[j] = sums(i, j) * scale;
-  };
-  if (!act_order_) {
-    invert(diagonal, from_row);
-    return;
-  }
-  std::stable_sort(order_.begin(), order_.end(),
-                   [&](std::int32_t a, std::int32_t b) { return diagonal[a] > diagonal[b]; });
-  Vector<double> visited({n});
-  for (Index p = 0; p < n; ++p) visited[p] = diagonal[order_[static_cast<std::size_t>(p)]];
-  const auto from_visited = [&](Index i, double* row) {
-    const Index visited_row = order_[static_cast<std::size_t>(i)];
-    for (Index j = i; j < n; ++j) {
-      const Index column = order_[static_cast<std::size_t>(j)];
-      row[j] = sums(std::min(visited_row, column), std::max(visited_row, column)) * scale;
-    }
-  };
-  invert(visited, from_visited);
-}
 
 namespace detail {
 

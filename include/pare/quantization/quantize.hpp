@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdint>
 #include <optional>
-#include <type_traits>
 
 #include "pare/core/finite.hpp"
 #include "pare/core/float_environment.hpp"
@@ -12,6 +10,7 @@
 #include "pare/kernels/elementwise.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/quantization/block_parameters.hpp"
+#include "pare/quantization/row_quantizer.hpp"
 
 namespace pare {
 
@@ -25,80 +24,11 @@ struct QuantizeOptions {
 
 namespace detail {
 
-/// What became of a row.
-enum class RowResult : std::uint8_t { done, not_finite, scale_does_not_fit };
-
-/// How rows are quantized: the same for all of a matrix.
-struct RowQuantizer {
-  const kernels::ElementwiseKernel& kernel;
-  const RangeOptions& range;
-  kernels::Store store;
-
-  /// Parameters of a block without gaps, or none when a weight is not finite.
-  template <Format F>
-  [[nodiscard]] std::optional<typename F::Parameters> fit(const float* block, Index count,
-                                                          ScaleType scale_type) const {
-    const Range limits = kernel.range(block, count);
-    if (!is_finite(limits.lo)) return std::nullopt;
-    constexpr bool fits_values = requires(FitOptions options) {
-      F::fit_values(block, count, Index{1}, options);
-    };
-    if (range.method == RangeMethod::min_max && !fits_values)
-      return F::fit(limits, {scale_type, range.denominator, range.extend_to_zero});
-    return block_parameters<F>(block, count, 1, range, scale_type);
-  }
-
-  template <Format F>
-  void encode(const float* block, Index count, const typename F::Parameters& p,
-              typename F::Code* codes) const {
-    if constexpr (F::is_integer) {
-      constexpr int lo = -F::code_offset, hi = code_count<F>() - 1 - F::code_offset;
-      kernel.encode(block, count, {p.scale, F::zero_point(p), lo, hi}, store,
-                    reinterpret_cast<std::uint8_t*>(codes));
-    } else {
-      for (Index k = 0; k < count; ++k) codes[k] = F::encode(block[k], p);
-    }
-  }
-
-  template <Format F>
-  void decode(const typename F::Code* codes, Index count, const typename F::Parameters& p,
-              float* values) const {
-    if constexpr (F::is_integer) {
-      kernel.decode(reinterpret_cast<const std::uint8_t*>(codes), count,
-                    {p.scale, F::zero_point(p), std::is_signed_v<typename F::Code>}, store, values);
-    } else {
-      for (Index k = 0; k < count; ++k) values[k] = F::decode(codes[k], p);
-    }
-  }
-
-  /// Row `i` of q from its weights without gaps. Several groups are fitted before they are
-  /// encoded, as many as a first-level cache holds: apart, they overlap in the pipeline.
-  template <Format F>
-  [[nodiscard]] RowResult quantize(const float* row, Index i, QuantizedMatrix<F>& q) const {
-    constexpr Index cached_floats = 4096;
-    const Index length = q.group_length();
-    const Index stride = std::max<Index>(1, length > 0 ? cached_floats / length : 0);
-    const auto count = [&](Index g) { return std::min(length, q.cols() - g * length); };
-    for (Index first = 0; first < q.groups(); first += stride) {
-      const Index last = std::min(q.groups(), first + stride);
-      for (Index g = first; g < last; ++g) {
-        const auto parameters = fit<F>(row + g * length, count(g), q.scale_type());
-        if (!parameters) return RowResult::not_finite;
-        if (!is_usable_scale(parameters->scale)) return RowResult::scale_does_not_fit;
-        q.parameters()(i, g) = *parameters;
-      }
-      for (Index g = first; g < last; ++g)
-        encode<F>(row + g * length, count(g), q.parameters()(i, g), &q.codes()(i, g * length));
-    }
-    return RowResult::done;
-  }
-};
-
 /// Quantizes with q's shape, groups and scale type; returns false when a scale does not fit.
 template <Format F>
-[[nodiscard]] bool quantize_rows(MatrixView<const float> w, const RangeOptions& range,
-                                 const Execution& execution, const MemoryTuning& tuning,
-                                 QuantizedMatrix<F>& q) {
+[[nodiscard]] bool quantize_blocks(MatrixView<const float> w, const RangeOptions& range,
+                                   const Execution& execution, const MemoryTuning& tuning,
+                                   QuantizedMatrix<F>& q) {
   const RowQuantizer quantizer{kernels::elementwise_kernel(execution.force), range,
                                kernels::choose_store(w.size(), tuning)};
   std::atomic<bool> finite = true, fits = true;
@@ -143,7 +73,7 @@ void quantize(MatrixView<const float> w, const QuantizeOptions& options, const E
       const bool same_layout = q.codes().shape() == w.shape() && q.scale_type() == type &&
                                q.group_size() == options.group_size && q.group_index().empty();
       if (!same_layout) q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, type);
-      if (detail::quantize_rows(w, options.range, standard, tuning, q)) return;
+      if (detail::quantize_blocks(w, options.range, standard, tuning, q)) return;
     }
     throw NumericError("a block of weights has no usable float32 scale");
   });

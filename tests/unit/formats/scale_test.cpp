@@ -27,12 +27,11 @@ TEST_CASE("only positive finite scales are usable", "[formats]") {
 }
 
 TEST_CASE("a zero block gets scale 1 and no float32 scale under- or overflows", "[formats]") {
-  CHECK(detail::fit_scale(0.0f, 7.5f, ScaleType::f16) == 1.0f);
-  CHECK(detail::fit_scale(15.0f, 7.5f, ScaleType::f16) == 2.0f);
-  CHECK(detail::fit_scale(1e-45f, 127.0f, ScaleType::f32) == std::numeric_limits<float>::min());
-  CHECK(is_usable_scale(
-      detail::fit_scale(std::numeric_limits<float>::infinity(), 1.0f, ScaleType::f32)));
-  CHECK_FALSE(is_usable_scale(detail::fit_scale(1e-6f, 127.0f, ScaleType::f16)));
+  CHECK(fit_scale(0.0f, 7.5f, ScaleType::f16) == 1.0f);
+  CHECK(fit_scale(15.0f, 7.5f, ScaleType::f16) == 2.0f);
+  CHECK(fit_scale(1e-45f, 127.0f, ScaleType::f32) == std::numeric_limits<float>::min());
+  CHECK(is_usable_scale(fit_scale(std::numeric_limits<float>::infinity(), 1.0f, ScaleType::f32)));
+  CHECK_FALSE(is_usable_scale(fit_scale(1e-6f, 127.0f, ScaleType::f16)));
 }
 
 TEST_CASE("a range is found at any stride", "[formats]") {

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <optional>
+
+#include "pare/core/index.hpp"
+#include "pare/quantization/block_parameters.hpp"
+
+namespace pare {
+
+/// What happened on the way.
+struct GptqReport {
+  double damping = 0.0;         ///< the fraction of the mean diagonal that was added in the end
+  int attempts = 0;             ///< factorizations: more than one when the damping had to grow
+  Index dead_inputs = 0;        ///< inputs that were always zero; their weights are zeroed
+  double loss = 0.0;            ///< tr(dW (H + damping) dWᵀ) by the sweep's own account
+  bool scales_widened = false;  ///< a scale did not fit its type: all are kept in F32
+};
+
+struct GptqOptions {
+  /// Columns that share parameters; -1 is the whole row.
+  Index group_size = -1;
+  /// Unset: default_scale_type.
+  std::optional<ScaleType> scale_type{};
+  RangeOptions range{};
+  /// Fraction of the Hessian's mean diagonal that is added to the diagonal.
+  double damping = 0.01;
+  /// Visit the columns by falling diagonal of the Hessian.
+  bool act_order = false;
+  /// Find all group parameters on the original weights, before the sweep.
+  bool static_groups = false;
+  /// Columns between lazy updates. Part of the result: a group's range is found on the weights as
+  /// updated by previous blocks only.
+  Index block_size = 128;
+  GptqReport* report = nullptr;
+};
+
+}  // namespace pare
