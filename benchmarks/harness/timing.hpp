@@ -15,12 +15,13 @@ template <class F>
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// The upper one of an even number of values; 0 without values.
+/// Of an even number of values the mean of the middle two; 0 without values.
 [[nodiscard]] inline double median(std::vector<double> values) {
   if (values.empty()) return 0.0;
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+  if (values.size() % 2 == 1) return *middle;
+  return (*std::max_element(values.begin(), middle) + *middle) / 2;
 }
 
 /// Distance of the quartiles over the median: how little a busy machine lets passes repeat.

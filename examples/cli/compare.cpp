@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/block_quantizer.hpp"
+#include "cli/comparison_table.hpp"
 #include "cli/evaluation.hpp"
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
@@ -81,7 +82,7 @@ class Comparison {
         recipes_(recipes_of(options)),
         runtime_(options.model.runtime()),
         checkpoint_(options.model.model) {
-    require_report_path(options.report, {".json", ".csv"});
+    require_report_path("--report", options.report, {".json", ".csv"});
     if (const std::string by = checkpoint_.quantization(); !by.empty())
       throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
                                 "); compare starts from a float model, use eval");
@@ -114,6 +115,7 @@ class Comparison {
       add_kernel(recipe.format, quantized);
       finish_row(row, quantized, evaluator);
     }
+    std::fputs(table_.legend().c_str(), stdout);
   }
 
  private:
@@ -170,8 +172,11 @@ class Comparison {
     row.perplexity = quality.perplexity();
     row.kl = quality.kl.value_or(0.0);
     row.top1 = quality.top1.value_or(1.0);
-    row.speed = measure_speed(model, windows_->inputs(0, 1), runtime_);
-    table_.add(row);
+    if (options_.speed)
+      row.speed = measure_speed(model, windows_->inputs(0, 1), runtime_, {},
+                                &model == &model_ ? nullptr : &model_);
+    std::fputs(table_.add(row).c_str(), stdout);
+    std::fflush(stdout);
     rows_.push_back(row);
     // After every row: what is measured is not lost when a later row fails.
     write_report(options_.report, rows_, run_context(runtime_.threads(), kernels_));
@@ -197,7 +202,7 @@ class Comparison {
   std::optional<EvaluationWindows> windows_;
   engine::Model model_;
   StoredSize size_;
-  Table table_;
+  ComparisonTable table_;
   std::vector<ReportRow> rows_;
   std::vector<std::string> kernels_;
 };

@@ -7,12 +7,32 @@
 #include "cli/report.hpp"
 #include "cli/speed.hpp"
 #include "pare/io/json.hpp"
+#include "pare/io/safetensors_writer.hpp"
 
 namespace cli {
+namespace {
+
+/// `ids` I32 (tokens) and `logits` F32 (tokens, vocabulary) of the first window: what another
+/// engine must compute from the same model.
+void write_logits(const std::filesystem::path& path, const engine::Model& model,
+                  const EvaluationWindows& windows, const pare::Execution& execution) {
+  const auto ids = windows.inputs(0, 1);
+  const auto logits = engine::Decoder(model, execution).logits(ids, windows.length());
+  pare::SafetensorsWriter writer(path,
+                                 {{"ids", pare::DType::I32, {windows.length()}},
+                                  {"logits", pare::DType::F32, {logits.rows(), logits.cols()}}});
+  writer.write("ids", std::as_bytes(ids));
+  writer.write("logits",
+               std::as_bytes(std::span(logits.data(), static_cast<std::size_t>(logits.size()))));
+  writer.finish();
+}
+
+}  // namespace
 
 void eval(const EvalCommand& options) {
   Runtime runtime = options.model.runtime();
-  require_report_path(options.report, {".json"});
+  require_report_path("--report", options.report, {".json"});
+  require_report_path("--logits", options.logits, {".safetensors"});
   const engine::Checkpoint checkpoint = open_model(options.model);
   const Tokens tokens = evaluation_tokens(options.text, checkpoint);
   const EvaluationWindows windows(tokens, window_length(options.model, checkpoint.config()));
@@ -27,17 +47,14 @@ void eval(const EvalCommand& options) {
   }
   const Quality quality =
       Evaluator(windows, reference ? &*reference : nullptr, runtime.execution()).measure(model);
-  const Speed speed = measure_speed(model, windows.inputs(0, 1), runtime);
+  std::optional<Speed> speed;
+  if (options.speed) speed = measure_speed(model, windows.inputs(0, 1), runtime);
 
   const auto bits = quality.bits_per_byte(tokens);
   nlohmann::json json{{"predictions", quality.predictions},
                       {"nats_per_token", quality.nats_per_token},
                       {"perplexity", quality.perplexity()},
-                      {"bits_per_byte", nullptr},
-                      {"prefill_tokens_per_second", speed.prefill_tokens_per_second},
-                      {"decode_tokens_per_second", speed.decode_tokens_per_second},
-                      {"prefill_share", speed.prefill_share},
-                      {"decode_share", speed.decode_share}};
+                      {"bits_per_byte", nullptr}};
   std::printf("predictions     %td\n", quality.predictions);
   if (bits) {
     json["bits_per_byte"] = *bits;
@@ -51,11 +68,15 @@ void eval(const EvalCommand& options) {
                 options.reference.string().c_str());
     std::printf("top-1 agreement %.4f %%\n", 100.0 * *quality.top1);
   }
-  std::printf("prefill         %.0f tokens/s, %.0f %% of the peak\n",
-              speed.prefill_tokens_per_second, 100.0 * speed.prefill_share);
-  std::printf("decode          %.0f tokens/s, %.0f %% of the read bandwidth\n",
-              speed.decode_tokens_per_second, 100.0 * speed.decode_share);
+  if (speed) {
+    add_speed(json, *speed);
+    std::printf("prefill         %.0f tokens/s, %.0f %% of the peak\n",
+                speed->prefill_tokens_per_second, 100.0 * speed->prefill_share);
+    std::printf("decode          %.0f tokens/s, %.0f %% of the read bandwidth\n",
+                speed->decode_tokens_per_second, 100.0 * speed->decode_share);
+  }
   if (!options.report.empty()) pare::write_json(options.report, json);
+  if (!options.logits.empty()) write_logits(options.logits, model, windows, runtime.execution());
 }
 
 }  // namespace cli

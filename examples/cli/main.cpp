@@ -82,6 +82,10 @@ void add_text(CLI::App& command, cli::TextOptions& text) {
       ->type_name("FILE");
 }
 
+void add_no_speed(CLI::App& command, bool& speed) {
+  command.add_flag("--no-speed{false}", speed, "measure quality alone");
+}
+
 void add_recipe(CLI::App& command, RecipeText& text, Recipe& recipe) {
   text.group_size_option =
       command
@@ -142,6 +146,7 @@ int run(int argc, char** argv) {
   add_window(*c, compare.model);
   add_calibration(*c, compare.calibration);
   add_text(*c, compare.text);
+  add_no_speed(*c, compare.speed);
   c->add_option("--report", compare.report, "also write the rows to FILE.json or FILE.csv")
       ->type_name("FILE");
 
@@ -189,7 +194,11 @@ int run(int argc, char** argv) {
       ->type_name("DIR");
   add_window(*e, eval.model);
   add_text(*e, eval.text);
+  add_no_speed(*e, eval.speed);
   e->add_option("--report", eval.report, "also write the numbers to FILE.json")->type_name("FILE");
+  e->add_option("--logits", eval.logits,
+                "also write the tokens and logits of the first window to FILE.safetensors")
+      ->type_name("FILE");
 
   cli::BenchCommand bench;
   bench.model.model = demo;

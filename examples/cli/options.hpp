@@ -42,6 +42,7 @@ struct CompareOptions {
   bool act_order = false;
   std::string methods, formats;  // comma-separated
   std::filesystem::path report;
+  bool speed = true;  // measured too
 };
 
 struct QuantizeCommand {
@@ -62,6 +63,8 @@ struct EvalCommand {
   ModelOptions model;
   TextOptions text;
   std::filesystem::path reference, report;
+  std::filesystem::path logits;  // of the first window
+  bool speed = true;  // measured too
 };
 
 struct BenchCommand {

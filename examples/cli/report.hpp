@@ -23,26 +23,19 @@ struct ReportRow {
   double perplexity = 0.0;
   double kl = 0.0;
   double top1 = 1.0;
-  Speed speed{};
+  std::optional<Speed> speed{};  ///< empty: not measured
   double quantize_seconds = 0.0;
 };
 
-/// Prints the table to standard output, a line at a time, as rows finish.
-class Table {
- public:
-  /// The first row, of the float model, is what changes and speed-ups are relative to.
-  void add(const ReportRow& row);
-
- private:
-  std::optional<ReportRow> base_;
-};
+/// The keys of a report that say how fast a model runs, the same in every command's.
+void add_speed(nlohmann::json& json, const Speed& speed);
 
 /// What a run's numbers depend on: machine, compiler, flags, kernels, threads, seed, version, date.
 [[nodiscard]] nlohmann::json run_context(int threads, const std::vector<std::string>& kernels);
 
-/// Refuses, before the work, a report whose name ends in none of `extensions` (ArgumentError) or
-/// whose directory does not exist (IoError).
-void require_report_path(const std::filesystem::path& path,
+/// Refuses, before the work, the file that `option` names for results if its name ends in none of
+/// `extensions` (ArgumentError) or its directory does not exist (IoError).
+void require_report_path(const std::string& option, const std::filesystem::path& path,
                          std::initializer_list<const char*> extensions);
 
 /// Writes rows and context as JSON, or the rows alone as CSV, atomically.

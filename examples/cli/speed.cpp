@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -88,62 +90,123 @@ struct Operations {
   }
 };
 
-/// Runs and the limits around them.
-struct Samples {
-  std::vector<double> seconds, limits, shares;
+/// A model that decodes, and what reading its weights alone takes.
+struct Subject {
+  engine::Decoder decoder;
+  DecodeReads reads;
+  bench::ReadPlan plan;
 
-  void add(double run, double limit) {
+  Subject(const engine::Model& model, Runtime& runtime, Index context)
+      : decoder(model, runtime.execution()),
+        reads(model, context),
+        plan(reads.best_plan(runtime.threads())) {}
+
+  [[nodiscard]] double run(std::span<const std::int32_t> tokens) {
+    return seconds_of([&] { (void)decoder.extend(tokens); });
+  }
+  [[nodiscard]] double read(Runtime& runtime) const {
+    return reads.seconds(runtime.threads(), plan);
+  }
+};
+
+/// Runs, the limits around them and the seconds of the model beside, run by run.
+struct Samples {
+  std::vector<double> seconds, limits, shares, speed_ups;
+
+  [[nodiscard]] Index count() const { return static_cast<Index>(seconds.size()); }
+  void add(double run, double limit, std::optional<double> beside) {
     seconds.push_back(run);
     limits.push_back(limit);
     shares.push_back(limit / run);
+    if (beside) speed_ups.push_back(*beside / run);
+  }
+  [[nodiscard]] SpeedUp over_beside() const {
+    return speed_ups.empty() ? SpeedUp{} : speed_up(speed_ups);
   }
 };
+
+/// Runs a pair; which one comes first changes from pair to pair, so that neither always finds the
+/// caches and the clock as the other leaves them. The second result is empty without `beside`.
+template <class Run, class Beside>
+std::pair<std::invoke_result_t<Run>, std::optional<double>> run_pair(Index pair, bool with_beside,
+                                                                     Run&& run, Beside&& beside) {
+  std::optional<double> other;
+  if (with_beside && pair % 2 == 1) other = beside();
+  auto own = run();
+  if (with_beside && pair % 2 == 0) other = beside();
+  return {own, other};
+}
 
 }  // namespace
 
 Speed measure_speed(const engine::Model& model, std::span<const std::int32_t> prompt,
-                    Runtime& runtime, const SpeedOptions& options) {
+                    Runtime& runtime, const SpeedOptions& options, const engine::Model* beside) {
   Speed speed;
-  engine::Decoder decoder(model, runtime.execution());
   const int threads = runtime.threads();
   const Index length = static_cast<Index>(prompt.size());
+  const Index context = length + options.tokens / 2;
+  Subject own(model, runtime, context);
+  std::optional<Subject> other;
+  if (beside) other.emplace(*beside, runtime, context);
+  const Index fewest = beside ? Index{SpeedUp::fewest_pairs} : 3;
   const auto wants_more = [&](const Samples& samples, Index most, const Stopwatch& total) {
-    const Index count = static_cast<Index>(samples.seconds.size());
-    return count < 3 || (count < most && total.seconds() < options.seconds);
+    return samples.count() < fewest ||
+           (samples.count() < most && total.seconds() < options.seconds);
+  };
+  const auto prefill_seconds = [&](Subject& subject) {
+    subject.decoder.start(length + options.tokens);
+    return subject.run(prompt);
   };
 
   const Operations operations(model, length);
   Samples prefill;
-  decoder.start(length + options.tokens);
-  (void)decoder.extend(prompt);  // touches the memory
+  (void)prefill_seconds(own);  // touches the memory
+  if (other) (void)prefill_seconds(*other);
+  struct LimitedRun {
+    double seconds, limit;
+  };
   for (const Stopwatch total; wants_more(prefill, options.prefills, total);) {
-    decoder.start(length + options.tokens);
-    const double before = operations.least_seconds(threads);
-    const double run = seconds_of([&] { (void)decoder.extend(prompt); });
-    prefill.add(run, std::min(before, operations.least_seconds(threads)));
+    const auto [run, reference] = run_pair(
+        prefill.count(), beside != nullptr,
+        [&] {
+          const double before = operations.least_seconds(threads);
+          const double seconds = prefill_seconds(own);
+          return LimitedRun{seconds, std::min(before, operations.least_seconds(threads))};
+        },
+        [&] { return prefill_seconds(*other); });
+    prefill.add(run.seconds, run.limit, reference);
   }
   speed.prefill_tokens_per_second = static_cast<double>(length) / median(prefill.seconds);
   speed.prefill_share = median(prefill.shares);
   speed.prefill_operations = operations.total();
   if (const double limit = median(prefill.limits); limit > 0.0)
     speed.prefill_operations_per_second = operations.total() / limit;
+  speed.prefill_speed_up = prefill.over_beside();
 
-  const DecodeReads reads(model, length + options.tokens / 2);
-  const bench::ReadPlan plan = reads.best_plan(threads);
   Samples decode;
   std::vector<std::int32_t> token(1);
   const Stopwatch total;
   for (Index i = 0; i < options.tokens && wants_more(decode, options.tokens, total); ++i) {
     token[0] = prompt[static_cast<std::size_t>(i % length)];
-    const double before = reads.seconds(threads, plan);
-    const double run = seconds_of([&] { (void)decoder.extend(token); });
-    decode.add(run, (before + reads.seconds(threads, plan)) / 2);
+    const auto [run, reference] = run_pair(
+        i, beside != nullptr,
+        [&] {
+          const double before = own.read(runtime);
+          const double seconds = own.run(token);
+          return LimitedRun{seconds, (before + own.read(runtime)) / 2};
+        },
+        [&] {
+          (void)other->read(runtime);  // finds its weights in the caches as the model does
+          return other->run(token);
+        });
+    decode.add(run.seconds, run.limit, reference);
   }
-  speed.decode_bytes = reads.bytes;
+  speed.decode_bytes = own.reads.bytes;
   if (decode.seconds.empty()) return speed;
   speed.decode_tokens_per_second = 1.0 / median(decode.seconds);
   speed.decode_share = median(decode.shares);
-  speed.bytes_per_second = reads.bytes / median(decode.limits);
+  speed.bytes_per_second = own.reads.bytes / median(decode.limits);
+  speed.decode_speed_up = decode.over_beside();
   return speed;
 }
 

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "cli/runtime.hpp"
+#include "cli/speed_up.hpp"
 #include "engine/model.hpp"
 
 namespace cli {
@@ -24,6 +25,10 @@ struct Speed {
   double bytes_per_second = 0.0;               ///< that the plain loop reads
   double prefill_operations = 0.0;             ///< multiplications and additions
   double prefill_operations_per_second = 0.0;  ///< at the peaks
+  /// Over the model that ran beside this one; 1 if none did.
+  SpeedUp prefill_speed_up{}, decode_speed_up{};
+
+  [[nodiscard]] bool steady() const { return prefill_speed_up.steady && decode_speed_up.steady; }
 };
 
 struct SpeedOptions {
@@ -35,8 +40,10 @@ struct SpeedOptions {
 };
 
 /// Medians of runs: `prompt` at once, and single tokens after it. Only the logits of the last token
-/// are computed. The limits are measured between the runs, as neighbours come and go on a machine.
+/// are computed. The limits are measured between the runs, as neighbours come and go on a machine;
+/// for the same reason every run has one of `beside`, if given, right before or after it.
 [[nodiscard]] Speed measure_speed(const engine::Model& model, std::span<const std::int32_t> prompt,
-                                  Runtime& runtime, const SpeedOptions& options = {});
+                                  Runtime& runtime, const SpeedOptions& options = {},
+                                  const engine::Model* beside = nullptr);
 
 }  // namespace cli

@@ -38,13 +38,9 @@ void check(const std::vector<Target>& targets, const std::vector<std::string>& o
     add(formats, target.format);
   }
   const TemporaryDirectory directory;
-  std::vector<std::string> words{"compare",
-                                 "--methods",
-                                 methods,
-                                 "--formats",
-                                 formats,
-                                 "--report",
-                                 (directory / "r.json").string()};
+  std::vector<std::string> words{
+      "compare",   "--no-speed", "--methods", methods,
+      "--formats", formats,      "--report",  (directory / "r.json").string()};
   words.insert(words.end(), options.begin(), options.end());
   if (targets[0].act_order) words.push_back("--act-order");
   const Outcome outcome = run_pare(words);

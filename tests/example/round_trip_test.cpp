@@ -37,11 +37,17 @@ void check(const Recipe& recipe, const std::string& save_as) {
   const std::string source = (directory / "m").string(), out = (directory / "q").string();
   model().write(source);
 
-  std::vector<std::string> compare{"compare",   source,
-                                   "--methods", recipe.method,
-                                   "--formats", recipe.format,
-                                   "--threads", "1",
-                                   "--report",  (directory / "compare.json").string()};
+  std::vector<std::string> compare{"compare",
+                                   source,
+                                   "--methods",
+                                   recipe.method,
+                                   "--formats",
+                                   recipe.format,
+                                   "--threads",
+                                   "1",
+                                   "--no-speed",
+                                   "--report",
+                                   (directory / "compare.json").string()};
   append(compare, recipe.options);
   const Outcome compared = run_pare(compare);
   CAPTURE(compared.err);
@@ -55,9 +61,9 @@ void check(const Recipe& recipe, const std::string& save_as) {
   CAPTURE(quantized.err);
   REQUIRE(quantized.status == 0);
 
-  const Outcome evaluated =
-      run_pare({"eval", out, "--text", (directory / "m").string() + "/eval.txt", "--reference",
-                source, "--threads", "1", "--report", (directory / "eval.json").string()});
+  const Outcome evaluated = run_pare(
+      {"eval", out, "--text", (directory / "m").string() + "/eval.txt", "--reference", source,
+       "--no-speed", "--threads", "1", "--report", (directory / "eval.json").string()});
   CAPTURE(evaluated.err);
   REQUIRE(evaluated.status == 0);
 
