@@ -130,7 +130,8 @@ void BlockQuantizer::search_awq(Index index, Block& block, const Listener& liste
     // Trials round scales as they will be stored: what the search compares is what ships.
     const pare::AwqOptions options{
         .group_size = group_size,
-        .scale_type = recipe_.scale_type.value_or(pare::default_scale_type<F>(group_size))};
+        .scale_type = recipe_.scale_type.value_or(pare::default_scale_type<F>(group_size)),
+        .underflow = recipe_.scale_underflow()};
     for (const Site site : engine::sites) {
       if (!can_fold(block, site)) continue;
       const auto layers = engine::linears_at(site);
@@ -197,23 +198,25 @@ BlockQuantizer::Observations BlockQuantizer::observe(Index index, const Block& b
   return observations;
 }
 
-pare::AnyQuantizedMatrix BlockQuantizer::quantize_weight(MatrixView<const float> weight,
-                                                         const Observations& observations,
-                                                         Site site,
-                                                         std::optional<pare::GptqFactor>& factor,
-                                                         std::vector<std::string>& notices) const {
+pare::AnyQuantizedMatrix BlockQuantizer::quantize_weight(
+    const std::string& name, MatrixView<const float> weight, const Observations& observations,
+    Site site, std::optional<pare::GptqFactor>& factor, QuantizedBlock& result) const {
   const Index group_size = recipe_.weight_group_size();
-  pare::RangeOptions range{.method = recipe_.range};
+  pare::RangeOptions range{.method = recipe_.range, .underflow = recipe_.scale_underflow()};
   if (recipe_.method == Method::awq) range.extend_to_zero = false;
   pare::ScaleType scale_type{};
   pare::GptqReport report;
+  pare::QuantizeReport nearest;
   auto quantized = pare::with_format(
       recipe_.weight_format(), [&]<class F>(pare::TypeTag<F>) -> pare::AnyQuantizedMatrix {
         scale_type = recipe_.scale_type.value_or(pare::default_scale_type<F>(group_size));
         if (!recipe_.uses_gptq())
-          return pare::quantize<F>(
-              weight, {.group_size = group_size, .scale_type = scale_type, .range = range},
-              runner_.execution());
+          return pare::quantize<F>(weight,
+                                   {.group_size = group_size,
+                                    .scale_type = scale_type,
+                                    .range = range,
+                                    .report = &nearest},
+                                   runner_.execution());
         const pare::GptqOptions options{.group_size = group_size,
                                         .scale_type = scale_type,
                                         .range = range,
@@ -226,14 +229,17 @@ pare::AnyQuantizedMatrix BlockQuantizer::quantize_weight(MatrixView<const float>
                          runner_.execution());
         return pare::gptq<F>(weight, *factor, options, runner_.execution());
       });
-  if (report.attempts > 1)
-    notices.push_back("the damping was raised to " + std::to_string(report.damping));
+  result.scales_raised += report.scales_raised + nearest.scales_raised;
+  const auto notice = [&](const std::string& what) {
+    result.notices.push_back(name + ": " + what);
+  };
+  if (report.attempts > 1) notice("the damping was raised to " + std::to_string(report.damping));
   if (report.dead_inputs > 0)
-    notices.push_back(std::to_string(report.dead_inputs) +
-                      " inputs were always zero; their weights are zeroed");
+    notice(std::to_string(report.dead_inputs) +
+           " inputs were always zero; their weights are zeroed");
   if (quantized.scale_type() != scale_type)
-    notices.push_back("a scale does not fit " + std::string(to_string(scale_type)) +
-                      "; all scales are kept in f32");
+    notice("a scale does not fit " + std::string(to_string(scale_type)) +
+           "; all scales are kept in f32");
   return quantized;
 }
 
@@ -257,12 +263,11 @@ QuantizedBlock BlockQuantizer::quantize(Index index, Block block, const Listener
       const std::string name = engine::linear_name(index, id);
       listener(std::string(engine::linear_names[static_cast<std::size_t>(id)]),
                0.5 + static_cast<double>(result.linears.size()) / 14.0);
-      std::vector<std::string> notices;
       pare::with_context(name, [&] {
         result.linears.push_back(
-            {quantize_weight(block[id].dense(), observations, site, factor, notices), activations});
+            {quantize_weight(name, block[id].dense(), observations, site, factor, result),
+             activations});
       });
-      for (const std::string& notice : notices) result.notices.push_back(name + ": " + notice);
       block[id].replace(result.linears.back().weight, activations);
     }
   }

@@ -21,6 +21,8 @@ struct QuantizedBlock {
   std::vector<engine::QuantizedLinear> linears;  // by engine::LinearId
   /// What its maker should know: raised damping, dead inputs, scales that did not fit their type.
   std::vector<std::string> notices;
+  /// Scales that would have been stored as 0 in files that know only F16.
+  Index scales_raised = 0;
 };
 
 /// Quantizes a model block by block, in order, following one recipe.
@@ -59,11 +61,13 @@ class BlockQuantizer {
                    const pare::Vector<float>& scales) const;
   void search_awq(Index index, engine::Block& block, const Listener& listener);
   [[nodiscard]] Observations observe(Index index, const engine::Block& block) const;
-  [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(pare::MatrixView<const float> weight,
+  /// Adds to the notices and counts of `result`.
+  [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(const std::string& name,
+                                                         pare::MatrixView<const float> weight,
                                                          const Observations& observations,
                                                          engine::Site site,
                                                          std::optional<pare::GptqFactor>& factor,
-                                                         std::vector<std::string>& notices) const;
+                                                         QuantizedBlock& result) const;
   [[nodiscard]] bool needs_stream() const {
     return recipe_.uses_gptq() || recipe_.activations() == Activations::static_int8;
   }

@@ -291,6 +291,7 @@ void quantize(const QuantizeCommand& options) {
       [&](const std::string& tensor) { return checkpoint.tensors().info(tensor).dtype; });
 
   const Stopwatch watch;
+  Index scales_raised = 0;
   {
     Progress progress("quantizing", blocks, done);
     for (Index i = 0; i < blocks; ++i) {
@@ -308,15 +309,20 @@ void quantize(const QuantizeCommand& options) {
         progress.clear();
         for (const std::string& notice : quantized.notices)
           std::fprintf(stderr, "note: %s\n", notice.c_str());
+        scales_raised += quantized.scales_raised;
         writer.write_block(i, quantized);
       }
       checkpoint.release_pages();
     }
   }
   writer.finish();
-  std::printf("%s: %s %s, %.1f s\n", options.out.string().c_str(),
+  std::string raised;
+  if (scales_raised > 0)
+    raised = ", " + std::to_string(scales_raised) + (scales_raised == 1 ? " scale" : " scales") +
+             " raised to the smallest F16 number";
+  std::printf("%s: %s %s, %.1f s%s\n", options.out.string().c_str(),
               std::string(name_of(method_names, recipe.method)).c_str(), recipe.format.c_str(),
-              watch.seconds());
+              watch.seconds(), raised.c_str());
 }
 
 }  // namespace cli

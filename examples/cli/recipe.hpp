@@ -91,6 +91,10 @@ struct Recipe {
     if (is_w8a8()) return -1;
     return group_size.value_or(format.ends_with("8") ? Index{-1} : Index{64});
   }
+  /// Readers of other tools' files know only F16 scales.
+  [[nodiscard]] pare::ScaleUnderflow scale_underflow() const {
+    return save_as == SaveAs::pare ? pare::ScaleUnderflow::zero : pare::ScaleUnderflow::smallest;
+  }
   [[nodiscard]] bool uses_gptq() const {
     return method == Method::gptq || method == Method::awq_gptq;
   }

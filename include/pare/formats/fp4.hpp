@@ -37,7 +37,7 @@ struct FP4 {
   };
 
   [[nodiscard]] static constexpr Parameters fit(Range range, const FitOptions& options) noexcept {
-    return {fit_scale(range.absmax(), codebook[7], options.scale_type)};
+    return {fit_scale(range.absmax(), codebook[7], options.scale_type, options.underflow)};
   }
 
   /// Counts the midpoints below the magnitude: no branch depends on the data.

@@ -34,7 +34,7 @@ requires(Bits >= 2 && Bits <= 8) struct Int {
                             (options.denominator == SymmetricDenominator::automatic && Bits < 8);
     const float denominator = half_range ? static_cast<float>((1 << Bits) - 1) / 2.0f
                                          : static_cast<float>(code_offset - 1);
-    return {fit_scale(range.absmax(), denominator, options.scale_type)};
+    return {fit_scale(range.absmax(), denominator, options.scale_type, options.underflow)};
   }
 
   [[nodiscard]] static constexpr Code encode(float value, const Parameters& p) noexcept {

@@ -47,7 +47,7 @@ struct NF4 {
   };
 
   [[nodiscard]] static constexpr Parameters fit(Range range, const FitOptions& options) noexcept {
-    return {fit_scale(range.absmax(), 1.0f, options.scale_type)};
+    return {fit_scale(range.absmax(), 1.0f, options.scale_type, options.underflow)};
   }
 
   /// Counts the midpoints below the normalized value: no branch depends on the data.

@@ -49,6 +49,15 @@ enum class SymmetricDenominator : std::uint8_t {
   largest_code  ///< 2^(b-1) - 1, as SmoothQuant, TensorRT and ONNX Runtime
 };
 
+/// The smallest positive Float16.
+inline constexpr float smallest_f16_scale = 0x1p-24f;
+
+/// What a scale becomes that its storage type would round to zero: only F16 has such scales.
+enum class ScaleUnderflow : std::uint8_t {
+  zero,  ///< 0, with which no code can be chosen: quantizers keep the matrix's scales in F32 then
+  smallest  ///< the smallest positive number of the type, as files need that know only F16
+};
+
 /// How the parameters of a block follow from its range.
 struct FitOptions {
   ScaleType scale_type = ScaleType::f32;
@@ -56,6 +65,7 @@ struct FitOptions {
   /// Formats with a zero point include 0 in the range (GPTQ, ONNX). Off, as AWQ does it: the
   /// width is then at least 1e-5 and values beyond the codes clip.
   bool extend_to_zero = true;
+  ScaleUnderflow underflow = ScaleUnderflow::zero;
 };
 
 /// The smallest and largest value of a block.
@@ -87,14 +97,18 @@ struct Range {
 /// Values    magnitude >= 0 and finite, denominator > 0
 /// Edge      a zero block gets 1; a float32 quotient is kept within the normal numbers, so that
 /// only
-///           the 16-bit types can give 0 or infinity: see is_usable_scale
-[[nodiscard]] constexpr float fit_scale(float magnitude, float denominator,
-                                        ScaleType type) noexcept {
+///           the 16-bit types can give 0, unless `underflow` forbids it, or infinity: see
+///           is_usable_scale
+[[nodiscard]] constexpr float fit_scale(float magnitude, float denominator, ScaleType type,
+                                        ScaleUnderflow underflow = ScaleUnderflow::zero) noexcept {
   if (std::bit_cast<std::uint32_t>(magnitude) << 1 == 0) return 1.0f;
   float scale = quotient(magnitude, denominator);
   if (scale < std::numeric_limits<float>::min()) scale = std::numeric_limits<float>::min();
   if (std::bit_cast<std::uint32_t>(scale) == 0x7f800000u) scale = std::numeric_limits<float>::max();
-  return store_scale(scale, type);
+  const float stored = store_scale(scale, type);
+  if (underflow == ScaleUnderflow::smallest && std::bit_cast<std::uint32_t>(stored) == 0)
+    return smallest_f16_scale;  // BFloat16 has the exponents of float32: nothing becomes 0
+  return stored;
 }
 
 namespace detail {

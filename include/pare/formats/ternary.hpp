@@ -32,7 +32,7 @@ struct Ternary {
 
   /// For what is known by its range alone: the outermost values are exact.
   [[nodiscard]] static constexpr Parameters fit(Range range, const FitOptions& options) noexcept {
-    return {fit_scale(range.absmax(), 1.0f, options.scale_type)};
+    return {fit_scale(range.absmax(), 1.0f, options.scale_type, options.underflow)};
   }
 
   /// The mean is summed in double, in order.
@@ -42,7 +42,7 @@ struct Ternary {
     for (Index i = 0; i < count; ++i)
       sum = rounded(sum + static_cast<double>(std::fabs(values[i * stride])));
     const auto mean = static_cast<float>(quotient(sum, static_cast<double>(count)));
-    return {fit_scale(mean, 1.0f, options.scale_type)};
+    return {fit_scale(mean, 1.0f, options.scale_type, options.underflow)};
   }
 
   [[nodiscard]] static constexpr Code encode(float value, const Parameters& p) noexcept {

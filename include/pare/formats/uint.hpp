@@ -38,7 +38,8 @@ requires(Bits >= 2 && Bits <= 8) struct UInt {
       width = 1e-5f;  // as AWQ's quantizer
     }
     Parameters p;
-    p.scale = fit_scale(width, static_cast<float>(largest_code), options.scale_type);
+    p.scale =
+        fit_scale(width, static_cast<float>(largest_code), options.scale_type, options.underflow);
     if (is_usable_scale(p.scale))
       p.zero_point = round_to_code(quotient(-range.lo, p.scale), 0, 0, largest_code);
     return p;

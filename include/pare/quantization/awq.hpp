@@ -24,6 +24,8 @@ struct AwqOptions {
   /// How the trial scales are rounded; float32 as in the authors' search.
   ScaleType scale_type = ScaleType::f32;
   SymmetricDenominator denominator = SymmetricDenominator::automatic;
+  /// See FitOptions::underflow.
+  ScaleUnderflow underflow = ScaleUnderflow::zero;
   /// Ratios tried by awq_scales: i / ratios for i in [0, ratios).
   int ratios = 20;
   /// Clip maxima tried by awq_clip: absmax * (1 - i / clip_grid) for i in [0, clip_steps).
@@ -44,7 +46,8 @@ namespace detail {
 
 /// AWQ's quantizer: the range is not extended to zero.
 [[nodiscard]] inline RangeOptions awq_range(const AwqOptions& options) noexcept {
-  return {.denominator = options.denominator, .extend_to_zero = false};
+  return {
+      .denominator = options.denominator, .extend_to_zero = false, .underflow = options.underflow};
 }
 
 /// s = t / sqrt(max(t) min(t)), t = max(a^ratio, 1e-4); 1 where that is not a usable scale.

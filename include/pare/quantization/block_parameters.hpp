@@ -23,6 +23,8 @@ struct RangeOptions {
   SymmetricDenominator denominator = SymmetricDenominator::automatic;
   /// See FitOptions::extend_to_zero.
   bool extend_to_zero = true;
+  /// See FitOptions::underflow.
+  ScaleUnderflow underflow = ScaleUnderflow::zero;
   /// Of `mse_clip`: candidates p = 1 - i / grid for i in [0, max_shrink * grid), as GPTQ's code;
   /// exponent > 0, grid >= 1, max_shrink in [0, 1).
   float exponent = 2.4f;
@@ -54,6 +56,11 @@ template <Format F>
 
 namespace detail {
 
+[[nodiscard]] constexpr FitOptions fit_options(const RangeOptions& range,
+                                               ScaleType scale_type) noexcept {
+  return {scale_type, range.denominator, range.extend_to_zero, range.underflow};
+}
+
 /// Parameters of a block that is not clipped.
 template <Format F>
 [[nodiscard]] typename F::Parameters fit_block(const float* weights, Index count, Index stride,
@@ -76,7 +83,7 @@ template <Format F>
 [[nodiscard]] typename F::Parameters block_parameters(const float* weights, Index count,
                                                       Index stride, const RangeOptions& options,
                                                       ScaleType scale_type) {
-  const FitOptions fit{scale_type, options.denominator, options.extend_to_zero};
+  const FitOptions fit = detail::fit_options(options, scale_type);
   typename F::Parameters best = detail::fit_block<F>(weights, count, stride, fit);
   if (options.method == RangeMethod::min_max || !is_usable_scale(best.scale)) return best;
 

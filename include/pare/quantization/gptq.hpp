@@ -36,7 +36,8 @@ class NearestCode {
         codes_(q.codes()),
         parameters_(q.parameters()),
         order_(order),
-        fitter_{kernels::elementwise_kernel(execution.force), range, kernels::Store::cached},
+        fitter_{kernels::elementwise_kernel(execution.force), range, kernels::Store::cached,
+                &raised_},
         fit_in_blocks_(fit_in_blocks),
         round_(select_lane_round(execution)),
         scales_({q.groups(), round_up(q.rows(), lane_count)}),
@@ -94,12 +95,15 @@ class NearestCode {
 
   /// False when a scale did not fit the storage type: the codes are worthless then.
   [[nodiscard]] bool fits() const { return fits_; }
+  /// See RowQuantizer::raised.
+  [[nodiscard]] Index raised() const { return raised_; }
 
  private:
   const QuantizedMatrix<F>& q_;
   MatrixView<typename F::Code> codes_;
   MatrixView<typename F::Parameters> parameters_;
   std::span<const std::int32_t> order_;
+  std::atomic<Index> raised_ = 0;
   RowQuantizer fitter_;
   bool fit_in_blocks_;
   LaneRound round_;
@@ -109,11 +113,16 @@ class NearestCode {
   std::atomic<bool> fits_ = true;
 };
 
-/// Codes of `w` with the scale type of `q`; returns the loss, or nothing when a scale did not fit.
+struct GptqSweep {
+  double loss = 0.0;
+  Index scales_raised = 0;
+};
+
+/// Codes of `w` with the scale type of `q`; nothing when a scale did not fit.
 template <Format F>
-std::optional<double> gptq_codes(MatrixView<const float> w, const GptqFactor& factor,
-                                 const GptqOptions& options, const Execution& execution,
-                                 QuantizedMatrix<F>& q) {
+std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const GptqFactor& factor,
+                                    const GptqOptions& options, const Execution& execution,
+                                    QuantizedMatrix<F>& q) {
   const bool whole_rows = options.group_size == -1;
   const bool fit_in_blocks = !whole_rows && !options.static_groups;
   NearestCode<F> rule(q, factor.order(), options.range, fit_in_blocks, execution);
@@ -145,7 +154,7 @@ std::optional<double> gptq_codes(MatrixView<const float> w, const GptqFactor& fa
           static_cast<std::int32_t>(static_cast<Index>(p) / q.group_length());
     q.set_group_index(index);
   }
-  return loss;
+  return GptqSweep{loss, rule.raised()};
 }
 
 }  // namespace detail
@@ -188,19 +197,20 @@ template <Format F>
       return detail::gptq_codes(w, factor, options, standard, q);
     });
   };
-  std::optional<double> loss = sweep();
-  const bool widened = !loss;
+  std::optional<detail::GptqSweep> result = sweep();
+  const bool widened = !result;
   if (widened) {
     q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, ScaleType::f32);
-    loss = sweep();
+    result = sweep();
   }
-  if (!loss) throw NumericError("a block of weights has no usable float32 scale");
+  if (!result) throw NumericError("a block of weights has no usable float32 scale");
   if (options.report)
     *options.report = {.damping = factor.inverse().damping_used,
                        .attempts = factor.inverse().attempts,
                        .dead_inputs = factor.dead_inputs(),
-                       .loss = *loss,
-                       .scales_widened = widened};
+                       .loss = result->loss,
+                       .scales_widened = widened,
+                       .scales_raised = result->scales_raised};
   return q;
 }
 

@@ -14,6 +14,7 @@ struct GptqReport {
   Index dead_inputs = 0;        ///< inputs that were always zero; their weights are zeroed
   double loss = 0.0;            ///< tr(dW (H + damping) dWᵀ) by the sweep's own account
   bool scales_widened = false;  ///< a scale did not fit its type: all are kept in F32
+  Index scales_raised = 0;      ///< scales that ScaleUnderflow::smallest kept from being 0
 };
 
 struct GptqOptions {

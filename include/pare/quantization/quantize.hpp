@@ -14,23 +14,31 @@
 
 namespace pare {
 
+/// What happened on the way.
+struct QuantizeReport {
+  bool scales_widened = false;  ///< a scale did not fit its type: all are kept in F32
+  Index scales_raised = 0;      ///< scales that ScaleUnderflow::smallest kept from being 0
+};
+
 struct QuantizeOptions {
   /// Columns that share parameters; -1 is the whole row.
   Index group_size = -1;
   /// Unset: default_scale_type.
   std::optional<ScaleType> scale_type{};
   RangeOptions range{};
+  QuantizeReport* report = nullptr;
 };
 
 namespace detail {
 
 /// Quantizes with q's shape, groups and scale type; returns false when a scale does not fit.
+/// `raised` counts scales, see RowQuantizer.
 template <Format F>
 [[nodiscard]] bool quantize_blocks(MatrixView<const float> w, const RangeOptions& range,
                                    const Execution& execution, const MemoryTuning& tuning,
-                                   QuantizedMatrix<F>& q) {
+                                   QuantizedMatrix<F>& q, std::atomic<Index>* raised) {
   const RowQuantizer quantizer{kernels::elementwise_kernel(execution.force), range,
-                               kernels::choose_store(w.size(), tuning)};
+                               kernels::choose_store(w.size(), tuning), raised};
   std::atomic<bool> finite = true, fits = true;
   // Whole rows: a block is read twice, and should be in a cache the second time.
   const Index height =
@@ -73,7 +81,12 @@ void quantize(MatrixView<const float> w, const QuantizeOptions& options, const E
       const bool same_layout = q.codes().shape() == w.shape() && q.scale_type() == type &&
                                q.group_size() == options.group_size && q.group_index().empty();
       if (!same_layout) q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, type);
-      if (detail::quantize_blocks(w, options.range, standard, tuning, q)) return;
+      std::atomic<Index> raised = 0;
+      if (!detail::quantize_blocks(w, options.range, standard, tuning, q,
+                                   options.report ? &raised : nullptr))
+        continue;
+      if (options.report) *options.report = {type != wanted, raised};
+      return;
     }
     throw NumericError("a block of weights has no usable float32 scale");
   });

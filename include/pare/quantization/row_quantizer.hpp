@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <type_traits>
@@ -21,6 +22,8 @@ struct RowQuantizer {
   const kernels::ElementwiseKernel& kernel;
   const RangeOptions& range;
   kernels::Store store;
+  /// Counts blocks whose scale was raised, see ScaleUnderflow; may be null.
+  std::atomic<Index>* raised = nullptr;
 
   /// Parameters of a block without gaps, or none when a weight is not finite.
   template <Format F>
@@ -31,9 +34,21 @@ struct RowQuantizer {
     constexpr bool fits_values = requires(FitOptions options) {
       F::fit_values(block, count, Index{1}, options);
     };
-    if (range.method == RangeMethod::min_max && !fits_values)
-      return F::fit(limits, {scale_type, range.denominator, range.extend_to_zero});
-    return block_parameters<F>(block, count, 1, range, scale_type);
+    const bool is_fit_to_limits = range.method == RangeMethod::min_max && !fits_values;
+    const auto parameters = is_fit_to_limits
+                                ? F::fit(limits, fit_options(range, scale_type))
+                                : block_parameters<F>(block, count, 1, range, scale_type);
+    if (raised && parameters.scale == smallest_f16_scale && underflows<F>(block, count, scale_type))
+      raised->fetch_add(1);
+    return parameters;
+  }
+
+  /// True when the block's scale is one that ScaleUnderflow is about.
+  template <Format F>
+  [[nodiscard]] bool underflows(const float* block, Index count, ScaleType scale_type) const {
+    FitOptions options = fit_options(range, scale_type);
+    options.underflow = ScaleUnderflow::zero;
+    return !is_usable_scale(fit_block<F>(block, count, 1, options).scale);
   }
 
   template <Format F>

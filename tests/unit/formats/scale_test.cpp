@@ -34,6 +34,20 @@ TEST_CASE("a zero block gets scale 1 and no float32 scale under- or overflows", 
   CHECK_FALSE(is_usable_scale(fit_scale(1e-6f, 127.0f, ScaleType::f16)));
 }
 
+TEST_CASE("a scale that F16 would round to zero can be raised", "[formats]") {
+  const auto raised = [](float magnitude, ScaleType type) {
+    return fit_scale(magnitude, 1.0f, type, ScaleUnderflow::smallest);
+  };
+  CHECK(raised(1e-9f, ScaleType::f16) == 0x1p-24f);
+  CHECK(raised(1e-9f, ScaleType::f16) == static_cast<float>(Float16::from_bits(1)));
+  CHECK(raised(0x1p-25f, ScaleType::f16) == 0x1p-24f);    // a tie, which goes to zero
+  CHECK(raised(0x1.8p-24f, ScaleType::f16) == 0x1p-23f);  // a tie of two that are stored
+  CHECK(raised(0.0f, ScaleType::f16) == 1.0f);
+  CHECK(raised(1e-9f, ScaleType::bf16) == store_scale(1e-9f, ScaleType::bf16));
+  CHECK(raised(1e-9f, ScaleType::f32) == 1e-9f);
+  CHECK_FALSE(is_usable_scale(raised(1e6f, ScaleType::f16)));
+}
+
 TEST_CASE("a range is found at any stride", "[formats]") {
   const std::vector<float> values{3, -9, -2, 9, 5, -9, 1};
   const Range all = range_of(values.data(), 7), odd = range_of(values.data(), 4, 2);

@@ -282,6 +282,29 @@ TEST_CASE("scales that do not fit float16 are kept in float32 and reported") {
   }
 }
 
+TEST_CASE("scales below float16 are raised and counted where files know no other type") {
+  Layer layer(4, 64);
+  for (Index j = 0; j < 64; ++j) layer.w(2, j) *= 1e-9f;
+  const auto check = [&]<class F>(TypeTag<F>, bool static_groups) {
+    CAPTURE(F::name, static_groups);
+    GptqReport report;
+    const auto q = gptq<F>(layer.w, layer.h,
+                           {.group_size = 32,
+                            .scale_type = ScaleType::f16,
+                            .range = {.underflow = ScaleUnderflow::smallest},
+                            .static_groups = static_groups,
+                            .report = &report});
+    CHECK(q.scale_type() == ScaleType::f16);
+    CHECK_FALSE(report.scales_widened);
+    CHECK(report.scales_raised == 2);
+    for (Index g = 0; g < 2; ++g) CHECK(q.parameters()(2, g).scale == smallest_f16_scale);
+  };
+  for (const bool static_groups : {false, true}) {
+    check(TypeTag<Int<4>>{}, static_groups);
+    check(TypeTag<UInt<4>>{}, static_groups);
+  }
+}
+
 TEST_CASE("a zero matrix stays zero") {
   const Layer layer(3, 20);
   const Matrix<float> zero({3, 20});

@@ -213,3 +213,46 @@ TEST_CASE("NaN, infinity and impossible groups are refused", "[quantization]") {
   w(2, 7) = -std::numeric_limits<float>::infinity();
   CHECK_THROWS_AS(quantize<Int<4>>(w), NumericError);
 }
+
+TEST_CASE("scales below F16 are raised and counted, or the matrix is widened", "[quantization]") {
+  Matrix<float> w = test::random_matrix(4, 64, 17);
+  for (Index j = 32; j < 64; ++j) w(2, j) *= 1e-9f;
+  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+    CAPTURE(F::name);
+    QuantizeReport report;
+    QuantizeOptions options{.group_size = 32, .scale_type = ScaleType::f16, .report = &report};
+    for (const RangeMethod method : {RangeMethod::min_max, RangeMethod::mse_clip}) {
+      options.range = {.method = method};
+      CHECK(quantize<F>(w, options).scale_type() == ScaleType::f32);
+      CHECK(report.scales_widened);
+      CHECK(report.scales_raised == 0);
+      options.range.underflow = ScaleUnderflow::smallest;
+      const auto q = quantize<F>(w, options);
+      CHECK(q.scale_type() == ScaleType::f16);
+      CHECK_FALSE(report.scales_widened);
+      CHECK(report.scales_raised == 1);
+      CHECK(q.parameters()(2, 1).scale == smallest_f16_scale);
+      for (Index j = 32; j < 64; ++j) CHECK(std::fabs(q.value(2, j)) <= smallest_f16_scale);
+      // The other groups are as without it.
+      w(2, 40) = 1.0f;
+      const auto other = quantize<F>(
+          w, {.group_size = 32, .scale_type = ScaleType::f16, .range = {.method = method}});
+      w(2, 40) = 1e-9f;
+      for (Index i = 0; i < 4; ++i)
+        for (Index j = 0; j < (i == 2 ? 32 : 64); ++j) REQUIRE(q.code(i, j) == other.code(i, j));
+    }
+  });
+}
+
+TEST_CASE("a scale above F16 is not raised", "[quantization]") {
+  Matrix<float> w({1, 32});
+  w.fill(1e6f);
+  QuantizeReport report;
+  const auto q = quantize<Int<4>>(w, {.group_size = 32,
+                                      .scale_type = ScaleType::f16,
+                                      .range = {.underflow = ScaleUnderflow::smallest},
+                                      .report = &report});
+  CHECK(q.scale_type() == ScaleType::f32);
+  CHECK(report.scales_widened);
+  CHECK(report.scales_raised == 0);
+}
