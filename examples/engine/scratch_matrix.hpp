@@ -1,8 +1,8 @@
 #pragma once
 
+#include "pare/core/scratch.hpp"
 #include "pare/core/tensor_view.hpp"
 #include "pare/kernels/execution.hpp"
-#include "pare/kernels/scratch.hpp"
 
 namespace engine {
 

@@ -11,6 +11,7 @@
 #include "pare/core/index.hpp"
 #include "pare/core/parallel.hpp"
 #include "pare/core/random.hpp"
+#include "pare/core/scratch.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/core/tensor_view.hpp"
 #include "pare/core/workspace.hpp"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "pare/formats/int.hpp"
-#include "pare/kernels/sparse_layout.hpp"
+#include "pare/kernels/layout/sparse_layout.hpp"
 #include "support/random_quantized.hpp"
 
 namespace pare::test {

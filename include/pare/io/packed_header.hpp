@@ -14,7 +14,7 @@
 
 #include "pare/io/stored_tensor.hpp"
 #include "pare/io/xxh64.hpp"
-#include "pare/kernels/packed_sections.hpp"
+#include "pare/kernels/packed_matrix.hpp"
 
 namespace pare {
 

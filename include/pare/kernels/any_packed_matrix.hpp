@@ -8,11 +8,11 @@
 
 #include "pare/formats/any_quantized_matrix.hpp"
 #include "pare/formats/one_of.hpp"
+#include "pare/kernels/layout/packed_weight.hpp"
+#include "pare/kernels/layout/sparse_layouts.hpp"
 #include "pare/kernels/pack.hpp"
 #include "pare/kernels/pack_sparse.hpp"
 #include "pare/kernels/packed_matrix.hpp"
-#include "pare/kernels/packed_weight.hpp"
-#include "pare/kernels/sparse_layouts.hpp"
 #include "pare/kernels/sparse_matrix.hpp"
 #include "pare/kernels/unpack.hpp"
 

@@ -9,14 +9,14 @@
 #include "pare/core/config.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/formats/quantized_matrix.hpp"
+#include "pare/kernels/contract/elementwise.hpp"
 #include "pare/kernels/cpu.hpp"
-#include "pare/kernels/elementwise_kernel.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/memory_tuning.hpp"
 #include "pare/kernels/reference/elementwise.hpp"
 #if PARE_X86_KERNELS
-#include "pare/kernels/x86/elementwise_avx2.hpp"
-#include "pare/kernels/x86/elementwise_avx512.hpp"
+#include "pare/kernels/x86/avx2/elementwise.hpp"
+#include "pare/kernels/x86/avx512/elementwise.hpp"
 #include "pare/kernels/x86/streaming.hpp"
 #endif
 

@@ -9,13 +9,13 @@
 #include "pare/core/tensor_view.hpp"
 #include "pare/kernels/cpu.hpp"
 #include "pare/kernels/execution.hpp"
-#include "pare/kernels/gemm_block.hpp"
-#include "pare/kernels/gemm_few_rows.hpp"
+#include "pare/kernels/gemm/block.hpp"
+#include "pare/kernels/gemm/few_rows.hpp"
 #include "pare/kernels/portable/gemm.hpp"
 #include "pare/kernels/reference/gemm.hpp"
 #if PARE_X86_KERNELS
-#include "pare/kernels/x86/gemm_avx2.hpp"
-#include "pare/kernels/x86/gemm_avx512.hpp"
+#include "pare/kernels/x86/avx2/gemm.hpp"
+#include "pare/kernels/x86/avx512/gemm.hpp"
 #endif
 
 namespace pare {

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "pare/kernels/matmul_bf16.hpp"
-#include "pare/kernels/matmul_float.hpp"
-#include "pare/kernels/matmul_integer.hpp"
+#include "pare/kernels/matmul/bf16.hpp"
+#include "pare/kernels/matmul/float.hpp"
+#include "pare/kernels/matmul/integer.hpp"
 #include "pare/kernels/matmul_output.hpp"
 #include "pare/kernels/packed_matrix.hpp"
 #include "pare/kernels/quantized_activations.hpp"

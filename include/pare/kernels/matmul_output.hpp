@@ -3,11 +3,11 @@
 #include <concepts>
 
 #include "pare/core/tensor_view.hpp"
-#include "pare/kernels/bf16_dispatch.hpp"
-#include "pare/kernels/float_dispatch.hpp"
-#include "pare/kernels/integer_dispatch.hpp"
+#include "pare/kernels/dispatch/bf16.hpp"
+#include "pare/kernels/dispatch/float.hpp"
+#include "pare/kernels/dispatch/integer.hpp"
+#include "pare/kernels/dispatch/sparse.hpp"
 #include "pare/kernels/packed_matrix.hpp"
-#include "pare/kernels/sparse_dispatch.hpp"
 #include "pare/kernels/sparse_matrix.hpp"
 
 namespace pare {

@@ -12,12 +12,12 @@
 #include "pare/core/config.hpp"
 #include "pare/core/huge_page_memory.hpp"
 #include "pare/formats/quantized_matrix.hpp"
-#include "pare/kernels/code_arrangement.hpp"
 #include "pare/kernels/cpu.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/packed_matrix.hpp"
+#include "pare/kernels/portable/arrange_codes.hpp"
 #if PARE_X86_KERNELS
-#include "pare/kernels/x86/code_arrangement_avx512.hpp"
+#include "pare/kernels/x86/avx512/arrange_codes.hpp"
 #endif
 
 namespace pare {

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "pare/kernels/expanded_pair.hpp"
+#include "pare/kernels/layout/expanded_pair.hpp"
 #include "pare/kernels/pack.hpp"
 #include "pare/kernels/sparse_matrix.hpp"
 #include "pare/kernels/unpack.hpp"

@@ -8,10 +8,10 @@
 #include <string_view>
 #include <utility>
 
-#include "pare/kernels/packed_checks.hpp"
-#include "pare/kernels/packed_layout.hpp"
-#include "pare/kernels/packed_sections.hpp"
-#include "pare/kernels/packed_storage.hpp"
+#include "pare/kernels/layout/packed_checks.hpp"
+#include "pare/kernels/layout/packed_layout.hpp"
+#include "pare/kernels/layout/packed_sections.hpp"
+#include "pare/kernels/layout/packed_storage.hpp"
 
 namespace pare {
 

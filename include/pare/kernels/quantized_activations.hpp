@@ -9,13 +9,13 @@
 #include "pare/core/finite.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/formats/scale.hpp"
-#include "pare/kernels/activation_kernel.hpp"
+#include "pare/kernels/contract/quantize_activations.hpp"
 #include "pare/kernels/cpu.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/reference/quantize_activations.hpp"
 #if PARE_X86_KERNELS
-#include "pare/kernels/x86/quantize_activations_avx2.hpp"
-#include "pare/kernels/x86/quantize_activations_avx512.hpp"
+#include "pare/kernels/x86/avx2/quantize_activations.hpp"
+#include "pare/kernels/x86/avx512/quantize_activations.hpp"
 #endif
 
 namespace pare {

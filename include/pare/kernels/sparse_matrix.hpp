@@ -6,9 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "pare/kernels/packed_checks.hpp"
-#include "pare/kernels/packed_storage.hpp"
-#include "pare/kernels/sparse_sections.hpp"
+#include "pare/kernels/layout/packed_checks.hpp"
+#include "pare/kernels/layout/packed_storage.hpp"
+#include "pare/kernels/layout/sparse_sections.hpp"
 
 namespace pare {
 

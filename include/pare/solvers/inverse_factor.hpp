@@ -9,9 +9,9 @@
 
 #include "pare/core/finite.hpp"
 #include "pare/core/float_arithmetic.hpp"
+#include "pare/core/scratch.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/gemm.hpp"
-#include "pare/kernels/scratch.hpp"
 
 namespace pare {
 

@@ -5,8 +5,8 @@
 
 #include "pare/core/parallel_openmp.hpp"
 #include "pare/kernels/describe.hpp"
+#include "pare/kernels/layout/sparse_layouts.hpp"
 #include "pare/kernels/pack_sparse.hpp"
-#include "pare/kernels/sparse_layouts.hpp"
 #include "support/catch.hpp"
 #include "support/exact_product.hpp"
 #include "support/random_matrix.hpp"

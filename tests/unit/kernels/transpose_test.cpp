@@ -1,4 +1,4 @@
-#include "pare/kernels/transpose.hpp"
+#include "pare/kernels/dispatch/transpose.hpp"
 
 #include <cstring>
 #include <limits>
@@ -7,7 +7,7 @@
 
 #include "pare/core/float16.hpp"
 #include "pare/core/random.hpp"
-#include "pare/kernels/bf16_pairs.hpp"
+#include "pare/kernels/dispatch/bf16_pairs.hpp"
 #include "support/catch.hpp"
 
 using namespace pare;

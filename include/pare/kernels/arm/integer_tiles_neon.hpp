@@ -5,8 +5,8 @@
 
 #include <arm_neon.h>
 
-#include "pare/kernels/integer_kernel.hpp"
-#include "pare/kernels/tile_run.hpp"
+#include "pare/kernels/contract/integer.hpp"
+#include "pare/kernels/contract/tile_run.hpp"
 
 /// Tiles of tokens by 16 channels: sdot down the lanes of four registers.
 namespace pare::kernels::neon {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "pare/core/config.hpp"
-#include "pare/kernels/float_kernel.hpp"
+#include "pare/kernels/contract/float.hpp"
 #include "pare/kernels/portable/simd.hpp"
 
 /// Float matmul for whatever instruction set the consumer compiles for: decoding is a loop over 16

@@ -5,7 +5,7 @@
 #include <cstddef>
 
 #include "pare/core/config.hpp"
-#include "pare/kernels/gemm_kernel.hpp"
+#include "pare/kernels/contract/gemm.hpp"
 #include "pare/kernels/portable/simd.hpp"
 
 namespace pare::kernels::portable {

@@ -4,9 +4,9 @@
 #include <cstring>
 
 #include "pare/core/config.hpp"
-#include "pare/kernels/integer_kernel.hpp"
+#include "pare/kernels/contract/integer.hpp"
+#include "pare/kernels/contract/tile_run.hpp"
 #include "pare/kernels/portable/simd.hpp"
-#include "pare/kernels/tile_run.hpp"
 
 /// Integer matmul for whatever instruction set the consumer compiles for: sums of 16-bit products
 /// in loops over 16 lanes, which compilers vectorize.

@@ -4,7 +4,7 @@
 
 #include "pare/core/finite.hpp"
 #include "pare/formats/rounding.hpp"
-#include "pare/kernels/elementwise_kernel.hpp"
+#include "pare/kernels/contract/elementwise.hpp"
 #include "pare/kernels/reference/quantize_activations.hpp"
 
 namespace pare::kernels::reference {

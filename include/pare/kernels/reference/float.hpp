@@ -1,6 +1,6 @@
 #pragma once
 
-#include "pare/kernels/float_kernel.hpp"
+#include "pare/kernels/contract/float.hpp"
 
 /// Scalar float matmul: always compiled, the model the others are read against.
 namespace pare::kernels::reference {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "pare/kernels/gemm_kernel.hpp"
+#include "pare/kernels/contract/gemm.hpp"
 
 namespace pare::kernels::reference {
 

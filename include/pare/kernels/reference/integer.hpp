@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "pare/kernels/integer_kernel.hpp"
+#include "pare/kernels/contract/integer.hpp"
 
 /// Scalar integer matmul: always compiled, the model the others are read against.
 namespace pare::kernels::reference {

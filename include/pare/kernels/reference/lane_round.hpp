@@ -1,7 +1,7 @@
 #pragma once
 
 #include "pare/formats/rounding.hpp"
-#include "pare/kernels/lane_round_parameters.hpp"
+#include "pare/kernels/contract/lane_round.hpp"
 
 namespace pare::kernels::reference {
 

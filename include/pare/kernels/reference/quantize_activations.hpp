@@ -3,7 +3,7 @@
 #include <bit>
 
 #include "pare/formats/rounding.hpp"
-#include "pare/kernels/activation_kernel.hpp"
+#include "pare/kernels/contract/quantize_activations.hpp"
 
 namespace pare::kernels::reference {
 

@@ -2,7 +2,7 @@
 
 #include <immintrin.h>
 
-#include "pare/kernels/lane_round_parameters.hpp"
+#include "pare/kernels/contract/lane_round.hpp"
 #include "pare/kernels/x86/target.hpp"
 
 /// The quotient is clipped before it is rounded, as in round_to_code: max takes its second operand

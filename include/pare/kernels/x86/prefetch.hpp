@@ -6,7 +6,7 @@
 
 #include "pare/core/config.hpp"
 #include "pare/kernels/cpu.hpp"
-#include "pare/kernels/packed_layout.hpp"
+#include "pare/kernels/layout/packed_layout.hpp"
 
 /// Few tokens read weights at the speed of memory only if enough of them are under way.
 ///
