@@ -3,6 +3,9 @@
 #   - a header includes only its own layer or layers above it in the list below; families of
 #     methods on one line do not include each other
 #   - an umbrella includes what it is named after; pare.hpp reaches every header but the opt-in ones
+#   - rooms below kernels/: only kernels/ itself enters them; packed bytes (layout), what an
+#     implementation supplies (contract) and implementations build on each other in this order, and
+#     only dispatch knows implementations
 #   - instruction sets, Eigen, OpenMP, JSON and CUDA stay in their corners
 #   - only core/config.hpp asks the preprocessor about compiler and platform
 set -eu
@@ -17,12 +20,30 @@ BEGIN {
     families = split(lines[i], names, ",")
     for (k = 1; k <= families; ++k) row[names[k]] = i
   }
+  # What the headers of a room below kernels/ may enter beside their own, as patterns of rooms. An
+  # instruction set implies others.
+  enters["layout"] = "layout"
+  enters["contract"] = "layout|contract"
+  enters["reference"] = enters["contract"] "|reference"
+  enters["portable"] = enters["arm"] = enters["x86"] = enters["reference"]
+  enters["x86/avx2"] = enters["reference"] "|x86"
+  enters["x86/avx512"] = enters["x86/avx2"] "|x86/avx2"
+  enters["x86/avx512vnni"] = enters["x86/avx512bf16"] = enters["x86/avx512"] "|x86/avx512"
+  enters["x86/amx"] = enters["x86/avx512vnni"] "|x86/avx512vnni|x86/avx512bf16"
+  enters["dispatch"] = enters["x86/amx"] "|x86/amx|portable|arm"
+  enters["gemm"] = enters["matmul"] = enters[""] = "layout|contract|dispatch|gemm|matmul"
+  # The vocabulary of all rooms; drivers and dispatch may include what stands directly in kernels/.
+  vocabulary = "^pare/kernels/kernel_name[.]hpp$"
   platform = "__GNUC__|__clang__|_MSC_VER|__x86_64__|__i386__|_M_X64|__aarch64__|__linux__|" \
              "__unix__|__APPLE__|_WIN32|_OPENMP|NDEBUG|__CUDACC__|__OPTIMIZE__|__FAST_MATH__"
   instruction_set = "__ARM|__SSE|__AVX|__FMA__|__F16C__"
   opt_in = "^pare/(core/eigen|core/parallel_openmp|core/thread_pool|fwd)[.]hpp$|^pare/kernels/cuda/"
 }
 function layer_of(file, parts) { return split(file, parts, "/") == 2 ? "" : parts[2] }
+function room_of(file) {
+  sub(/^pare\/kernels\//, "", file)
+  return sub(/\/[^\/]*$/, "", file) ? file : ""
+}
 function breach(reason) { printf "include/%s:%d: %s\n", FILENAME, FNR, reason; failed = 1 }
 function only_in(pattern, what) { if (FILENAME !~ pattern) breach(what) }
 
@@ -46,6 +67,19 @@ FNR == 1 && layer != "" && !(layer in row) { breach("folder " layer " is not a l
     breach(layer "/ does not include " other "/, a layer below it")
   } else if (layer != "" && row[other] == row[layer] && other != layer) {
     breach(layer "/ and " other "/ do not include each other")
+  }
+  to = other == "kernels" ? room_of(target) : ""
+  if (layer != "kernels") {
+    if (to != "") breach("only kernels/ enters its rooms: include what stands directly in it")
+  } else if (other == "kernels") {
+    room = room_of(FILENAME)
+    if (!(room in enters))
+      breach("kernels/" room "/ is no room that this script knows")
+    else if (to == "" && room ~ /^(layout|contract|reference|portable|arm|x86.*)$/ &&
+             target !~ vocabulary)
+      breach("kernels/" room "/ does not include the public " target)
+    else if (to != "" && to != room && to !~ "^(" enters[room] ")$")
+      breach("kernels/" room (room == "" ? "" : "/") " does not enter kernels/" to "/")
   }
 }
 /^#include <pare\// { breach("include the library in quotes") }

@@ -92,7 +92,7 @@ inline std::atomic<KernelSet> hidden_kernels{0};
 
 [[nodiscard]] inline bool is_amd() noexcept {
 #if PARE_X86_KERNELS
-  __builtin_cpu_init();  // as some ask before main
+  __builtin_cpu_init();  // as somebody may ask before main
   return __builtin_cpu_is("amd");
 #else
   return false;

@@ -6,47 +6,15 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "pare/core/config.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/formats/quantized_matrix.hpp"
-#include "pare/kernels/contract/elementwise.hpp"
-#include "pare/kernels/cpu.hpp"
+#include "pare/kernels/dispatch/elementwise.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/memory_tuning.hpp"
-#include "pare/kernels/reference/elementwise.hpp"
-#if PARE_X86_KERNELS
-#include "pare/kernels/x86/avx2/elementwise.hpp"
-#include "pare/kernels/x86/avx512/elementwise.hpp"
-#include "pare/kernels/x86/streaming.hpp"
-#endif
 
 namespace pare {
 
 namespace kernels {
-
-/// Throws ArgumentError when `force` names a kernel that does not exist or cannot run here.
-[[nodiscard]] inline const ElementwiseKernel& elementwise_kernel(
-    KernelName force = KernelName::automatic) {
-#if PARE_X86_KERNELS
-  switch (select_kernel(
-      force, {KernelName::avx512, KernelName::avx2, KernelName::portable, KernelName::reference})) {
-    case KernelName::avx512:
-      return avx512::elementwise_kernel;
-    case KernelName::avx2:
-      return avx2::elementwise_kernel;
-    default:
-      return reference::elementwise_kernel;
-  }
-#else
-  (void)select_kernel(force, {KernelName::portable, KernelName::reference});
-  return reference::elementwise_kernel;
-#endif
-}
-
-#if !PARE_X86_KERNELS
-/// No kernel streams.
-inline void finish_streaming() noexcept {}
-#endif
 
 /// For an output of `size_bytes` that is not read again soon.
 [[nodiscard]] inline Store choose_store(Index size_bytes, const MemoryTuning& tuning) noexcept {

@@ -4,7 +4,11 @@
 #include <utility>
 #include <vector>
 
-#include "pare/kernels/gemm.hpp"
+#include "pare/core/config.hpp"
+#include "pare/kernels/dispatch/gemm.hpp"
+#include "pare/kernels/execution.hpp"
+#include "pare/kernels/gemm/blocks.hpp"
+#include "pare/kernels/gemm/few_rows.hpp"
 
 namespace pare {
 

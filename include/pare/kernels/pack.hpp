@@ -9,31 +9,15 @@
 #include <utility>
 #include <vector>
 
-#include "pare/core/config.hpp"
 #include "pare/core/huge_page_memory.hpp"
 #include "pare/formats/quantized_matrix.hpp"
-#include "pare/kernels/cpu.hpp"
+#include "pare/kernels/dispatch/arrange_codes.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/packed_matrix.hpp"
-#include "pare/kernels/portable/arrange_codes.hpp"
-#if PARE_X86_KERNELS
-#include "pare/kernels/x86/avx512/arrange_codes.hpp"
-#endif
 
 namespace pare {
 
 namespace kernels::detail {
-
-/// All of them give the same bytes: a forced kernel only decides whether wide registers are used.
-template <Format F>
-[[nodiscard]] ArrangeCodes select_arrangement([[maybe_unused]] KernelName force) noexcept {
-#if PARE_X86_KERNELS
-  if ((force == KernelName::automatic || force >= KernelName::avx512) &&
-      cpu_supports(KernelName::avx512))
-    return avx512::arrange_codes<F>;
-#endif
-  return arrange_codes<F>;
-}
 
 [[nodiscard]] inline std::string in_group(Index row, Index g) {
   return " of row " + std::to_string(row) + ", group " + std::to_string(g);

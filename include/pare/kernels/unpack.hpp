@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "pare/formats/quantized_matrix.hpp"
+#include "pare/kernels/dispatch/arrange_codes.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/packed_matrix.hpp"
-#include "pare/kernels/portable/arrange_codes.hpp"
 
 namespace pare {
 

@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "pare/core/config.hpp"
-#include "pare/kernels/cpu.hpp"
 #include "pare/kernels/layout/packed_layout.hpp"
 
 /// Few tokens read weights at the speed of memory only if enough of them are under way.
@@ -25,14 +24,17 @@ enum class LineWork : std::uint8_t {
 };
 
 namespace detail {
-inline const bool loads_lead_prefetch = is_amd();
+/// A load of what the compiler's runtime found out before the first constructor ran.
+[[nodiscard]] PARE_FORCE_INLINE bool loads_lead_prefetch() noexcept {
+  return __builtin_cpu_is("amd");
 }
+}  // namespace detail
 
 /// Beside `Bytes` bytes of a stream.
 template <Index Bytes, LineWork Work = LineWork::much>
 PARE_FORCE_INLINE void prefetch_stream(const void* at) noexcept {
   constexpr Index far_bytes = 8192, near_bytes = 1024;
-  if (Work == LineWork::little && detail::loads_lead_prefetch) return;
+  if (Work == LineWork::little && detail::loads_lead_prefetch()) return;
   PARE_UNROLL
   for (Index byte = 0; byte < Bytes; byte += 64) {
     const char* line = static_cast<const char*>(at) + byte;

@@ -19,7 +19,7 @@ inline void finish_streaming() noexcept { _mm_sfence(); }
 inline constexpr Index prefetch_distance = 4096;
 
 PARE_FORCE_INLINE void prefetch(const float* p) noexcept {
-  if (detail::loads_lead_prefetch) return;
+  if (detail::loads_lead_prefetch()) return;
   _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
 }
 

@@ -1,0 +1,36 @@
+#pragma once
+
+#include "pare/core/config.hpp"
+#include "pare/kernels/contract/gemm.hpp"
+#include "pare/kernels/cpu.hpp"
+#include "pare/kernels/portable/gemm.hpp"
+#include "pare/kernels/reference/gemm.hpp"
+#if PARE_X86_KERNELS
+#include "pare/kernels/x86/avx2/gemm.hpp"
+#include "pare/kernels/x86/avx512/gemm.hpp"
+#endif
+
+namespace pare::kernels {
+
+/// The kernel that multiplies matrices of T and adds to one of C. Throws ArgumentError when `force`
+/// names a kernel that does not exist or cannot run here.
+template <class T, class C = T>
+[[nodiscard]] GemmKernel<T, C> select_gemm_kernel(KernelName force) {
+#if PARE_X86_KERNELS
+  switch (select_kernel(
+      force, {KernelName::avx512, KernelName::avx2, KernelName::portable, KernelName::reference})) {
+    case KernelName::avx512:
+      return avx512::gemm_kernel<T, C>();
+    case KernelName::avx2:
+      return avx2::gemm_kernel<T, C>();
+#else
+  switch (select_kernel(force, {KernelName::portable, KernelName::reference})) {
+#endif
+    case KernelName::portable:
+      return portable::gemm_kernel<T, C>();
+    default:
+      return reference::gemm_kernel<T, C>();
+  }
+}
+
+}  // namespace pare::kernels
