@@ -17,7 +17,8 @@ inline Range range(const float* x, Index count) noexcept {
 inline void encode(const float* x, Index count, const EncodeParameters& p, Store,
                    std::uint8_t* codes) noexcept {
   for (Index i = 0; i < count; ++i)
-    codes[i] = static_cast<std::uint8_t>(round_to_code(x[i] / p.scale, p.zero_point, p.lo, p.hi));
+    codes[i] =
+        static_cast<std::uint8_t>(round_to_code(quotient(x[i], p.scale), p.zero_point, p.lo, p.hi));
 }
 
 inline void decode(const std::uint8_t* codes, Index count, const DecodeParameters& p, Store,
@@ -31,11 +32,11 @@ inline void decode(const std::uint8_t* codes, Index count, const DecodeParameter
 inline bool fake_quantize(const float* x, Index count, const FakeParameters& p, Store,
                           float* y) noexcept {
   const bool divide = p.quotient == QuotientPolicy::divide;
-  const float reciprocal = 1.0f / p.scale;
+  const float reciprocal = quotient(1.0f, p.scale);
   const bool finite = is_finite(absmax(x, count));
   for (Index i = 0; i < count; ++i) {
-    const float quotient = divide ? x[i] / p.scale : x[i] * reciprocal;
-    y[i] = static_cast<float>(round_to_code(quotient, 0, p.lo, p.hi)) * p.scale;
+    const float level = divide ? quotient(x[i], p.scale) : rounded(x[i] * reciprocal);
+    y[i] = static_cast<float>(round_to_code(level, 0, p.lo, p.hi)) * p.scale;
   }
   return finite;
 }

@@ -20,8 +20,8 @@ inline float absmax(const float* x, Index count) noexcept {
 inline void quantize_row(const float* x, Index count, const ActivationParameters& p,
                          std::int8_t* codes) noexcept {
   for (Index i = 0; i < count; ++i)
-    codes[i] =
-        static_cast<std::int8_t>(round_to_code(x[i] / p.scale, p.zero_point, p.lowest_code, 127));
+    codes[i] = static_cast<std::int8_t>(
+        round_to_code(quotient(x[i], p.scale), p.zero_point, p.lowest_code, 127));
 }
 
 inline std::int32_t sum(const std::int8_t* codes, Index count) noexcept {

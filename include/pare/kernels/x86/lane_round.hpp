@@ -5,8 +5,9 @@
 #include "pare/kernels/contract/lane_round.hpp"
 #include "pare/kernels/x86/target.hpp"
 
-/// The quotient is clipped before it is rounded, as in round_to_code: max takes its second operand
-/// when the first is NaN.
+/// Divisions are spelled so that -ffast-math does not make products with estimated reciprocals of
+/// them. The quotient is clipped before it is rounded, as in round_to_code: max takes its second
+/// operand when the first is NaN.
 namespace pare::kernels {
 
 namespace avx512 {
@@ -20,7 +21,8 @@ PARE_TARGET_AVX512 inline void lane_round(const float* values, const LaneParamet
       _mm512_maskz_cvtepi32_ps(every, _mm512_sub_epi32(_mm512_set1_epi32(p.lo), zero_point));
   const __m512 hi =
       _mm512_maskz_cvtepi32_ps(every, _mm512_sub_epi32(_mm512_set1_epi32(p.hi), zero_point));
-  const __m512 quotient = _mm512_div_ps(_mm512_loadu_ps(values), scale);
+  constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  const __m512 quotient = _mm512_maskz_div_round_ps(every, _mm512_loadu_ps(values), scale, nearest);
   const __m512 inside = _mm512_maskz_min_ps(every, _mm512_maskz_max_ps(every, quotient, lo), hi);
   const __m512i level = _mm512_maskz_cvtps_epi32(every, inside);
   _mm512_storeu_si512(codes, _mm512_add_epi32(level, zero_point));
@@ -39,7 +41,9 @@ PARE_TARGET_AVX2 inline void lane_round(const float* values, const LaneParameter
         _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p.zero_points + l));
     const __m256 lo = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_set1_epi32(p.lo), zero_point));
     const __m256 hi = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_set1_epi32(p.hi), zero_point));
-    const __m256 quotient = _mm256_div_ps(_mm256_loadu_ps(values + l), scale);
+    const __m256 value = _mm256_loadu_ps(values + l);
+    __m256 quotient;
+    __asm__("vdivps %2, %1, %0" : "=x"(quotient) : "x"(value), "x"(scale));
     const __m256i level = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(quotient, lo), hi));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + l), _mm256_add_epi32(level, zero_point));
     _mm256_storeu_ps(kept + l, _mm256_mul_ps(scale, _mm256_cvtepi32_ps(level)));
