@@ -3,6 +3,11 @@ include(GNUInstallDirs)
 
 set(pare_config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/pare)
 set(pare_exported pare)
+set(pare_arch_independent ARCH_INDEPENDENT)
+if(TARGET pare_kernels)
+  list(APPEND pare_exported pare_kernels)
+  unset(pare_arch_independent)
+endif()
 if(PARE_ENABLE_CUDA)
   list(APPEND pare_exported pare_cuda)
 endif()
@@ -19,7 +24,7 @@ export(EXPORT pareTargets NAMESPACE pare:: FILE ${PROJECT_BINARY_DIR}/pareTarget
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/pareConfig.cmake.in
   ${PROJECT_BINARY_DIR}/pareConfig.cmake INSTALL_DESTINATION ${pare_config_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/pareConfigVersion.cmake
-  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+  COMPATIBILITY SameMinorVersion ${pare_arch_independent})
 configure_file(${PROJECT_SOURCE_DIR}/cmake/PareXsimd.cmake ${PROJECT_BINARY_DIR} COPYONLY)
 install(FILES ${PROJECT_BINARY_DIR}/pareConfig.cmake ${PROJECT_BINARY_DIR}/pareConfigVersion.cmake
   ${PROJECT_BINARY_DIR}/PareXsimd.cmake DESTINATION ${pare_config_dir})

@@ -89,3 +89,7 @@ class MatmulOutput {
 };
 
 }  // namespace pare
+
+#if defined(PARE_LINKS_COMPILED_KERNELS)
+#include "pare/kernels/compiled.hpp"
+#endif

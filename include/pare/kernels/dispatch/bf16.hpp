@@ -14,6 +14,16 @@ namespace pare::kernels {
   return name == KernelName::amx || name == KernelName::avx512bf16;
 }
 
+/// See native_integer_kernel.
+template <class Codes>
+[[nodiscard]] const Bf16Kernel* native_bf16_kernel([[maybe_unused]] KernelName name) {
+#if PARE_X86_KERNELS
+  if (name == KernelName::amx) return &amx::bf16_kernel<Codes>;
+  if (name == KernelName::avx512bf16) return &avx512bf16::bf16_kernel<Codes>;
+#endif
+  return nullptr;
+}
+
 /// The bf16 matmul kernel of a format; null where the float32 kernel on rounded activations takes
 /// its place: codes are not exact in bf16, the CPU has no fast bf16 products, or that is forced.
 /// Throws ArgumentError for a forced one that the CPU cannot run.
@@ -25,10 +35,10 @@ template <Format F>
     using Codes = packed_codes<F>;
     const bool automatic = force == KernelName::automatic;
     if (force == KernelName::amx || (automatic && cpu_supports(KernelName::amx)))
-      return &amx::bf16_kernel<Codes>;
+      return native_bf16_kernel<Codes>(KernelName::amx);
     if (force == KernelName::avx512bf16 ||
         (automatic && cpu_supports(KernelName::avx512bf16) && has_fast_bf16()))
-      return &avx512bf16::bf16_kernel<Codes>;
+      return native_bf16_kernel<Codes>(KernelName::avx512bf16);
   }
 #endif
   return nullptr;

@@ -12,25 +12,29 @@
 
 namespace pare::kernels {
 
+/// See native_integer_kernel.
+template <class Codes>
+[[nodiscard]] const FloatKernel* native_float_kernel([[maybe_unused]] KernelName name) {
+#if PARE_X86_KERNELS
+  if (name == KernelName::avx512) return &avx512::float_kernel<Codes>;
+  if (name == KernelName::avx2) return &avx2::float_kernel<Codes>;
+#endif
+  return nullptr;
+}
+
 /// The float matmul kernel of a format's codes on this CPU.
 /// Throws ArgumentError as select_kernel does.
 template <class Codes>
 [[nodiscard]] const FloatKernel& float_kernel(KernelName force) {
 #if PARE_X86_KERNELS
-  switch (select_kernel(
-      force, {KernelName::avx512, KernelName::avx2, KernelName::portable, KernelName::reference})) {
-    case KernelName::avx512:
-      return avx512::float_kernel<Codes>;
-    case KernelName::avx2:
-      return avx2::float_kernel<Codes>;
+  const KernelName name = select_kernel(
+      force, {KernelName::avx512, KernelName::avx2, KernelName::portable, KernelName::reference});
 #else
-  switch (select_kernel(force, {KernelName::portable, KernelName::reference})) {
+  const KernelName name = select_kernel(force, {KernelName::portable, KernelName::reference});
 #endif
-    case KernelName::portable:
-      return portable::float_kernel<Codes>;
-    default:
-      return reference::float_kernel<Codes>;
-  }
+  if (const FloatKernel* native = native_float_kernel<Codes>(name)) return *native;
+  if (name == KernelName::portable) return portable::float_kernel<Codes>;
+  return reference::float_kernel<Codes>;
 }
 
 }  // namespace pare::kernels

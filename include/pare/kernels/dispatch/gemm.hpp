@@ -12,25 +12,29 @@
 
 namespace pare::kernels {
 
+/// See native_integer_kernel; without a function for other names.
+template <class T, class C>
+[[nodiscard]] GemmKernel<T, C> native_gemm_kernel([[maybe_unused]] KernelName name) {
+#if PARE_X86_KERNELS
+  if (name == KernelName::avx512) return avx512::gemm_kernel<T, C>();
+  if (name == KernelName::avx2) return avx2::gemm_kernel<T, C>();
+#endif
+  return {};
+}
+
 /// The kernel that multiplies matrices of T and adds to one of C. Throws ArgumentError when `force`
 /// names a kernel that does not exist or cannot run here.
 template <class T, class C = T>
 [[nodiscard]] GemmKernel<T, C> select_gemm_kernel(KernelName force) {
 #if PARE_X86_KERNELS
-  switch (select_kernel(
-      force, {KernelName::avx512, KernelName::avx2, KernelName::portable, KernelName::reference})) {
-    case KernelName::avx512:
-      return avx512::gemm_kernel<T, C>();
-    case KernelName::avx2:
-      return avx2::gemm_kernel<T, C>();
+  const KernelName name = select_kernel(
+      force, {KernelName::avx512, KernelName::avx2, KernelName::portable, KernelName::reference});
 #else
-  switch (select_kernel(force, {KernelName::portable, KernelName::reference})) {
+  const KernelName name = select_kernel(force, {KernelName::portable, KernelName::reference});
 #endif
-    case KernelName::portable:
-      return portable::gemm_kernel<T, C>();
-    default:
-      return reference::gemm_kernel<T, C>();
-  }
+  if (name == KernelName::portable) return portable::gemm_kernel<T, C>();
+  if (name == KernelName::reference) return reference::gemm_kernel<T, C>();
+  return native_gemm_kernel<T, C>(name);
 }
 
 }  // namespace pare::kernels

@@ -16,33 +16,46 @@
 
 namespace pare::kernels {
 
+/// The kernel that is compiled for an instruction set of its own, whatever the consumer compiles
+/// for: see compiled.hpp. Null for other names.
+template <class Codes>
+[[nodiscard]] const IntegerKernel* native_integer_kernel([[maybe_unused]] KernelName name) {
+#if PARE_X86_KERNELS
+  switch (name) {
+    case KernelName::amx:
+      return &amx::integer_kernel<Codes>;
+    case KernelName::avx512vnni:
+      return &avx512vnni::integer_kernel<Codes>;
+    case KernelName::avxvnni:
+      return &avxvnni::integer_kernel<Codes>;
+    case KernelName::avx2:
+      return &avx2::integer_kernel<Codes>;
+    default:
+      break;
+  }
+#elif PARE_NEON_KERNELS
+  if (name == KernelName::neon) return &neon::integer_kernel<Codes>;
+#endif
+  return nullptr;
+}
+
 /// The integer matmul kernel of a format's codes on this CPU.
 /// Throws ArgumentError as select_kernel does.
 template <class Codes>
 [[nodiscard]] const IntegerKernel& integer_kernel(KernelName force) {
 #if PARE_X86_KERNELS
-  switch (select_kernel(force, {KernelName::amx, KernelName::avx512vnni, KernelName::avxvnni,
-                                KernelName::avx2, KernelName::portable, KernelName::reference})) {
-    case KernelName::amx:
-      return amx::integer_kernel<Codes>;
-    case KernelName::avx512vnni:
-      return avx512vnni::integer_kernel<Codes>;
-    case KernelName::avxvnni:
-      return avxvnni::integer_kernel<Codes>;
-    case KernelName::avx2:
-      return avx2::integer_kernel<Codes>;
+  const KernelName name =
+      select_kernel(force, {KernelName::amx, KernelName::avx512vnni, KernelName::avxvnni,
+                            KernelName::avx2, KernelName::portable, KernelName::reference});
 #elif PARE_NEON_KERNELS
-  switch (select_kernel(force, {KernelName::neon, KernelName::portable, KernelName::reference})) {
-    case KernelName::neon:
-      return neon::integer_kernel<Codes>;
+  const KernelName name =
+      select_kernel(force, {KernelName::neon, KernelName::portable, KernelName::reference});
 #else
-  switch (select_kernel(force, {KernelName::portable, KernelName::reference})) {
+  const KernelName name = select_kernel(force, {KernelName::portable, KernelName::reference});
 #endif
-    case KernelName::portable:
-      return portable::integer_kernel<Codes>;
-    default:
-      return reference::integer_kernel<Codes>;
-  }
+  if (const IntegerKernel* native = native_integer_kernel<Codes>(name)) return *native;
+  if (name == KernelName::portable) return portable::integer_kernel<Codes>;
+  return reference::integer_kernel<Codes>;
 }
 
 }  // namespace pare::kernels
