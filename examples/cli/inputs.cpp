@@ -51,6 +51,15 @@ engine::Checkpoint open_model(const ModelOptions& options) {
   return checkpoint;
 }
 
+InputPaths input_paths(const ModelOptions& model, const CalibrationOptions& calibration,
+                       const TextOptions& text) {
+  InputPaths paths;
+  paths.add_model(model.model);
+  for (const path& file : {calibration.text, calibration.tokens, text.text, text.tokens})
+    paths.add_file(file);
+  return paths;
+}
+
 Index window_length(const ModelOptions& options, const engine::ModelConfig& config) {
   if (options.window == 0) return std::min<Index>(config.max_positions, 512);
   if (options.window < 1 || options.window > config.max_positions)

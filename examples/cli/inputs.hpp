@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cli/calibration_stream.hpp"
+#include "cli/input_paths.hpp"
 #include "cli/options.hpp"
 #include "cli/tokens.hpp"
 #include "engine/checkpoint.hpp"
@@ -9,6 +10,11 @@ namespace cli {
 
 /// The model that a command runs. Throws ArgumentError for --map when nothing could be mapped.
 [[nodiscard]] engine::Checkpoint open_model(const ModelOptions& options);
+
+/// What commands read: a model and texts.
+[[nodiscard]] InputPaths input_paths(const ModelOptions& model,
+                                     const CalibrationOptions& calibration = {},
+                                     const TextOptions& text = {});
 
 /// Tokens per window: as asked, else the model's context up to 512.
 /// Throws ArgumentError when it exceeds the context.

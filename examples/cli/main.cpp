@@ -232,6 +232,7 @@ int run(int argc, char** argv) {
   cli::MakeCheckpointCommand make;
   auto* m = app.add_subcommand("make-checkpoint", "write a LLaMA-shaped model of random weights");
   m->add_option("--out", make.out, "directory to write")->required()->type_name("DIR");
+  m->add_flag("--force", make.force, "replace an existing --out");
   m->add_option("--layers", make.layers, "decoder blocks")->capture_default_str();
   m->add_option("--hidden", make.hidden, "width of the model")->capture_default_str();
   m->add_option("--intermediate", make.intermediate, "width of the feed-forward layers")

@@ -11,6 +11,7 @@
 #include "pare/core/random.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/safetensors_writer.hpp"
+#include "pare/version.hpp"
 
 namespace cli {
 namespace {
@@ -32,6 +33,12 @@ nlohmann::json config_json(const MakeCheckpointCommand& o) {
           {"torch_dtype", o.dtype == "f32"   ? "float32"
                           : o.dtype == "f16" ? "float16"
                                              : "bfloat16"}};
+}
+
+nlohmann::json make_manifest(const MakeCheckpointCommand& o, const nlohmann::json& config) {
+  return {{"made_by", "make-checkpoint"},
+          {"options", {{"config", config}, {"dtype", o.dtype}, {"seed", o.seed}}},
+          {"version", pare::version}};
 }
 
 /// Weights are normal with standard deviation 0.02, norms are 1.
@@ -80,7 +87,7 @@ void write_shards(const MakeCheckpointCommand& o, const engine::ModelConfig& con
 void make_checkpoint(const MakeCheckpointCommand& o) {
   const nlohmann::json json = config_json(o);
   const engine::ModelConfig config = engine::parse_config(json);
-  OutputDirectory directory(o.out, false, {{"made_by", "make-checkpoint"}}, o.layers + 1);
+  OutputDirectory directory(OutputPath(o.out, o.force, {}), make_manifest(o, json), o.layers + 1);
   pare::write_json(directory.file_path("config.json"), json);
   if (o.dtype == "f32")
     write_shards<float>(o, config, directory);

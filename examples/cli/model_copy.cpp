@@ -67,20 +67,13 @@ void copy_tensors(const engine::Checkpoint& checkpoint, const std::vector<std::s
 }
 
 void copy_tokenizer(const engine::Checkpoint& checkpoint, const OutputDirectory& to) {
-  for (const char* name : {"tokenizer.model", "tokenizer.json", "tokenizer_config.json",
-                           "special_tokens_map.json", "added_tokens.json", "vocab.json",
-                           "merges.txt", "generation_config.json", "chat_template.jinja"}) {
+  for (const std::string_view name : text_file_names) {
     const fs::path source = checkpoint.directory() / name;
     std::error_code error;
     if (!fs::exists(source, error)) continue;
-    fs::copy_file(source, to.file_path(name), fs::copy_options::overwrite_existing, error);
-    if (error) throw pare::IoError(source.string() + ": cannot be copied: " + error.message());
+    // Not with the modes of the source: what is read-only there must be replaceable here.
+    pare::write_file(to.file_path(std::string(name)), pare::MappedFile(source).bytes());
   }
-}
-
-void require_other_directory(const fs::path& model, const fs::path& out) {
-  if (std::error_code error; fs::equivalent(model, out, error))
-    throw pare::ArgumentError("--out " + out.string() + " is the model itself");
 }
 
 }  // namespace cli

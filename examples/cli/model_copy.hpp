@@ -17,7 +17,4 @@ void copy_tensors(const engine::Checkpoint& checkpoint, const std::vector<std::s
 /// Copies what a model's directory says about text: its tokenizer and how to generate.
 void copy_tokenizer(const engine::Checkpoint& checkpoint, const OutputDirectory& to);
 
-/// Refuses an output that is the model itself (ArgumentError).
-void require_other_directory(const std::filesystem::path& model, const std::filesystem::path& out);
-
 }  // namespace cli

@@ -90,6 +90,7 @@ struct MakeCheckpointCommand {
   Index layers = 22, hidden = 2048, intermediate = 5632, heads = 32, kv_heads = 4, vocab = 32000;
   std::string dtype = "bf16";
   std::uint64_t seed = 1;
+  bool force = false;
 };
 
 void compare(const CompareOptions& options);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/content_hash.hpp"
+#include "cli/inputs.hpp"
 #include "cli/model_copy.hpp"
 #include "cli/options.hpp"
 #include "cli/output_directory.hpp"
@@ -21,10 +22,10 @@ namespace {
 /// output layer, if that is quantized, and the other tensors in one of safetensors.
 class PackedModelWriter {
  public:
-  PackedModelWriter(const PackCommand& options, const engine::Checkpoint& checkpoint)
+  PackedModelWriter(const OutputPath& out, const engine::Checkpoint& checkpoint)
       : checkpoint_(checkpoint),
         blocks_(checkpoint.config().layers),
-        directory_(options.out, options.force, make_manifest(checkpoint), 1) {
+        directory_(out, make_manifest(checkpoint), 1) {
     for (Index i = 0; i < blocks_; ++i)
       for (std::size_t l = 0; l < engine::linear_names.size(); ++l)
         add_layer(engine::linear_name(i, static_cast<engine::LinearId>(l)), file_name(i));
@@ -117,15 +118,15 @@ class PackedModelWriter {
 
 void pack(const PackCommand& options) {
   Runtime runtime = options.model.runtime();
+  const OutputPath out(options.out, options.force, input_paths(options.model));
   const engine::Checkpoint checkpoint(options.model.model);
-  require_other_directory(options.model.model, options.out);
   if (checkpoint.packed())
     throw pare::ArgumentError(options.model.model.string() + " is packed already");
   if (checkpoint.quantization().empty())
     throw pare::ArgumentError(options.model.model.string() +
                               " is not quantized: pack what pare quantize makes of it");
 
-  PackedModelWriter writer(options, checkpoint);
+  PackedModelWriter writer(out, checkpoint);
   const Index blocks = checkpoint.config().layers, done = writer.finished_blocks();
   if (done > 0) std::fprintf(stderr, "resuming: %td of %td blocks are done\n", done, blocks);
   const Stopwatch watch;

@@ -28,9 +28,7 @@ nlohmann::json make_manifest(const QuantizeCommand& options, const engine::Check
                              const std::optional<CalibrationWindows>& windows) {
   const Recipe& r = options.recipe;
   nlohmann::json kernels = nlohmann::json::array();
-  for (const auto name :
-       {pare::KernelName::avx2, pare::KernelName::avx512, pare::KernelName::avx512vnni})
-    if (pare::kernels::cpu_supports(name)) kernels.push_back(to_string(name));
+  for (const auto name : pare::kernels::supported_kernels()) kernels.push_back(to_string(name));
   ContentHash model;
   model.add_directory(checkpoint.directory());
   ContentHash calibration;
@@ -82,13 +80,13 @@ pare::NamedTensor to_stored(const std::string& name, const pare::Vector<float>& 
 /// is quantized, and one for everything else.
 class ModelWriter {
  public:
-  ModelWriter(const QuantizeCommand& options, const engine::Checkpoint& checkpoint,
-              const nlohmann::json& manifest)
+  ModelWriter(const QuantizeCommand& options, const OutputPath& out,
+              const engine::Checkpoint& checkpoint, const nlohmann::json& manifest)
       : recipe_(options.recipe),
         checkpoint_(checkpoint),
         blocks_(checkpoint.config().layers),
         quantized_shards_(blocks_ + (has_output_layer() ? 1 : 0)),
-        directory_(options.out, options.force, manifest, quantized_shards_ + 1) {}
+        directory_(out, manifest, quantized_shards_ + 1) {}
 
   [[nodiscard]] Index finished_blocks() const {
     Index done = 0;
@@ -261,8 +259,8 @@ void quantize(const QuantizeCommand& options) {
   recipe.validate();
   recipe.refuse_unused_options();
   Runtime runtime = options.model.runtime();
+  const OutputPath out(options.out, options.force, input_paths(options.model, options.calibration));
   const engine::Checkpoint checkpoint(options.model.model);
-  require_other_directory(options.model.model, options.out);
   if (const std::string by = checkpoint.quantization(); !by.empty())
     throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
                               ")");
@@ -276,7 +274,7 @@ void quantize(const QuantizeCommand& options) {
   if (recipe.needs_calibration())
     windows = calibration_windows(options.calibration, checkpoint, length);
 
-  ModelWriter writer(options, checkpoint, make_manifest(options, checkpoint, windows));
+  ModelWriter writer(options, out, checkpoint, make_manifest(options, checkpoint, windows));
   const Index blocks = checkpoint.config().layers, done = writer.finished_blocks();
   if (done > 0) std::fprintf(stderr, "resuming: %td of %td blocks are done\n", done, blocks);
 

@@ -83,6 +83,22 @@ class AtomicFile {
   int file_ = -1;
 };
 
+/// The file name that a temporary one of AtomicFile is for ("a" for "a.123-0.tmp"); empty for any
+/// other name.
+[[nodiscard]] inline std::string_view atomic_file_target(std::string_view name) noexcept {
+  const auto drop_number = [&](char before) {
+    const std::size_t digits = name.size() - (name.find_last_not_of("0123456789") + 1);
+    if (digits == 0 || digits == name.size()) return false;
+    name.remove_suffix(digits);
+    if (name.back() != before) return false;
+    name.remove_suffix(1);
+    return true;
+  };
+  if (!name.ends_with(".tmp")) return {};
+  name.remove_suffix(4);
+  return drop_number('-') && drop_number('.') ? name : std::string_view();
+}
+
 /// Writes a whole file at once, or leaves things as they were and throws IoError.
 inline void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes) {
   AtomicFile file(path);

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "pare/core/config.hpp"
 #include "pare/core/error.hpp"
@@ -88,6 +90,15 @@ inline std::atomic<KernelSet> hidden_kernels{0};
   }
   static const KernelSet detected = detail::detect_kernels();
   return (detected & kernel_bit(name)) != 0;
+}
+
+/// Every kernel that this CPU and operating system run, from the plainest. Asks for AMX: see
+/// cpu_supports.
+[[nodiscard]] inline std::vector<KernelName> supported_kernels() {
+  std::vector<KernelName> names;
+  for (std::size_t i = 1; i < kernel_names.size(); ++i)  // 0 is automatic
+    if (const auto name = static_cast<KernelName>(i); cpu_supports(name)) names.push_back(name);
+  return names;
 }
 
 [[nodiscard]] inline bool is_amd() noexcept {
