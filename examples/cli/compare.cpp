@@ -12,6 +12,7 @@
 #include "cli/progress.hpp"
 #include "cli/report.hpp"
 #include "cli/speed.hpp"
+#include "cli/standard_output.hpp"
 
 namespace cli {
 namespace {
@@ -176,7 +177,7 @@ class Comparison {
       row.speed = measure_speed(model, windows_->inputs(0, 1), runtime_, {},
                                 &model == &model_ ? nullptr : &model_);
     std::fputs(table_.add(row).c_str(), stdout);
-    std::fflush(stdout);
+    flush_standard_output();
     rows_.push_back(row);
     // After every row: what is measured is not lost when a later row fails.
     write_report(options_.report, rows_, run_context(runtime_.threads(), kernels_));

@@ -1,16 +1,10 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <span>
 #include <string>
-#include <vector>
-
-#include "pare/core/error.hpp"
 
 namespace cli {
 
@@ -27,27 +21,6 @@ class ContentHash {
     std::uint64_t rest = bytes.size() + 1;
     for (const char c : bytes) rest = rest << 8 | static_cast<unsigned char>(c);
     mix(rest);
-  }
-
-  /// Reads a file in pieces, so that it does not become resident.
-  void add_file(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) throw pare::IoError(path.string() + ": cannot open the file");
-    std::vector<char> buffer(std::size_t{1} << 20);
-    while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())), file.gcount() > 0)
-      add({buffer.data(), static_cast<std::size_t>(file.gcount())});
-  }
-
-  /// Name and content of every file that lies in a directory.
-  void add_directory(const std::filesystem::path& directory) {
-    std::vector<std::filesystem::path> files;
-    for (const auto& entry : std::filesystem::directory_iterator(directory))
-      if (entry.is_regular_file()) files.push_back(entry.path());
-    std::sort(files.begin(), files.end());
-    for (const auto& file : files) {
-      add(file.filename().string());
-      add_file(file);
-    }
   }
 
   [[nodiscard]] std::string hex() const {

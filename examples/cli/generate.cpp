@@ -6,6 +6,7 @@
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
 #include "cli/progress.hpp"
+#include "cli/standard_output.hpp"
 #include "pare/core/random.hpp"
 
 namespace cli {
@@ -72,7 +73,7 @@ void generate(const GenerateCommand& options) {
     } else {
       std::printf("%d\n", ids.back());
     }
-    std::fflush(stdout);
+    flush_standard_output();
     if (static_cast<Index>(ids.size()) < capacity)
       logits = decoder.extend(std::span<const std::int32_t>(ids).last(1));
   }

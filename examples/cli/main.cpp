@@ -2,9 +2,11 @@
 
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <string>
 
 #include "cli/options.hpp"
+#include "cli/standard_output.hpp"
 #include "pare/version.hpp"
 
 namespace {
@@ -280,8 +282,12 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  cli::reserve_standard_files();
   try {
-    return run(argc, argv);
+    const int status = run(argc, argv);
+    std::cout.flush();  // CLI11 prints help there
+    cli::flush_standard_output();
+    return status;
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "pare: out of memory\n");
   } catch (const std::exception& error) {

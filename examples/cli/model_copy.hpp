@@ -9,8 +9,8 @@
 
 namespace cli {
 
-/// Writes tensors of a checkpoint into one file, byte by byte as they are, in pieces that bound the
-/// memory. Throws NumericError naming a tensor that holds NaN or infinity.
+/// Writes tensors of a checkpoint into one file, byte by byte as they are, whatever they hold, in
+/// pieces that bound the memory.
 void copy_tensors(const engine::Checkpoint& checkpoint, const std::vector<std::string>& names,
                   const std::filesystem::path& to);
 

@@ -4,9 +4,9 @@
 #include <utility>
 #include <vector>
 
-#include "cli/content_hash.hpp"
 #include "cli/inputs.hpp"
 #include "cli/model_copy.hpp"
+#include "cli/model_fingerprint.hpp"
 #include "cli/options.hpp"
 #include "cli/output_directory.hpp"
 #include "cli/progress.hpp"
@@ -63,9 +63,12 @@ class PackedModelWriter {
  private:
   /// Everything the bytes of the result depend on: packed matrices are the same on every machine.
   [[nodiscard]] static nlohmann::json make_manifest(const engine::Checkpoint& checkpoint) {
-    ContentHash model;
-    model.add_directory(checkpoint.directory());
-    return {{"made_by", "pack"}, {"model", model.hex()}, {"version", pare::version}};
+    const auto must_be_finite = [&](const std::string& name) {
+      return is_outer_tensor(name) || is_block_tensor(checkpoint.config(), name);
+    };
+    return {{"made_by", "pack"},
+            {"model", model_fingerprint(checkpoint, must_be_finite)},
+            {"version", pare::version}};
   }
 
   void add_layer(const std::string& name, const std::string& file) {

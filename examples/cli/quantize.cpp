@@ -8,6 +8,7 @@
 #include "cli/content_hash.hpp"
 #include "cli/inputs.hpp"
 #include "cli/model_copy.hpp"
+#include "cli/model_fingerprint.hpp"
 #include "cli/options.hpp"
 #include "cli/output_directory.hpp"
 #include "cli/progress.hpp"
@@ -29,8 +30,11 @@ nlohmann::json make_manifest(const QuantizeCommand& options, const engine::Check
   const Recipe& r = options.recipe;
   nlohmann::json kernels = nlohmann::json::array();
   for (const auto name : pare::kernels::supported_kernels()) kernels.push_back(to_string(name));
-  ContentHash model;
-  model.add_directory(checkpoint.directory());
+  // Where nothing is calibrated layers are checked as they are read: finished blocks stay.
+  const bool whole = r.needs_calibration();
+  const auto must_be_finite = [&](const std::string& name) {
+    return is_outer_tensor(name) || (whole && is_block_tensor(checkpoint.config(), name));
+  };
   ContentHash calibration;
   if (windows) {
     calibration.add({reinterpret_cast<const char*>(windows->ids.data()), windows->ids.size() * 4});
@@ -50,7 +54,7 @@ nlohmann::json make_manifest(const QuantizeCommand& options, const engine::Check
             {"activation_zero_point", r.activation_zero_point},
             {"save_as", name_of(save_as_names, r.save_as)},
             {"output_layer", name_of(output_layer_names, r.output_layer)}}},
-          {"model", model.hex()},
+          {"model", model_fingerprint(checkpoint, must_be_finite)},
           {"calibration", calibration.hex()},
           {"kernels", kernels},
           {"version", pare::version}};
@@ -207,25 +211,10 @@ class ModelWriter {
     std::vector<std::string> names = checkpoint_.tensors().names();
     const std::string output_layer = std::string(engine::output_layer_name) + ".weight";
     std::erase_if(names, [&](const std::string& name) {
-      return is_block_tensor(name) || (has_output_layer() && name == output_layer);
+      return is_block_tensor(checkpoint_.config(), name) ||
+             (has_output_layer() && name == output_layer);
     });
     return names;
-  }
-
-  [[nodiscard]] bool is_block_tensor(const std::string& name) const {
-    for (Index i = 0; i < blocks_; ++i) {
-      const std::string prefix = engine::block_prefix(i);
-      if (!name.starts_with(prefix)) continue;
-      const std::string_view rest = std::string_view(name).substr(prefix.size());
-      if (rest == "input_layernorm.weight" || rest == "post_attention_layernorm.weight")
-        return true;
-      return std::any_of(
-          engine::linear_names.begin(), engine::linear_names.end(), [&](std::string_view linear) {
-            return rest.starts_with(linear) && (rest.substr(linear.size()) == ".weight" ||
-                                                rest.substr(linear.size()) == ".bias");
-          });
-    }
-    return false;
   }
 
   void write_settings() {

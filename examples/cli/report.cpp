@@ -7,6 +7,7 @@
 #include <ctime>
 #include <fstream>
 
+#include "cli/standard_output.hpp"
 #include "pare/io/atomic_file.hpp"
 #include "pare/io/json.hpp"
 #include "pare/version.hpp"

@@ -90,24 +90,67 @@ TEST_CASE("after a kill the same command resumes and ends with the same bytes") 
   }
 }
 
-TEST_CASE("with other options, another model or other text the work starts afresh") {
+TEST_CASE("finished work that depends on something else is kept, and one line says what differs") {
   Fixture fixture;
   const std::vector<std::string> recipe{"--method", "gptq", "--format", "int4"};
   fixture.interrupt(recipe, {3});
   std::vector<std::string> other = recipe;
-  SECTION("another option") { other.insert(other.end(), {"--damping", "0.02"}); }
-  SECTION("another text") { other.insert(other.end(), {"--calib-windows", "7"}); }
-  SECTION("another model") {
+  std::string difference;
+  SECTION("an option") {
+    other.insert(other.end(), {"--damping", "0.02"});
+    difference = "--damping was 0.01 and is 0.02";
+  }
+  SECTION("the text") {
+    other.insert(other.end(), {"--calib-windows", "7"});
+    difference = "the calibration text has changed";
+  }
+  SECTION("the weights") {
     fixture.model.change("model.layers.9.mlp.up_proj.weight", [](float v) { return 1.5f * v; });
     fixture.model.write(fixture.directory / "m");
+    difference = "the model's weights have changed";
+  }
+  SECTION("the configuration") {
+    fixture.model.config["rms_norm_eps"] = 1e-6;
+    fixture.model.write(fixture.directory / "m");
+    difference = "the model's config.json has changed";
+  }
+  SECTION("a file of the tokenizer") {
+    write_text(fixture.directory / "m/tokenizer_config.json", "{}");
+    difference = "the model's tokenizer_config.json has changed";
   }
   SECTION("an unreadable manifest") {
-    write_text(fixture.directory.path() / "q.partial" / "pare_manifest.json", "{");
+    write_text(fixture.directory / "q.partial/pare_manifest.json", "{");
+    difference = "q.partial/pare_manifest.json: no valid JSON";
   }
-  const Outcome outcome = run_pare(fixture.command(other));
+  const auto left = directory_content(fixture.directory / "q.partial");
+  const Outcome refused = run_pare(fixture.command(other));
+  CHECK(refused.status == 1);
+  CHECK(refused.error_lines() == 1);
+  CHECK_THAT(refused.err, ContainsSubstring(difference) && ContainsSubstring("--force"));
+  CHECK(directory_content(fixture.directory / "q.partial") == left);
+
+  auto forced = fixture.command(other);
+  forced.push_back("--force");
+  const Outcome outcome = run_pare(forced);
   CHECK(outcome.status == 0);
+  CHECK_THAT(outcome.err, StartsWith("note: starting over: ") && ContainsSubstring(difference));
   CHECK(outcome.err.find("resuming") == std::string::npos);
   CHECK(directory_content(fixture.directory / "q") == fixture.expected(other));
+}
+
+TEST_CASE("what the result does not depend on does not keep work from resuming") {
+  const Fixture fixture;
+  const std::vector<std::string> recipe{"--method", "gptq", "--format", "int4"};
+  const auto expected = fixture.expected(recipe);
+  fixture.interrupt(recipe, {3});
+  write_text(fixture.directory / "m/NOTES.md", "a note");
+  write_text(fixture.directory / "m/.DS_Store", "");
+  write_text(fixture.directory / "m/other.safetensors", "of no shard");
+  write_text(fixture.directory / "m/eval.txt", "another text");
+  std::filesystem::create_directory(fixture.directory / "m/logs");
+  const Outcome outcome = run_pare(fixture.command(recipe, "q", "2"));
+  CHECK(outcome.err.starts_with("resuming: "));
+  CHECK(directory_content(fixture.directory / "q") == expected);
 }
 
 TEST_CASE("the number of threads changes no byte") {
@@ -138,26 +181,4 @@ TEST_CASE("two runs do not write to one output") {
   CHECK_THAT(refused.err, ContainsSubstring("another process is writing here"));
   CHECK(directory_content(fixture.directory / "q.partial") == left);
   CHECK(run_pare(fixture.command(recipe)).err.starts_with("resuming: "));
-}
-
-TEST_CASE("an existing output is refused, and replaced when asked to") {
-  const Fixture fixture;
-  const std::vector<std::string> recipe{"--format", "int4"};
-  const auto expected = fixture.expected(recipe);
-  std::filesystem::create_directory(fixture.directory / "q");
-  write_text(fixture.directory / "q/precious", "data");
-  const Outcome refused = run_pare(fixture.command(recipe));
-  CHECK(refused.status == 1);
-  CHECK(refused.error_lines() == 1);
-  CHECK_THAT(refused.err, ContainsSubstring("q exists") && ContainsSubstring("--force"));
-
-  auto forced = fixture.command(recipe);
-  forced.push_back("--force");
-  CHECK_THAT(run_pare(forced).err, ContainsSubstring("q is no model"));
-  CHECK(read_text(fixture.directory / "q/precious") == "data");
-
-  write_text(fixture.directory / "q/config.json", "{}");
-  CHECK(run_pare(forced).status == 0);
-  CHECK(directory_content(fixture.directory / "q") == expected);
-  CHECK(fixture.directory.entries() == std::set<std::string>{"m", "q"});
 }

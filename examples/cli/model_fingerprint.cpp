@@ -1,0 +1,169 @@
+#include "cli/model_fingerprint.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <span>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "cli/content_hash.hpp"
+#include "cli/input_paths.hpp"
+#include "cli/progress.hpp"
+#include "pare/io/mapped_file.hpp"
+
+namespace cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// What says how a model computes and how its layers are stored.
+constexpr std::array<std::string_view, 3> settings_names{"config.json", "quantize_config.json",
+                                                         "quant_config.json"};
+
+/// False when an element's exponent bits, `mask`, are all set.
+template <class Word>
+bool is_finite(std::span<const std::byte> bytes, Word mask) {
+  bool finite = true;
+  for (std::size_t i = 0; i + sizeof(Word) <= bytes.size(); i += sizeof(Word)) {
+    Word word;
+    std::memcpy(&word, bytes.data() + i, sizeof(Word));
+    finite = finite && (word & mask) != mask;
+  }
+  return finite;
+}
+
+/// False for stored floating-point numbers with NaN or infinity among them.
+bool is_finite(pare::DType dtype, std::span<const std::byte> bytes) {
+  switch (dtype) {
+    case pare::DType::F16:
+      return is_finite<std::uint16_t>(bytes, 0x7c00u);
+    case pare::DType::BF16:
+      return is_finite<std::uint16_t>(bytes, 0x7f80u);
+    case pare::DType::F32:
+      return is_finite<std::uint32_t>(bytes, 0x7f800000u);
+    case pare::DType::F64:
+      return is_finite<std::uint64_t>(bytes, 0x7ff0000000000000u);
+    default:
+      return true;
+  }
+}
+
+std::span<const char> chars(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// A line on standard error now and then: reading a large model takes minutes.
+class ReadingProgress {
+ public:
+  ReadingProgress(std::string model, double total_bytes)
+      : model_(std::move(model)), total_bytes_(total_bytes) {}
+  void add(std::size_t bytes) {
+    done_bytes_ += static_cast<double>(bytes);
+    if (watch_.seconds() < next_) return;
+    next_ += interval;
+    std::fprintf(stderr, "reading %s: %.1f of %.1f GB\n", model_.c_str(), done_bytes_ / 1e9,
+                 total_bytes_ / 1e9);
+  }
+
+ private:
+  static constexpr double interval = 10.0;  // seconds
+  std::string model_;
+  double total_bytes_, done_bytes_ = 0.0, next_ = interval;
+  Stopwatch watch_;
+};
+
+std::string weights_fingerprint(const engine::Checkpoint& checkpoint,
+                                const MustBeFinite& must_be_finite) {
+  auto& tensors = checkpoint.tensors();
+  // In the order in which they lie in their files, which is how disks like to be read.
+  std::vector<std::pair<const std::byte*, std::string>> places;
+  double total_bytes = 0.0;
+  for (const std::string& name : tensors.names()) {
+    const auto bytes = tensors.info(name).bytes;
+    places.emplace_back(bytes.data(), name);
+    total_bytes += static_cast<double>(bytes.size());
+  }
+  std::sort(places.begin(), places.end());
+
+  constexpr std::size_t piece = std::size_t{16} << 20;
+  ReadingProgress progress(checkpoint.directory().string(), total_bytes);
+  std::map<std::string, std::string> hashes;  // sorted: files may be cut otherwise
+  for (const auto& [place, name] : places) {
+    const pare::TensorInfo& info = tensors.info(name);
+    const bool check = must_be_finite(name);
+    ContentHash hash;
+    hash.add(std::string(to_string(info.dtype)) + pare::to_string(info.shape));
+    for (std::size_t begin = 0; begin < info.bytes.size(); begin += piece) {
+      const auto part = info.bytes.subspan(begin, std::min(piece, info.bytes.size() - begin));
+      if (check && !is_finite(info.dtype, part))
+        throw pare::NumericError(checkpoint.directory().string() + ": " + name +
+                                 ": the tensor holds NaN or infinity");
+      hash.add(chars(part));
+      progress.add(part.size());
+      checkpoint.release_pages();
+    }
+    hashes.emplace(name, hash.hex());
+  }
+  ContentHash all;
+  for (const auto& [name, hash] : hashes) {
+    all.add(name);
+    all.add(hash);
+  }
+  return all.hex();
+}
+
+}  // namespace
+
+nlohmann::json model_fingerprint(const engine::Checkpoint& checkpoint,
+                                 const MustBeFinite& must_be_finite) {
+  nlohmann::json fingerprint{{"weights", weights_fingerprint(checkpoint, must_be_finite)}};
+  const auto add = [&](std::string_view name) {
+    const fs::path path = checkpoint.directory() / name;
+    std::error_code error;
+    if (!fs::exists(path, error)) return;
+    ContentHash hash;
+    hash.add(chars(pare::MappedFile(path).bytes()));
+    fingerprint[std::string(name)] = hash.hex();
+  };
+  std::for_each(settings_names.begin(), settings_names.end(), add);
+  std::for_each(text_file_names.begin(), text_file_names.end(), add);
+  return fingerprint;
+}
+
+bool is_block_tensor(const engine::ModelConfig& config, const std::string& name) {
+  // "model.layers.N.REST", N below the number of layers
+  const std::string first = engine::block_prefix(0);
+  const std::string head = first.substr(0, first.find('0'));
+  if (!name.starts_with(head)) return false;
+  const std::string number = name.substr(head.size(), name.find('.', head.size()) - head.size());
+  pare::Index block = 0;
+  for (const char c : number) {
+    if (c < '0' || c > '9' || block >= config.layers) return false;
+    block = block * 10 + (c - '0');
+  }
+  if (block >= config.layers || !name.starts_with(engine::block_prefix(block))) return false;
+  const std::string rest = name.substr(engine::block_prefix(block).size());
+  return rest == "input_layernorm.weight" || rest == "post_attention_layernorm.weight" ||
+         std::any_of(engine::linear_names.begin(), engine::linear_names.end(),
+                     [&](std::string_view linear) {
+                       return rest == std::string(linear) + ".weight" ||
+                              rest == std::string(linear) + ".bias";
+                     });
+}
+
+bool is_outer_tensor(const std::string& name) {
+  const std::string head(engine::output_layer_name);
+  return name == "model.embed_tokens.weight" || name == "model.norm.weight" ||
+         name == head + ".weight" || name == head + ".bias";
+}
+
+}  // namespace cli
