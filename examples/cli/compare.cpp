@@ -83,7 +83,8 @@ class Comparison {
         recipes_(recipes_of(options)),
         runtime_(options.model.runtime()),
         checkpoint_(options.model.model) {
-    require_report_path("--report", options.report, {".json", ".csv"});
+    require_report_path("--report", options.report, {".json", ".csv"},
+                        input_paths(options.model, options.calibration, options.text));
     if (const std::string by = checkpoint_.quantization(); !by.empty())
       throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
                                 "); compare starts from a float model, use eval");

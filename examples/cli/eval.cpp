@@ -31,8 +31,10 @@ void write_logits(const std::filesystem::path& path, const engine::Model& model,
 
 void eval(const EvalCommand& options) {
   Runtime runtime = options.model.runtime();
-  require_report_path("--report", options.report, {".json"});
-  require_report_path("--logits", options.logits, {".safetensors"});
+  InputPaths inputs = input_paths(options.model, {}, options.text);
+  inputs.add_model(options.reference);
+  require_report_path("--report", options.report, {".json"}, inputs);
+  require_report_path("--logits", options.logits, {".safetensors"}, inputs);
   const engine::Checkpoint checkpoint = open_model(options.model);
   const Tokens tokens = evaluation_tokens(options.text, checkpoint);
   const EvaluationWindows windows(tokens, window_length(options.model, checkpoint.config()));

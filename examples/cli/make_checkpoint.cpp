@@ -82,12 +82,24 @@ void write_shards(const MakeCheckpointCommand& o, const engine::ModelConfig& con
   pare::write_safetensors(directory.shard_path(o.layers), rest);
 }
 
+/// Of the matrices: what else there is is small.
+std::uint64_t total_bytes(const MakeCheckpointCommand& o, const engine::ModelConfig& config) {
+  Index elements = 2 * o.vocab * o.hidden;
+  for (std::size_t i = 0; i < engine::linear_names.size(); ++i) {
+    const auto shape = engine::linear_shape(config, static_cast<engine::LinearId>(i));
+    elements += o.layers * shape[0] * shape[1];
+  }
+  return static_cast<std::uint64_t>(elements) * (o.dtype == "f32" ? 4 : 2);
+}
+
 }  // namespace
 
 void make_checkpoint(const MakeCheckpointCommand& o) {
   const nlohmann::json json = config_json(o);
   const engine::ModelConfig config = engine::parse_config(json);
-  OutputDirectory directory(OutputPath(o.out, o.force, {}), make_manifest(o, json), o.layers + 1);
+  const OutputPath out(o.out, o.force, {});
+  out.warn_if_no_room(total_bytes(o, config));
+  OutputDirectory directory(out, make_manifest(o, json), o.layers + 1);
   pare::write_json(directory.file_path("config.json"), json);
   if (o.dtype == "f32")
     write_shards<float>(o, config, directory);

@@ -29,6 +29,19 @@ void copy_tensors(const engine::Checkpoint& checkpoint, const std::vector<std::s
   writer.finish();
 }
 
+std::uint64_t estimated_bytes(
+    const engine::Checkpoint& checkpoint,
+    const std::function<std::optional<double>(const std::string& tensor)>& bits) {
+  double total = 0.0;
+  for (const std::string& name : checkpoint.tensors().names()) {
+    const pare::TensorInfo& info = checkpoint.tensors().info(name);
+    const double stored = static_cast<double>(info.bytes.size());
+    const std::optional<double> now = bits(name);
+    total += now ? stored * *now / static_cast<double>(pare::bits(info.dtype)) : stored;
+  }
+  return static_cast<std::uint64_t>(total);
+}
+
 void copy_tokenizer(const engine::Checkpoint& checkpoint, const OutputDirectory& to) {
   for (const std::string_view name : text_file_names) {
     const fs::path source = checkpoint.directory() / name;

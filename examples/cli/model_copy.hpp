@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +16,12 @@ namespace cli {
 /// pieces that bound the memory.
 void copy_tensors(const engine::Checkpoint& checkpoint, const std::vector<std::string>& names,
                   const std::filesystem::path& to);
+
+/// Bytes that a model takes whose tensors have `bits(name)` per element, and those that it says
+/// nothing of as many as now.
+[[nodiscard]] std::uint64_t estimated_bytes(
+    const engine::Checkpoint& checkpoint,
+    const std::function<std::optional<double>(const std::string& tensor)>& bits);
 
 /// Copies what a model's directory says about text: its tokenizer and how to generate.
 void copy_tokenizer(const engine::Checkpoint& checkpoint, const OutputDirectory& to);

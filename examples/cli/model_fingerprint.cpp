@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -57,6 +58,19 @@ bool is_finite(pare::DType dtype, std::span<const std::byte> bytes) {
   }
 }
 
+/// "NaN at [1, 4]": the first value that is not finite, at or after a byte of the tensor.
+std::string first_fault(const pare::TensorInfo& tensor, std::size_t begin) {
+  const std::size_t size = static_cast<std::size_t>(pare::bits(tensor.dtype)) / 8;
+  while (is_finite(tensor.dtype, tensor.bytes.subspan(begin, size))) begin += size;
+  float value = 0.0f;
+  pare::detail::convert_to_float({tensor.dtype, {}, tensor.bytes.subspan(begin, size)}, &value);
+  auto place = static_cast<pare::Index>(begin / size);
+  std::vector<pare::Index> at(tensor.shape.size());
+  for (std::size_t d = at.size(); d-- > 0; place /= tensor.shape[d])
+    at[d] = place % tensor.shape[d];
+  return (std::isnan(value) ? "NaN at " : "infinity at ") + pare::to_string(at);
+}
+
 std::span<const char> chars(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -105,8 +119,8 @@ std::string weights_fingerprint(const engine::Checkpoint& checkpoint,
     for (std::size_t begin = 0; begin < info.bytes.size(); begin += piece) {
       const auto part = info.bytes.subspan(begin, std::min(piece, info.bytes.size() - begin));
       if (check && !is_finite(info.dtype, part))
-        throw pare::NumericError(checkpoint.directory().string() + ": " + name +
-                                 ": the tensor holds NaN or infinity");
+        throw pare::NumericError(checkpoint.directory().string() + ": " + name + " holds " +
+                                 first_fault(info, begin));
       hash.add(chars(part));
       progress.add(part.size());
       checkpoint.release_pages();

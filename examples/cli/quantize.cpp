@@ -60,6 +60,17 @@ nlohmann::json make_manifest(const QuantizeCommand& options, const engine::Check
           {"version", pare::version}};
 }
 
+/// Bits per element of a tensor that is quantized: its code and its share of a scale and a zero
+/// point.
+std::optional<double> stored_bits(const Recipe& recipe, const engine::ModelConfig& config,
+                                  const std::string& name) {
+  if (!is_block_tensor(config, name) || !name.ends_with("_proj.weight")) return std::nullopt;
+  const int code_bits = pare::with_format(recipe.weight_format(),
+                                          []<class F>(pare::TypeTag<F>) { return F::code_bits; });
+  const auto group = static_cast<double>(std::max<Index>(recipe.weight_group_size(), 0));
+  return code_bits + (group > 0.0 ? 24.0 / group : 0.0);
+}
+
 pare::NamedTensor to_stored(const std::string& name, const pare::Vector<float>& values,
                             pare::DType dtype) {
   pare::NamedTensor tensor{name, dtype, {values.size()}, {}};
@@ -263,6 +274,9 @@ void quantize(const QuantizeCommand& options) {
   if (recipe.needs_calibration())
     windows = calibration_windows(options.calibration, checkpoint, length);
 
+  out.warn_if_no_room(estimated_bytes(checkpoint, [&](const std::string& name) {
+    return stored_bits(recipe, checkpoint.config(), name);
+  }));
   ModelWriter writer(options, out, checkpoint, make_manifest(options, checkpoint, windows));
   const Index blocks = checkpoint.config().layers, done = writer.finished_blocks();
   if (done > 0) std::fprintf(stderr, "resuming: %td of %td blocks are done\n", done, blocks);

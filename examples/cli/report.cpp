@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <ctime>
 #include <fstream>
@@ -64,7 +65,7 @@ nlohmann::json run_context(int threads, const std::vector<std::string>& kernels)
 }
 
 void require_report_path(const std::string& option, const std::filesystem::path& path,
-                         std::initializer_list<const char*> extensions) {
+                         std::initializer_list<const char*> extensions, const InputPaths& inputs) {
   if (path.empty()) return;
   if (std::find(extensions.begin(), extensions.end(), path.extension()) == extensions.end()) {
     std::string expected;
@@ -72,9 +73,16 @@ void require_report_path(const std::string& option, const std::filesystem::path&
       expected += (expected.empty() ? "" : " or ") + std::string(extension);
     throw pare::ArgumentError(option + " " + path.string() + " does not end in " + expected);
   }
+  inputs.require_no_input(path, option);
   std::error_code ignored;
-  if (path.has_parent_path() && !std::filesystem::is_directory(path.parent_path(), ignored))
+  const auto directory = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  if (!std::filesystem::is_directory(directory, ignored))
     throw pare::IoError(option + " " + path.string() + ": there is no such directory");
+  if (std::filesystem::is_directory(path, ignored))
+    throw pare::IoError(option + " " + path.string() + " is a directory");
+  if (::access(directory.c_str(), W_OK | X_OK) != 0)
+    throw pare::IoError(option + " " + path.string() + ": cannot write to " + directory.string() +
+                        ": " + std::generic_category().message(errno));
 }
 
 void write_report(const std::filesystem::path& path, const std::vector<ReportRow>& rows,

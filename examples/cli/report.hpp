@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/input_paths.hpp"
 #include "cli/speed.hpp"
 
 namespace cli {
@@ -34,9 +35,9 @@ void add_speed(nlohmann::json& json, const Speed& speed);
 [[nodiscard]] nlohmann::json run_context(int threads, const std::vector<std::string>& kernels);
 
 /// Refuses, before the work, the file that `option` names for results if its name ends in none of
-/// `extensions` (ArgumentError) or its directory does not exist (IoError).
+/// `extensions` or it is one that is read (ArgumentError), or it cannot be written (IoError).
 void require_report_path(const std::string& option, const std::filesystem::path& path,
-                         std::initializer_list<const char*> extensions);
+                         std::initializer_list<const char*> extensions, const InputPaths& inputs);
 
 /// Writes rows and context as JSON, or the rows alone as CSV, atomically.
 void write_report(const std::filesystem::path& path, const std::vector<ReportRow>& rows,
