@@ -85,7 +85,8 @@ void add_text(CLI::App& command, cli::TextOptions& text) {
 }
 
 void add_no_speed(CLI::App& command, bool& speed) {
-  command.add_flag("--no-speed{false}", speed, "measure quality alone");
+  command.add_flag_callback(
+      "--no-speed", [&speed] { speed = false; }, "measure quality alone");
 }
 
 void add_recipe(CLI::App& command, RecipeText& text, Recipe& recipe) {
