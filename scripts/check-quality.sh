@@ -1,5 +1,6 @@
 #!/bin/sh
-# Quantizes the demo model in every way of the README's table and checks what each reaches: minutes.
+# Quantizes the demo model in every way of the table in include/pare/quantization/README.md and
+# checks what each reaches: minutes.
 cd "$(dirname "$0")/.."
 set -e
 cmake --preset ci
