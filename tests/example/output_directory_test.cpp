@@ -118,8 +118,7 @@ TEST_CASE("names that are alike are no reason to refuse an output") {
   const Fixture fixture;
   for (const char* out : {"models/m2", "models/m.q", "models/new/../n", "texts/q/"}) {
     CAPTURE(out);
-    CHECK(run_pare({"quantize", fixture.text("models/m"), "--out", fixture.text(out)}).status ==
-          (std::string(out) == "models/new/../n" ? 1 : 0));  // there is no models/new
+    CHECK(run_pare({"quantize", fixture.text("models/m"), "--out", fixture.text(out)}).status == 0);
   }
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "pare/io/json.hpp"
+#include "pare/io/safetensors_collection.hpp"
 #include "support/catch.hpp"
 #include "support/directory_content.hpp"
 #include "support/program.hpp"
