@@ -67,7 +67,7 @@ void InputPaths::require_apart(const fs::path& directory) const {
     throw pare::ArgumentError("--out " + directory.string() + " " + why + ": choose another --out");
   };
   for (const fs::path& model : models_) {
-    if (is_same(out, model)) refuse("is the model that is read");
+    if (is_same(out, model)) refuse("is the model itself");
     if (is_inside(model, out)) refuse("contains the model that is read, " + model.string());
     if (is_inside(out, model)) refuse("lies inside the model that is read, " + model.string());
   }

@@ -75,11 +75,11 @@ TEST_CASE("an output that would take an input with it is refused by every comman
   const struct {
     const char *model, *out, *reason;
   } cases[] = {
-      {"models/m", "models/m", "is the model that is read"},
-      {"models/m", "models/m/", "is the model that is read"},
-      {"models/m", "models/../models/./m", "is the model that is read"},
-      {"models/m", "m-link", "is the model that is read"},
-      {"m-link", "models/m", "is the model that is read"},
+      {"models/m", "models/m", "is the model itself"},
+      {"models/m", "models/m/", "is the model itself"},
+      {"models/m", "models/../models/./m", "is the model itself"},
+      {"models/m", "m-link", "is the model itself"},
+      {"m-link", "models/m", "is the model itself"},
       {"models/m", "models", "contains the model"},
       {"models/m", "models/", "contains the model"},
       {"models/m", "models/m/..", "contains the model"},
@@ -111,7 +111,7 @@ TEST_CASE("an output that would take an input with it is refused by every comman
   fs::rename(fixture.path("models/q"), fixture.path("packed.partial"));
   CHECK_THAT(fixture.refusal({"pack", fixture.text("packed.partial"), "--out",
                               fixture.text("packed"), "--force"}),
-             ContainsSubstring("packed.partial is the model that is read"));
+             ContainsSubstring("packed.partial is the model itself"));
 }
 
 TEST_CASE("names that are alike are no reason to refuse an output") {
