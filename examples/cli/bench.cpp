@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -22,7 +23,7 @@ const char* how_loaded(const engine::Checkpoint& checkpoint, bool map) {
 
 void bench(const BenchCommand& options) {
   for (const auto& [option, value] :
-       {std::pair{"--prompt", options.prompt}, {"--tokens", options.tokens}})
+       {std::pair{"--prompt", options.prompt.value_or(1)}, {"--tokens", options.tokens}})
     if (value < 1)
       throw pare::ArgumentError(std::string(option) + " " + std::to_string(value) +
                                 " is not positive");
@@ -30,12 +31,14 @@ void bench(const BenchCommand& options) {
   const Stopwatch loading;
   const engine::Checkpoint checkpoint = open_model(options.model);
   const engine::ModelConfig& config = checkpoint.config();
-  if (options.prompt + options.tokens > config.max_positions)
+  const Index length = options.prompt.value_or(
+      std::max<Index>(1, std::min<Index>(512, config.max_positions - options.tokens)));
+  if (length + options.tokens > config.max_positions)
     throw pare::ArgumentError("--prompt and --tokens exceed the model's context of " +
                               std::to_string(config.max_positions));
   const engine::Model model = checkpoint.load(runtime.execution());
   const double load_seconds = loading.seconds();
-  std::vector<std::int32_t> prompt(static_cast<std::size_t>(options.prompt));
+  std::vector<std::int32_t> prompt(static_cast<std::size_t>(length));
   pare::Random random(1);
   for (auto& id : prompt)
     id = static_cast<std::int32_t>(random.below(static_cast<std::uint32_t>(config.vocab_size)));
@@ -44,9 +47,9 @@ void bench(const BenchCommand& options) {
                                     {.tokens = options.tokens, .prefills = 7, .seconds = 20.0});
   const engine::Linear& layer = model.blocks[0][engine::LinearId::q];
   std::printf("loading: %.2f s, %s\n", load_seconds, how_loaded(checkpoint, options.model.map));
-  std::printf("prefill of %td tokens, %d thread%s: %s\n", options.prompt, runtime.threads(),
+  std::printf("prefill of %td tokens, %d thread%s: %s\n", length, runtime.threads(),
               runtime.threads() == 1 ? "" : "s",
-              layer.describe(options.prompt, runtime.execution()).c_str());
+              layer.describe(length, runtime.execution()).c_str());
   std::printf("  %.1f tokens/s, %.1f %% of the peak of %.0f Gop/s\n",
               speed.prefill_tokens_per_second, 100.0 * speed.prefill_share,
               1e-9 * speed.prefill_operations_per_second);

@@ -208,7 +208,8 @@ int run(int argc, char** argv) {
   auto* b = app.add_subcommand("bench", "measure speed beside the limits of the machine");
   add_model(*b, bench.model);
   add_map(*b, bench.model);
-  b->add_option("--prompt", bench.prompt, "tokens read at once")->capture_default_str();
+  b->add_option("--prompt", bench.prompt,
+                "tokens read at once (default: 512, fewer where the context is shorter)");
   b->add_option("--tokens", bench.tokens, "tokens decoded after them")->capture_default_str();
 
   cli::GenerateCommand generate;

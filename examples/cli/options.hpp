@@ -69,7 +69,9 @@ struct EvalCommand {
 
 struct BenchCommand {
   ModelOptions model;
-  Index prompt = 512, tokens = 32;
+  /// Unset: 512, or what the context has room for.
+  std::optional<Index> prompt{};
+  Index tokens = 32;
 };
 
 struct GenerateCommand {

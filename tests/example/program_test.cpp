@@ -243,6 +243,11 @@ TEST_CASE("generate repeats itself, and draws other texts from other seeds") {
   CHECK(output({"generate", "--prompt", "In the ", "--length", "30", "--seed", "9"}) == likeliest);
 }
 
+TEST_CASE("bench reads as many tokens as the context has room for") {
+  CHECK_THAT(output({"bench", "--tokens", "2", "--threads", "1"}),
+             ContainsSubstring("prefill of 254 tokens"));
+}
+
 TEST_CASE("bench says how fast a model runs, on which kernels, beside which limits") {
   const TemporaryDirectory directory;
   TinyModel().write(directory / "m");
