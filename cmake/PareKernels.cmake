@@ -1,9 +1,13 @@
-# pare::kernels, optional: what include/pare/kernels/compiled.hpp declares, compiled once instead of
+# pare::kernels, optional: what include/pare/kernels/compiled*.hpp declare, compiled once instead of
 # in every file that multiplies. Who links it compiles several times faster; pare::pare is complete
-# without it. A small source file for each line of the list in that header.
-set(pare_compiled ${PROJECT_SOURCE_DIR}/include/pare/kernels/compiled.hpp)
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${pare_compiled})
-file(STRINGS ${pare_compiled} pare_compiled_list REGEX "^PARE_COMPILED_[A-Z]+\\(extern")
+# without it. A small source file for each line of their lists.
+set(pare_compiled_list)
+foreach(header compiled compiled_gemm)
+  set(header ${PROJECT_SOURCE_DIR}/include/pare/kernels/${header}.hpp)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${header})
+  file(STRINGS ${header} entries REGEX "^PARE_COMPILED_[A-Z]+\\(extern")
+  list(APPEND pare_compiled_list ${entries})
+endforeach()
 set(pare_kernel_sources)
 foreach(entry IN LISTS pare_compiled_list)
   string(REPLACE "extern" "" definition "${entry}")
@@ -13,6 +17,7 @@ foreach(entry IN LISTS pare_compiled_list)
   set(source ${PROJECT_BINARY_DIR}/kernels/${name}.cpp)
   file(CONFIGURE OUTPUT ${source} @ONLY CONTENT
 "#include \"pare/kernels/compiled.hpp\"
+#include \"pare/kernels/compiled_gemm.hpp\"
 
 namespace pare::kernels {
 

@@ -51,7 +51,3 @@ void gemm(T alpha, std::type_identity_t<MatrixView<const T>> a,
 }
 
 }  // namespace pare
-
-#if defined(PARE_LINKS_COMPILED_KERNELS)
-#include "pare/kernels/compiled.hpp"
-#endif

@@ -124,7 +124,3 @@ inline void gram(MatrixView<const float> x, MatrixView<double> h, const Executio
 }
 
 }  // namespace pare
-
-#if defined(PARE_LINKS_COMPILED_KERNELS)
-#include "pare/kernels/compiled.hpp"
-#endif

@@ -133,11 +133,13 @@ inline void matmul(const QuantizedActivationsView& x, std::span<const MatmulOutp
       all = all && kernels::detail::runs_on_integers(output.weight(), x.group_length());
     if (all) return kernels::matmul_integer(x, plain, execution);
     const Matrix<float> expanded = dequantize(x);
-    for (const MatmulOutput& output : plain)
+    for (const MatmulOutput& output : plain) {
+      const std::span<const MatmulOutput> one(&output, 1);
       if (kernels::detail::runs_on_integers(output.weight(), x.group_length()))
-        kernels::matmul_integer(x, {&output, 1}, execution);
+        kernels::matmul_integer(x, one, execution);
       else
-        kernels::matmul_float(expanded, {&output, 1}, execution);
+        kernels::matmul_float(expanded, one, execution);
+    }
   });
 }
 
@@ -215,3 +217,7 @@ void matmul_dynamic(MatrixView<const float> x, const W& w, MatrixView<float> y,
 }
 
 }  // namespace pare
+
+#if defined(PARE_LINKS_COMPILED_KERNELS)
+#include "pare/kernels/compiled.hpp"
+#endif

@@ -89,7 +89,3 @@ class MatmulOutput {
 };
 
 }  // namespace pare
-
-#if defined(PARE_LINKS_COMPILED_KERNELS)
-#include "pare/kernels/compiled.hpp"
-#endif

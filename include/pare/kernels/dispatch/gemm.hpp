@@ -38,3 +38,7 @@ template <class T, class C = T>
 }
 
 }  // namespace pare::kernels
+
+#if defined(PARE_LINKS_COMPILED_KERNELS)
+#include "pare/kernels/compiled_gemm.hpp"
+#endif

@@ -55,8 +55,9 @@ inline void multiply_decoded(const FloatProduct<Bf16Kernel>& p, const FloatArran
 }
 
 /// Products of the same activations; shapes fit and all have unit column stride.
-inline void matmul_bf16(MatrixView<const float> x, std::span<const MatmulOutput> outputs,
-                        const Execution& execution) {
+/// A template as matmul_integer is.
+template <std::same_as<std::span<const MatmulOutput>> Outputs>
+void matmul_bf16(MatrixView<const float> x, Outputs outputs, const Execution& execution) {
   if (x.rows() == 0) return;
   const auto bf16_kernel = [&](const MatmulOutput& output) {
     return choose_bf16_kernel(output, x.rows(), execution.force);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <span>
 #include <type_traits>
 
@@ -199,8 +200,9 @@ std::size_t multiply_alike(MatrixView<const float> x, std::span<const MatmulOutp
 }  // namespace detail
 
 /// Products of the same activations; shapes fit and all have unit column stride.
-inline void matmul_float(MatrixView<const float> x, std::span<const MatmulOutput> outputs,
-                         const Execution& execution) {
+/// A template as matmul_integer is.
+template <std::same_as<std::span<const MatmulOutput>> Outputs>
+void matmul_float(MatrixView<const float> x, Outputs outputs, const Execution& execution) {
   if (x.rows() == 0) return;
   while (!outputs.empty())
     outputs = outputs.subspan(detail::multiply_alike(

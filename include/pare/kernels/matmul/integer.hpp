@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <span>
 
 #include "pare/core/config.hpp"
@@ -289,8 +290,10 @@ inline void multiply_integer(std::span<const IntegerProduct> products, const Int
 }  // namespace detail
 
 /// Products of the same activations; shapes fit, y have unit column stride and the groups fit.
-inline void matmul_integer(const QuantizedActivationsView& x, std::span<const MatmulOutput> outputs,
-                           const Execution& execution) {
+/// A template, of spans, so that pare::kernels can hold it: see compiled.hpp.
+template <std::same_as<std::span<const MatmulOutput>> Outputs>
+void matmul_integer(const QuantizedActivationsView& x, Outputs outputs,
+                    const Execution& execution) {
   if (x.tokens() == 0) return;
   Index padded_rows = 0;
   for (const MatmulOutput& output : outputs)
