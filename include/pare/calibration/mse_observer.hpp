@@ -63,7 +63,7 @@ struct MseMethod {
   [[nodiscard]] static double error(const std::vector<Point>& points, Range range,
                                     const FitOptions& options, double limit) {
     const typename F::Parameters parameters = F::fit(range, options);
-    if (!is_usable_scale(parameters.scale)) return std::numeric_limits<double>::infinity();
+    if (!is_usable<F>(parameters)) return std::numeric_limits<double>::infinity();
     double sum = 0.0;
     for (const Point& p : points) {
       const float value = F::decode(F::encode(p.centre, parameters), parameters);

@@ -10,11 +10,13 @@
 
 namespace pare {
 
-/// A QuantizedMatrix of any format: what tools hold when the format is known at run time.
+/// A QuantizedMatrix of any format of the library: what tools hold when the format is known at run
+/// time.
 class AnyQuantizedMatrix {
  public:
   template <Format F>
-  AnyQuantizedMatrix(QuantizedMatrix<F> matrix) : matrix_(std::move(matrix)) {}
+  requires(contains<F>(AllFormats{})) AnyQuantizedMatrix(QuantizedMatrix<F> matrix)
+      : matrix_(std::move(matrix)) {}
 
   /// Calls `f` with the `QuantizedMatrix<F>` inside.
   template <class Visitor>

@@ -149,7 +149,8 @@ class QuantizedMatrix {
   /// Bytes as stored densely: codes, scales, zero points, and the group index if there is one.
   [[nodiscard]] Index bytes() const noexcept {
     const Index code_bits = rows() * cols() * F::code_bits;
-    const Index block_bits = rows() * groups() * parameter_bits<F>(scale_type_);
+    const Index block_bits =
+        rows() * groups() * parameter_bits<F>(scale_type_) + tensor_parameter_bits<F>();
     return ceil_div(code_bits, 8) + ceil_div(block_bits, 8) +
            static_cast<Index>(group_index_.size() * sizeof(std::int32_t));
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <type_traits>
 
 #include "pare/core/error.hpp"
 
@@ -33,6 +34,11 @@ using apply_type_list = typename ApplyTypeList<Target, Wrap, List>::type;
 template <class... Ts, class... Us>
 [[nodiscard]] constexpr TypeList<Ts..., Us...> join(TypeList<Ts...>, TypeList<Us...>) noexcept {
   return {};
+}
+
+template <class T, class... Ts>
+[[nodiscard]] constexpr bool contains(TypeList<Ts...>) noexcept {
+  return (std::is_same_v<T, Ts> || ...);
 }
 
 /// Calls `f(TypeTag<T>)` for each type, in order.

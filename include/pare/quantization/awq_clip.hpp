@@ -38,7 +38,7 @@ bool awq_clip_difference(const RowQuantizer& quantizer, const float* group, Inde
   transform(group, group, count, clipped,
             [maximum](float v, float) { return std::min(std::max(v, -maximum), maximum); });
   const auto parameters = quantizer.fit<F>(clipped, count, scale_type);
-  if (!parameters || !is_usable_scale(parameters->scale)) return false;
+  if (!parameters || !is_usable<F>(*parameters)) return false;
   quantizer.encode<F>(clipped, count, *parameters, codes);
   quantizer.decode<F>(codes, count, *parameters, difference);
   transform(difference, group, count, difference, [](float q, float v) { return q - v; });

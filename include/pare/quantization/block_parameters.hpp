@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <type_traits>
 
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
@@ -48,9 +49,11 @@ inline void require_valid(const RangeOptions& options) {
 
 }  // namespace detail
 
-/// The default storage of scales: 16 bits for groups, 32 bits per row and at 8 bits.
+/// The default storage of scales: 16 bits for groups, 32 bits per row and at 8 bits. Means nothing
+/// to a format that stores its own parameters.
 template <Format F>
 [[nodiscard]] constexpr ScaleType default_scale_type(Index group_size) noexcept {
+  if (StoresOwnParameters<F>) return ScaleType::f32;
   return group_size == -1 || F::code_bits == 8 ? ScaleType::f32 : ScaleType::f16;
 }
 
@@ -61,14 +64,42 @@ namespace detail {
   return {scale_type, range.denominator, range.extend_to_zero, range.underflow};
 }
 
+struct NoParameters {};
+
+/// What a format finds before its blocks.
+template <Format F>
+using TensorParameters =
+    std::conditional_t<HasTensorParameters<F>, typename F::Parameters, NoParameters>;
+
+template <Format F>
+[[nodiscard]] typename F::Parameters fit_range(Range range, const FitOptions& options,
+                                               const TensorParameters<F>& tensor) {
+  if constexpr (HasTensorParameters<F>)
+    return F::fit(range, options, tensor);
+  else
+    return F::fit(range, options);
+}
+
+/// Whether a format looks at all weights of a block, not only at their range.
+template <Format F>
+inline constexpr bool fits_values = requires(const float* values, FitOptions options,
+                                             const typename F::Parameters& tensor) {
+  requires requires { F::fit_values(values, Index{1}, Index{1}, options); } || requires {
+    F::fit_values(values, Index{1}, Index{1}, options, tensor);
+  };
+};
+
 /// Parameters of a block that is not clipped.
 template <Format F>
 [[nodiscard]] typename F::Parameters fit_block(const float* weights, Index count, Index stride,
-                                               const FitOptions& options) {
-  if constexpr (requires { F::fit_values(weights, count, stride, options); })
-    return F::fit_values(weights, count, stride, options);
+                                               const FitOptions& options,
+                                               const TensorParameters<F>& tensor) {
+  if constexpr (!fits_values<F>)
+    return fit_range<F>(range_of(weights, count, stride), options, tensor);
+  else if constexpr (HasTensorParameters<F>)
+    return F::fit_values(weights, count, stride, options, tensor);
   else
-    return F::fit(range_of(weights, count, stride), options);
+    return F::fit_values(weights, count, stride, options);
 }
 
 }  // namespace detail
@@ -78,14 +109,15 @@ template <Format F>
 ///
 /// Edge      a zero block gets scale 1; a scale that the storage type cannot hold comes back as
 ///           0 or infinity: see is_usable_scale
+/// Shapes    `tensor`: what the format's fit_tensor found for the whole, where it has one
 /// Source    mse_clip: Frantar et al., "GPTQ", 2022, the quantizer of the authors' code
 template <Format F>
-[[nodiscard]] typename F::Parameters block_parameters(const float* weights, Index count,
-                                                      Index stride, const RangeOptions& options,
-                                                      ScaleType scale_type) {
+[[nodiscard]] typename F::Parameters block_parameters(
+    const float* weights, Index count, Index stride, const RangeOptions& options,
+    ScaleType scale_type, const detail::TensorParameters<F>& tensor = {}) {
   const FitOptions fit = detail::fit_options(options, scale_type);
-  typename F::Parameters best = detail::fit_block<F>(weights, count, stride, fit);
-  if (options.method == RangeMethod::min_max || !is_usable_scale(best.scale)) return best;
+  typename F::Parameters best = detail::fit_block<F>(weights, count, stride, fit, tensor);
+  if (options.method == RangeMethod::min_max || !is_usable<F>(best)) return best;
 
   const Range range = range_of(weights, count, stride);
   const int candidates =
@@ -93,8 +125,8 @@ template <Format F>
   double best_error = std::numeric_limits<double>::max();
   for (int i = 0; i < candidates; ++i) {
     const float p = 1.0f - quotient(static_cast<float>(i), static_cast<float>(options.grid));
-    const typename F::Parameters trial = F::fit(range.scaled(p), fit);
-    if (!is_usable_scale(trial.scale)) break;
+    const typename F::Parameters trial = detail::fit_range<F>(range.scaled(p), fit, tensor);
+    if (!is_usable<F>(trial)) break;
     double error = 0.0;
     for (Index k = 0; k < count && error < best_error; ++k) {
       const float w = weights[k * stride];

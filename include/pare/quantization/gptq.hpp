@@ -31,11 +31,12 @@ class NearestCode {
  public:
   /// Without `fit_in_blocks` all parameters of `q` are there already.
   NearestCode(QuantizedMatrix<F>& q, std::span<const std::int32_t> order, const RangeOptions& range,
-              bool fit_in_blocks, const Execution& execution)
+              const TensorParameters<F>& tensor, bool fit_in_blocks, const Execution& execution)
       : q_(q),
         codes_(q.codes()),
         parameters_(q.parameters()),
         order_(order),
+        tensor_(tensor),
         fitter_{kernels::elementwise_kernel(execution.force), range, kernels::Store::cached,
                 &raised_},
         fit_in_blocks_(fit_in_blocks),
@@ -81,8 +82,8 @@ class NearestCode {
 
   /// From weights without gaps.
   void fit(Index i, Index g, const float* weights, Index count) {
-    const auto parameters = fitter_.template fit<F>(weights, count, q_.scale_type());
-    if (!parameters || !is_usable_scale(parameters->scale)) {
+    const auto parameters = fitter_.template fit<F>(weights, count, q_.scale_type(), tensor_);
+    if (!parameters || !is_usable<F>(*parameters)) {
       fits_.store(false);
       return;
     }
@@ -104,6 +105,7 @@ class NearestCode {
   MatrixView<typename F::Parameters> parameters_;
   std::span<const std::int32_t> order_;
   std::atomic<Index> raised_ = 0;
+  TensorParameters<F> tensor_;
   RowQuantizer fitter_;
   bool fit_in_blocks_;
   LaneRound round_;
@@ -125,7 +127,8 @@ std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const GptqFactor&
                                     QuantizedMatrix<F>& q) {
   const bool whole_rows = options.group_size == -1;
   const bool fit_in_blocks = !whole_rows && !options.static_groups;
-  NearestCode<F> rule(q, factor.order(), options.range, fit_in_blocks, execution);
+  const auto tensor = tensor_parameters<F>(w, options.range, q.scale_type(), execution);
+  NearestCode<F> rule(q, factor.order(), options.range, tensor, fit_in_blocks, execution);
   Matrix<float> visited({w.rows(), w.cols()});
   execution.parallel_for(w.rows(), [&](Index i) {
     Vector<float> row(w.row(i));
@@ -203,7 +206,7 @@ template <Format F>
     q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, ScaleType::f32);
     result = sweep();
   }
-  if (!result) throw NumericError("a block of weights has no usable float32 scale");
+  if (!result) detail::throw_no_usable<F>();
   if (options.report)
     *options.report = {.damping = factor.inverse().damping_used,
                        .attempts = factor.inverse().attempts,

@@ -39,6 +39,7 @@ template <Format F>
                                    QuantizedMatrix<F>& q, std::atomic<Index>* raised) {
   const RowQuantizer quantizer{kernels::elementwise_kernel(execution.force), range,
                                kernels::choose_store(w.size(), tuning), raised};
+  const auto tensor = tensor_parameters<F>(w, range, q.scale_type(), execution);
   std::atomic<bool> finite = true, fits = true;
   // Whole rows: a block is read twice, and should be in a cache the second time.
   const Index height =
@@ -49,7 +50,7 @@ template <Format F>
       Vector<float> copied;
       if (w.stride(1) != 1) copied = Vector<float>(w.row(i));
       const float* row = w.stride(1) == 1 ? w.data() + i * w.stride(0) : copied.data();
-      const RowResult result = quantizer.quantize(row, i, q);
+      const RowResult result = quantizer.quantize(row, i, q, tensor);
       if (result == RowResult::not_finite) finite.store(false);
       if (result == RowResult::scale_does_not_fit) fits.store(false);
     }
@@ -88,7 +89,7 @@ void quantize(MatrixView<const float> w, const QuantizeOptions& options, const E
       if (options.report) *options.report = {type != wanted, raised};
       return;
     }
-    throw NumericError("a block of weights has no usable float32 scale");
+    detail::throw_no_usable<F>();
   });
 }
 
