@@ -184,6 +184,44 @@ template <Format F>
 
 }  // namespace detail
 
+namespace detail {
+
+/// Throws ArgumentError naming the parameter of block [i, g] that its type does not hold.
+template <StoresOwnParameters F>
+[[noreturn]] void refuse_parameters(const typename F::Parameters& parameters, FieldScope scope,
+                                    Index i, Index g) {
+  std::string culprit = "a parameter";
+  F::stored.for_each(scope, [&](const auto& field) {
+    std::byte bytes[4];
+    if (!field.store(parameters, bytes))
+      culprit = "parameter " + std::to_string(parameters.*field.member) + " in \"" +
+                std::string(field.name) + "\" of " + std::string(F::name);
+  });
+  throw ArgumentError(culprit + ", block [" + std::to_string(i) + ", " + std::to_string(g) +
+                      "], is not a number of its type");
+}
+
+/// Throws ArgumentError where a tensor's parameters differ between its blocks, or do not fit.
+template <StoresOwnParameters F>
+void require_same_tensor_parameters(const QuantizedMatrix<F>& q) {
+  const auto parameters = q.parameters();
+  const auto check = [&](const auto& field) {
+    for (Index i = 0; i < parameters.rows(); ++i)
+      for (Index g = 0; g < parameters.cols(); ++g)
+        if (parameters(i, g).*field.member != parameters(0, 0).*field.member)
+          throw ArgumentError("\"" + std::string(field.name) + "\" of " + std::string(F::name) +
+                              " differs between the blocks of a matrix, at [" + std::to_string(i) +
+                              ", " + std::to_string(g) + "]");
+  };
+  F::stored.for_each(FieldScope::tensor, check);
+  std::byte bytes[64];
+  static_assert(F::stored.bytes(FieldScope::tensor) <= 64);
+  if (!parameters.empty() && !store_parameters<F>(parameters(0, 0), FieldScope::tensor, bytes))
+    refuse_parameters<F>(parameters(0, 0), FieldScope::tensor, 0, 0);
+}
+
+}  // namespace detail
+
 /// The values that the codes stand for, (rows, cols).
 template <Format F>
 [[nodiscard]] Matrix<float> dequantize(const QuantizedMatrix<F>& q) {

@@ -35,8 +35,9 @@ namespace kernels::detail {
     const Index length = activation_group == -1 ? view.cols : activation_group;
     if (!runs_on_integers(view, length))
       return name +
-             " x int8: groups of activations end inside units of codes, expanded to "
-             "float32; " +
+             (view.codebook ? " x int8: groups of activations end inside units of codes, "
+                            : " x int8: the format has no integers, ") +
+             "expanded to float32; " +
              describe_dense(name, exact_in_bf16, output, tokens, execution, ActivationType::float32,
                             -1);
     const IntegerKernel& kernel = output.integer_kernel(force);
@@ -61,6 +62,10 @@ namespace kernels::detail {
                           ActivationType::float32, -1);
   }
   const FloatKernel& kernel = output.float_kernel(force);
+  if (!view.codebook)
+    return name + " x float32: " + describe_choice(kernel.name, execution) +
+           ", generic kernel: the format decodes panels for tiles of up to " +
+           std::to_string(kernel.tiles.largest()) + " tokens";
   return name + " x float32: " + describe_choice(kernel.name, execution) +
          describe_tiles(kernel.few.largest(), kernel.tiles.largest(), tokens);
 }

@@ -86,15 +86,16 @@ void dequantize(const QuantizedMatrix<F>& q, MatrixView<float> values,
       for (Index j = begin; j < end; ++j) values(i, j) = q.value(i, j);
       return;
     }
-    for (Index j = begin; j < end;) {
-      const Index group = j / q.group_length();
-      const Index count = std::min(end, (group + 1) * q.group_length()) - j;
-      const auto& p = q.parameters()(i, group);
-      kernel.decode(reinterpret_cast<const std::uint8_t*>(&q.codes()(i, j)), count,
-                    {p.scale, F::zero_point(p), std::is_signed_v<typename F::Code>}, store,
-                    &values(i, j));
-      j += count;
-    }
+    if constexpr (F::is_integer)
+      for (Index j = begin; j < end;) {
+        const Index group = j / q.group_length();
+        const Index count = std::min(end, (group + 1) * q.group_length()) - j;
+        const auto& p = q.parameters()(i, group);
+        kernel.decode(reinterpret_cast<const std::uint8_t*>(&q.codes()(i, j)), count,
+                      {p.scale, F::zero_point(p), std::is_signed_v<typename F::Code>}, store,
+                      &values(i, j));
+        j += count;
+      }
   });
 }
 

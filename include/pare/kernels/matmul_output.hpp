@@ -5,6 +5,7 @@
 #include "pare/core/tensor_view.hpp"
 #include "pare/kernels/dispatch/bf16.hpp"
 #include "pare/kernels/dispatch/float.hpp"
+#include "pare/kernels/dispatch/generic.hpp"
 #include "pare/kernels/dispatch/integer.hpp"
 #include "pare/kernels/dispatch/sparse.hpp"
 #include "pare/kernels/packed_matrix.hpp"
@@ -34,12 +35,14 @@ class MatmulOutput {
  public:
   template <Format F>
   MatmulOutput(const PackedMatrix<F>& w, MatrixView<float> y, OutputOptions options = {})
-      : w_(w.view()),
-        y_(y),
-        options_(options),
-        integer_(&kernels::integer_kernel<typename PackedMatrix<F>::Codes>),
-        float_(&kernels::float_kernel<typename PackedMatrix<F>::Codes>),
-        bf16_(&kernels::bf16_kernel<F>) {}
+      : w_(w.view()), y_(y), options_(options), bf16_(&kernels::bf16_kernel<F>) {
+    if constexpr (kernels::TableFormat<F>) {
+      integer_ = &kernels::integer_kernel<typename PackedMatrix<F>::Codes>;
+      float_ = &kernels::float_kernel<typename PackedMatrix<F>::Codes>;
+    } else {
+      float_ = &kernels::generic_float_kernel<F>;
+    }
+  }
 
   template <SparseLayout L>
   MatmulOutput(const SparseMatrix<L>& w, MatrixView<float> y, OutputOptions options = {})
@@ -82,8 +85,8 @@ class MatmulOutput {
   kernels::PackedView w_;
   MatrixView<float> y_;
   OutputOptions options_;
-  const kernels::IntegerKernel& (*integer_)(KernelName);
-  const kernels::FloatKernel& (*float_)(KernelName);
+  const kernels::IntegerKernel& (*integer_)(KernelName) = nullptr;  ///< null: none, see groups_fit
+  const kernels::FloatKernel& (*float_)(KernelName) = nullptr;
   const kernels::Bf16Kernel* (*bf16_)(KernelName);
   const kernels::SparseKernel* (*sparse_)(KernelName) noexcept = nullptr;
 };

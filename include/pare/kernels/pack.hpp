@@ -37,7 +37,7 @@ inline void finish_sections(const PackedSections& sections, std::span<const std:
   if (!order.empty())
     std::memcpy(bytes + sections.column_order.offset_bytes, order.data(), order.size_bytes());
   for (const Section& section : {sections.codes, sections.scales, sections.zero_points,
-                                 sections.row_sums, sections.column_order}) {
+                                 sections.tensor, sections.row_sums, sections.column_order}) {
     const Index gap = round_up(section.end_bytes(), Index{tensor_alignment_bytes});
     std::fill(bytes + section.end_bytes(), bytes + gap, std::byte{0});
   }
@@ -71,6 +71,10 @@ class PanelPacker {
       for (Index lane = lanes; lane < panel_channels; ++lane) clear_parameters(panel, g, lane);
     }
     if (sums.largest_code() >= code_count<F>()) refuse_codes(first, lanes);
+    if constexpr (!TableFormat<F>)
+      for (Index lane = 0; lane < lanes; ++lane) row_sums[lane] = sum_of(first + lane);
+    if constexpr (StoresOwnParameters<F>)
+      if (panel == 0) pack_tensor_parameters();
     float* to = at<float>(sections_.row_sums) + first;
     for (Index lane = 0; lane < lanes; ++lane) to[lane] = static_cast<float>(row_sums[lane]);
   }
@@ -126,19 +130,41 @@ class PanelPacker {
     const Index row = panel * panel_channels + lane;
     const Index place = (panel * sections_.groups + g) * panel_channels + lane;
     const auto& parameters = parameters_[row * sections_.groups + g];
-    const float scale = parameters.scale;
-    const bool stored = shape_.scale_type == ScaleType::f32   ? put_scale<float>(scale, place)
-                        : shape_.scale_type == ScaleType::f16 ? put_scale<Float16>(scale, place)
-                                                              : put_scale<BFloat16>(scale, place);
-    if (!stored) refuse_scale(scale, shape_.scale_type, row, g);
-    const int zero_point = F::zero_point(parameters);
-    if constexpr (F::has_zero_point) {
-      constexpr int largest = (1 << F::code_bits) - 1;
-      if (zero_point < 0 || zero_point > largest) refuse_zero_point(zero_point, largest, row, g);
-      at<std::uint8_t>(sections_.zero_points)[place] = static_cast<std::uint8_t>(zero_point);
+    if constexpr (StoresOwnParameters<F>) {
+      if (!store_parameters<F>(
+              parameters, FieldScope::block,
+              at<std::byte>(sections_.scales) + place * record_bytes<F>(FieldScope::block)))
+        pare::detail::refuse_parameters<F>(parameters, FieldScope::block, row, g);
+      return 0.0;
+    } else {
+      const float scale = parameters.scale;
+      const bool stored = shape_.scale_type == ScaleType::f32   ? put_scale<float>(scale, place)
+                          : shape_.scale_type == ScaleType::f16 ? put_scale<Float16>(scale, place)
+                                                                : put_scale<BFloat16>(scale, place);
+      if (!stored) refuse_scale(scale, shape_.scale_type, row, g);
+      const int zero_point = F::zero_point(parameters);
+      if constexpr (F::has_zero_point) {
+        constexpr int largest = (1 << F::code_bits) - 1;
+        if (zero_point < 0 || zero_point > largest) refuse_zero_point(zero_point, largest, row, g);
+        at<std::uint8_t>(sections_.zero_points)[place] = static_cast<std::uint8_t>(zero_point);
+      }
+      const Index count = std::min(shape_.group_length(), shape_.cols - g * shape_.group_length());
+      return static_cast<double>(scale) * static_cast<double>(operand_sum - count * zero_point);
     }
-    const Index count = std::min(shape_.group_length(), shape_.cols - g * shape_.group_length());
-    return static_cast<double>(scale) * static_cast<double>(operand_sum - count * zero_point);
+  }
+
+  /// Of the whole matrix: those of the first block, which all others share.
+  void pack_tensor_parameters() const {
+    if (q_.parameters().empty()) return;
+    (void)store_parameters<F>(parameters_[0], FieldScope::tensor, at<std::byte>(sections_.tensor));
+    pare::detail::require_same_tensor_parameters(q_);
+  }
+
+  /// The sum of the weights of a row.
+  [[nodiscard]] double sum_of(Index row) const {
+    double sum = 0.0;
+    for (Index col = 0; col < shape_.cols; ++col) sum += static_cast<double>(q_.value(row, col));
+    return sum;
   }
 
   template <class Stored>
@@ -150,10 +176,12 @@ class PanelPacker {
 
   void clear_parameters(Index panel, Index g, Index lane) const noexcept {
     const Index place = (panel * sections_.groups + g) * panel_channels + lane;
-    const Index scale_bytes = bits(shape_.scale_type) / 8;
+    const Index scale_bytes =
+        StoresOwnParameters<F> ? record_bytes<F>(FieldScope::block) : bits(shape_.scale_type) / 8;
     std::memset(at<std::byte>(sections_.scales) + place * scale_bytes, 0,
                 static_cast<std::size_t>(scale_bytes));
-    if constexpr (F::has_zero_point) at<std::uint8_t>(sections_.zero_points)[place] = 0;
+    if constexpr (F::has_zero_point && !StoresOwnParameters<F>)
+      at<std::uint8_t>(sections_.zero_points)[place] = 0;
   }
 
   const QuantizedMatrix<F>& q_;
@@ -171,8 +199,8 @@ class PanelPacker {
 /// Arranges a quantized weight for matmul: any shape, any group size, with or without group index.
 ///
 /// Errors    ArgumentError naming row and column of a code that the format does not have, or row
-///           and group of a scale that is not a number of the matrix's scale type or of a zero
-///           point outside [0, 2^b - 1]
+///           and group of a scale that is not a number of the matrix's scale type, of a zero
+///           point outside [0, 2^b - 1] or of a parameter that its own type does not hold
 /// Order     independent of the number of threads
 template <Format F>
 [[nodiscard]] PackedMatrix<F> pack(const QuantizedMatrix<F>& q, const Execution& execution = {}) {

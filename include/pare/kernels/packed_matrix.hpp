@@ -96,8 +96,8 @@ class PackedMatrix : kernels::PackedParts {
   [[nodiscard]] std::span<const std::int32_t> column_order() const noexcept {
     return section<std::int32_t>(sections_.column_order);
   }
-  /// Sum of each row's weights, over the factor of the format's integer_codebook: what integer
-  /// activations with a zero point subtract.
+  /// Sum of each row's weights, over the factor of the format's integer_codebook where it has one:
+  /// what integer activations with a zero point subtract.
   [[nodiscard]] std::span<const float> row_sums() const noexcept {
     return section<float>(sections_.row_sums);
   }
@@ -135,16 +135,22 @@ kernels::PackedView PackedMatrix<F>::view() const noexcept {
   view.first = {section<std::uint32_t>(sections_.codes).data(),
                 section<std::byte>(sections_.scales).data(),
                 section<std::uint8_t>(sections_.zero_points).data(),
-                kernels::code_values<F>.data(),
-                kernels::integer_codebook<F>.operands.data(),
+                nullptr,
+                nullptr,
                 scale_type(),
                 kernels::code_center<F>,
                 sections_.units,
-                sections_.group_units};
+                sections_.group_units,
+                kernels::record_bytes<F>(FieldScope::block),
+                section<std::byte>(sections_.tensor).data()};
   view.unit = Codes::unit;
   view.unit_words = Codes::unit_words;
   view.code_bits = Codes::bits;
-  view.codebook = &kernels::integer_codebook<F>;
+  if constexpr (kernels::TableFormat<F>) {
+    view.first.values = kernels::code_values<F>.data();
+    view.first.operands = kernels::integer_codebook<F>.operands.data();
+    view.codebook = &kernels::integer_codebook<F>;
+  }
   return view;
 }
 

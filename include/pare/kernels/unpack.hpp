@@ -43,8 +43,7 @@ void unpack_panel(const PackedPanel& panel, const std::int32_t* order, Index ind
     }
     for (Index lane = 0; lane < lanes; ++lane) {
       typename F::Parameters& p = parameters[lane * groups + g];
-      p.scale = load_scale(panel, g, lane);
-      if (panel.zero_points) F::set_zero_point(p, panel.zero_points[g * panel_channels + lane]);
+      p = load_parameters<F>(panel, g, lane);
     }
   }
 }

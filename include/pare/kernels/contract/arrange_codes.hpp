@@ -46,14 +46,18 @@ static_assert(arranged_columns / 4 * 2 * 255 < 1 << 16);
 /// What the stored codes are counted as in sums: themselves, or by the codebook of the format.
 template <Format F>
 inline constexpr auto sum_operands = [] {
-  std::array<std::uint8_t, 16> operands = integer_codebook<F>.operands;
-  if (F::is_integer) operands = {};
+  std::array<std::uint8_t, 16> operands{};
+  if constexpr (TableFormat<F> && !F::is_integer) operands = integer_codebook<F>.operands;
   return operands;
 }();
 /// What stands for zero, a zero point aside, and what padding counts as: it is stored as 0.
 template <Format F>
-inline constexpr int operand_center =
-    F::is_integer ? int{F::code_offset} : integer_codebook<F>.center;
+inline constexpr int operand_center = [] {
+  if constexpr (TableFormat<F> && !F::is_integer)
+    return integer_codebook<F>.center;
+  else
+    return int{F::code_offset};
+}();
 template <Format F>
 inline constexpr int padding_operand = sum_operands<F>[0];
 

@@ -42,10 +42,13 @@ struct Bf16Kernel {
 /// Whether the codes of a format, less zero points, are bf16 numbers that kernels look up.
 template <Format F>
 [[nodiscard]] constexpr bool exact_in_bf16() noexcept {
-  if (F::code_bits > 4) return false;
-  for (const float value : code_values<F>)
-    if (static_cast<float>(BFloat16(value)) != value) return false;
-  return true;
+  if constexpr (!TableFormat<F> || F::code_bits > 4) {
+    return false;
+  } else {
+    for (const float value : code_values<F>)
+      if (static_cast<float>(BFloat16(value)) != value) return false;
+    return true;
+  }
 }
 
 }  // namespace pare::kernels

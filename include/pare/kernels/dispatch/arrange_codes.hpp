@@ -14,9 +14,10 @@ namespace pare::kernels::detail {
 template <Format F>
 [[nodiscard]] ArrangeCodes select_arrangement([[maybe_unused]] KernelName force) noexcept {
 #if PARE_X86_KERNELS
-  if ((force == KernelName::automatic || force >= KernelName::avx512) &&
-      cpu_supports(KernelName::avx512))
-    return avx512::arrange_codes<F>;
+  if constexpr (TableFormat<F>)
+    if ((force == KernelName::automatic || force >= KernelName::avx512) &&
+        cpu_supports(KernelName::avx512))
+      return avx512::arrange_codes<F>;
 #endif
   return arrange_codes<F>;
 }

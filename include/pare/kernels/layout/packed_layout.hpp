@@ -105,6 +105,45 @@ constexpr void store_code(std::uint32_t* unit, Index k, Index lane, unsigned cod
   }
 }
 
+namespace detail {
+
+/// Whether a decoded value is the scale times a number of the code's, less the zero point: asked at
+/// compile time, of codes spread over all, so formats whose `decode` is no constant say no.
+template <class F>
+[[nodiscard]] consteval bool decodes_by_table() {
+  for (int stored = 0; stored < code_count<F>(); ++stored) {
+    const auto code = from_stored<F>(static_cast<std::uint8_t>(stored));
+    typename F::Parameters one{}, other{};
+    one.scale = 1.0f;
+    other.scale = 0.375f;
+    const int zero_point = F::has_zero_point ? 1 << (F::code_bits - 1) : 0;
+    F::set_zero_point(one, zero_point);
+    F::set_zero_point(other, zero_point);
+    if (F::decode(code, other) != 0.375f * F::decode(code, one)) return false;
+    if (F::has_zero_point) {
+      F::set_zero_point(other, 0);
+      const float shift = static_cast<float>(zero_point);
+      if (F::decode(code, other) != 0.375f * (F::decode(code, one) + shift)) return false;
+    }
+  }
+  return true;
+}
+
+template <class F>
+concept DecodesByTable = requires {
+  requires std::bool_constant < decodes_by_table<F>()
+  > ::value;
+};
+
+}  // namespace detail
+
+/// A format that the kernels with tables multiply: integers and codebooks of 2 to 4 bits whose
+/// parameters are a scale and a zero point as the library stores them. Others run the generic
+/// kernel.
+template <class F>
+concept TableFormat = Format<F> && !StoresOwnParameters<F> && F::code_bits >= 2 &&
+                      (F::is_integer || F::code_bits <= 4) && detail::DecodesByTable<F>;
+
 /// The stored code whose value is 0, where there is no zero point.
 template <Format F>
 inline constexpr int code_center = F::has_zero_point ? 1 << (F::code_bits - 1) : F::code_offset;
@@ -184,6 +223,10 @@ struct PackedPanel {
   int center = 0;  ///< code_center of the format
   Index units = 0;
   Index group_units = 1;  ///< units per group; the last group may have fewer
+  /// Of a format that stores its own parameters: bytes that a block's take, [groups][16] at
+  /// `scales`, and the tensor's.
+  Index record_bytes = 0;
+  const std::byte* tensor = nullptr;
 
   [[nodiscard]] Index groups() const noexcept { return ceil_div(units, group_units); }
   [[nodiscard]] Index units_of(Index group) const noexcept {
@@ -207,6 +250,23 @@ struct PackedPanel {
                                             : static_cast<float>(BFloat16::from_bits(half));
 }
 
+/// The parameters of one channel and group.
+template <Format F>
+[[nodiscard]] typename F::Parameters load_parameters(const PackedPanel& panel, Index group,
+                                                     Index lane) noexcept {
+  typename F::Parameters parameters{};
+  if constexpr (StoresOwnParameters<F>) {
+    pare::load_parameters<F>(panel.scales + (group * panel_channels + lane) * panel.record_bytes,
+                             FieldScope::block, parameters);
+    pare::load_parameters<F>(panel.tensor, FieldScope::tensor, parameters);
+  } else {
+    parameters.scale = load_scale(panel, group, lane);
+    if (panel.zero_points)
+      F::set_zero_point(parameters, panel.zero_points[group * panel_channels + lane]);
+  }
+  return parameters;
+}
+
 /// What the loops around the kernels read of a packed matrix, whatever its format.
 struct PackedView {
   Index rows = 0, cols = 0;
@@ -216,8 +276,8 @@ struct PackedView {
   PackedPanel first{};                  ///< panel 0
   Index unit = 1, unit_words = 0;
   int code_bits = 0;
-  const IntegerCodebook* codebook = nullptr;
-  SparseCodes sparse{};  ///< instead of `first.codes`, which then is null
+  const IntegerCodebook* codebook = nullptr;  ///< null: values do not come from a table
+  SparseCodes sparse{};                       ///< instead of `first.codes`, which then is null
 
   [[nodiscard]] Index panels() const noexcept { return ceil_div(rows, panel_channels); }
   [[nodiscard]] Index groups() const noexcept { return first.groups(); }
@@ -229,7 +289,8 @@ struct PackedView {
     const Index parameters = index * groups() * panel_channels;
     PackedPanel panel = first;
     if (panel.codes) panel.codes += index * panel.units * unit_words;
-    panel.scales += parameters * bits(panel.scale_type) / 8;
+    panel.scales += panel.record_bytes > 0 ? parameters * panel.record_bytes
+                                           : parameters * bits(panel.scale_type) / 8;
     if (panel.zero_points) panel.zero_points += parameters;
     return panel;
   }

@@ -34,24 +34,28 @@ struct Section {
 /// zeros between them. The same in memory and in files.
 ///
 ///     codes         [panels][units][words][16]  u32
-///     scales        [panels][groups][16]        scale type
+///     scales        [panels][groups][16]        scale type; or the block fields of a format that
+///                                               stores its own parameters, without gaps
 ///     zero points   [panels][groups][16]        u8, with a zero point
+///     tensor        its tensor fields
 ///     row sums      [rows]                      f32
 ///     column order  [cols]                      i32, with a column order
 struct PackedSections {
   Index groups = 0;       ///< in a row
   Index units = 0;        ///< of codes in a row
   Index group_units = 1;  ///< of a full group
-  Section codes, scales, zero_points, row_sums, column_order;
+  Section codes, scales, zero_points, tensor, row_sums, column_order;
   Index size_bytes = 0;
 
   friend bool operator==(const PackedSections&, const PackedSections&) = default;
 };
 
-/// What decides the sizes of a format: columns and words of a unit of codes, and zero points.
+/// What decides the sizes of a format: columns and words of a unit of codes, zero points, and bytes
+/// of parameters that the format stores itself.
 struct PackedUnits {
   Index unit, unit_words;
   bool has_zero_point;
+  Index record_bytes = 0, tensor_bytes = 0;
 };
 
 /// Errors    ArgumentError for a group size that QuantizedMatrix does not have; ShapeError for
@@ -82,18 +86,32 @@ struct PackedUnits {
     sections.size_bytes = round_up(section.end_bytes(), Index{tensor_alignment_bytes});
   };
   place(sections.codes, panel_units * codes.unit_words * Index{sizeof(std::uint32_t)});
-  place(sections.scales, parameters * bits(shape.scale_type) / 8);
-  place(sections.zero_points, codes.has_zero_point ? parameters : 0);
+  const bool own = codes.record_bytes + codes.tensor_bytes > 0;
+  place(sections.scales,
+        own ? parameters * codes.record_bytes : parameters * bits(shape.scale_type) / 8);
+  place(sections.zero_points, codes.has_zero_point && !own ? parameters : 0);
+  place(sections.tensor, codes.tensor_bytes);
   place(sections.row_sums, shape.rows * Index{sizeof(float)});
   place(sections.column_order,
         shape.has_column_order ? shape.cols * Index{sizeof(std::int32_t)} : 0);
   return sections;
 }
 
+/// 0 where the library stores them.
+template <Format F>
+[[nodiscard]] constexpr Index record_bytes([[maybe_unused]] FieldScope scope) noexcept {
+  if constexpr (StoresOwnParameters<F>)
+    return F::stored.bytes(scope);
+  else
+    return 0;
+}
+
 template <Format F>
 [[nodiscard]] PackedSections packed_sections(const PackedShape& shape) {
   using Codes = packed_codes<F>;
-  return packed_sections(shape, {Codes::unit, Codes::unit_words, F::has_zero_point});
+  return packed_sections(
+      shape, {Codes::unit, Codes::unit_words, F::has_zero_point, record_bytes<F>(FieldScope::block),
+              record_bytes<F>(FieldScope::tensor)});
 }
 
 }  // namespace kernels

@@ -27,9 +27,10 @@ void for_each_segment(const PackedView& w, Index activation_group, F&& f) {
   }
 }
 
-/// Whether every group of the activations ends where a unit of the weight does, or where a group
-/// does.
+/// Whether the weight has integers for codes, and every group of the activations ends where a unit
+/// of the weight does, or where a group does.
 [[nodiscard]] inline bool groups_fit(const PackedView& w, Index activation_group) noexcept {
+  if (!w.codebook) return false;
   if (activation_group >= w.cols) return true;
   if (w.order) return false;
   if (activation_group % w.group_length == 0) return true;

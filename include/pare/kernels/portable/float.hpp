@@ -62,12 +62,12 @@ void float_tile(const float* x, const float* values, Index k_count,
 }
 
 /// 12 sums leave registers to spare where there are only 16.
+inline constexpr TileTable<FloatKernel::Tile> float_tiles{{nullptr, &float_tile<1>, &float_tile<2>,
+                                                           &float_tile<3>, &float_tile<4>,
+                                                           &float_tile<5>, &float_tile<6>}};
+
 template <class Codes>
-inline constexpr FloatKernel float_kernel{KernelName::portable,
-                                          {},
-                                          {{nullptr, &float_tile<1>, &float_tile<2>, &float_tile<3>,
-                                            &float_tile<4>, &float_tile<5>, &float_tile<6>}},
-                                          &decode<Codes>};
+inline constexpr FloatKernel float_kernel{KernelName::portable, {}, float_tiles, &decode<Codes>};
 
 }  // namespace PARE_PORTABLE_NAMESPACE
 }  // namespace pare::kernels::portable
