@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
@@ -62,14 +63,37 @@ constexpr decltype(auto) with_field_type(FieldType type, Visitor&& f) {
   return f(float{});
 }
 
+/// Between what a member is and how it is stored; a number that an integer cannot hold becomes 0.
+template <class Stored, class T>
+[[nodiscard]] constexpr Stored store_as(T value) noexcept {
+  if constexpr (std::is_class_v<Stored>) {
+    return Stored(static_cast<float>(value));
+  } else if constexpr (std::is_integral_v<Stored>) {
+    const auto wide = static_cast<double>(value);
+    const bool fits = wide >= static_cast<double>(std::numeric_limits<Stored>::min()) &&
+                      wide <= static_cast<double>(std::numeric_limits<Stored>::max());
+    return fits ? static_cast<Stored>(value) : Stored{0};
+  } else {
+    return static_cast<Stored>(value);
+  }
+}
+template <class T, class Stored>
+[[nodiscard]] constexpr T load_as(Stored stored) noexcept {
+  if constexpr (std::is_class_v<Stored>)
+    return static_cast<T>(static_cast<float>(stored));
+  else
+    return static_cast<T>(stored);
+}
+
 }  // namespace detail
 
 /// `value` as it comes back from storage: what a format's `fit` rounds its parameters with, so that
-/// codes are chosen with what ships. Integers are truncated, not checked.
+/// codes are chosen with what ships.
 template <class T>
 [[nodiscard]] constexpr T as_stored(T value, FieldType type) noexcept {
-  return detail::with_field_type(
-      type, [&]<class Stored>(Stored) { return static_cast<T>(static_cast<Stored>(value)); });
+  return detail::with_field_type(type, [&]<class Stored>(Stored) {
+    return detail::load_as<T>(detail::store_as<Stored>(value));
+  });
 }
 
 /// Whose parameter it is.
@@ -87,15 +111,15 @@ requires(std::is_arithmetic_v<T>) struct ParameterField {
   [[nodiscard]] bool store(const P& parameters, std::byte* to) const noexcept {
     return detail::with_field_type(type, [&]<class Stored>(Stored) {
       const T value = parameters.*member;
-      const Stored stored = static_cast<Stored>(value);
+      const auto stored = detail::store_as<Stored>(value);
       std::memcpy(to, &stored, sizeof(stored));
-      return static_cast<T>(stored) == value;
+      return detail::load_as<T>(stored) == value;
     });
   }
   void load(const std::byte* from, P& parameters) const noexcept {
     detail::with_field_type(type, [&]<class Stored>(Stored stored) {
       std::memcpy(&stored, from, sizeof(stored));
-      parameters.*member = static_cast<T>(stored);
+      parameters.*member = detail::load_as<T>(stored);
     });
   }
 };

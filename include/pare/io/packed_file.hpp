@@ -79,7 +79,35 @@ inline void save_packed(const std::filesystem::path& path, const AnyPackedMatrix
   save_packed(path, {PackedEntry({}, w)});
 }
 
-/// A file of packed matrices, open for reading.
+/// Collects packed matrices for a file, of formats of the library and of any other: views, which
+/// outlive `save`.
+///
+///     PackedFileWriter().add("q", w_q).add<MyFormat>("k", w_k).save("layer.pack");
+class PackedFileWriter {
+ public:
+  template <Format F>
+  PackedFileWriter& add(std::string name, const PackedMatrix<F>& w) {
+    entries_.emplace_back(std::move(name), w);
+    return *this;
+  }
+  template <PackedWeight W>
+  PackedFileWriter& add(std::string name, const W& w) {
+    entries_.emplace_back(std::move(name), w);
+    return *this;
+  }
+  PackedFileWriter& add(const std::string& name, const AnyPackedMatrix& w) {
+    entries_.emplace_back(name, w);
+    return *this;
+  }
+  /// Errors    as save_packed
+  void save(const std::filesystem::path& path) const { save_packed(path, entries_); }
+
+ private:
+  std::vector<PackedEntry> entries_;
+};
+
+/// A file of packed matrices, open for reading. `load` and `map` know the formats of the library;
+/// with a format as template argument they read that one, whatever it is.
 ///
 /// Errors    IoError; FormatError naming file, offset and reason when the head is malformed.
 ///           load, map and verify: ArgumentError when no matrix has the name; FormatError for a
@@ -110,12 +138,7 @@ class PackedFile {
     return load(record(name));
   }
   [[nodiscard]] AnyPackedMatrix load(const PackedRecord& record) const {
-    return checked(record, [&] {
-      HugePageMemory memory(static_cast<std::size_t>(record.size_bytes));
-      const std::uint64_t checksum = read(record, memory.data());
-      check_sum(record, checksum);
-      return matrix(record, PackedStorage(std::move(memory)));
-    });
+    return checked(record, [&] { return matrix(record, copied(record)); });
   }
 
   /// The matrix as it lies in the file: there at once, read when used, in ordinary pages. Keeps the
@@ -128,6 +151,24 @@ class PackedFile {
   [[nodiscard]] AnyPackedMatrix map(std::string_view name = {}) const { return map(record(name)); }
   [[nodiscard]] AnyPackedMatrix map(const PackedRecord& record) const {
     return checked(record, [&] { return matrix(record, PackedStorage(payload(record), owner_)); });
+  }
+
+  /// The same of a dense matrix of format F, one of the library's or any other.
+  template <Format F>
+  [[nodiscard]] PackedMatrix<F> load(std::string_view name = {}) const {
+    const PackedRecord& found = record(name);
+    return checked(found, [&] {
+      require_format<F>(found);
+      return PackedMatrix<F>(found.shape, copied(found));
+    });
+  }
+  template <Format F>
+  [[nodiscard]] PackedMatrix<F> map(std::string_view name = {}) const {
+    const PackedRecord& found = record(name);
+    return checked(found, [&] {
+      require_format<F>(found);
+      return PackedMatrix<F>(found.shape, PackedStorage(payload(found), owner_));
+    });
   }
 
   /// Reads the payload and compares its checksum.
@@ -174,15 +215,34 @@ class PackedFile {
     return hash.finish({to, left.size()});
   }
 
+  /// The payload in memory of its own, compared with its checksum.
+  [[nodiscard]] PackedStorage copied(const PackedRecord& record) const {
+    HugePageMemory memory(static_cast<std::size_t>(record.size_bytes));
+    check_sum(record, read(record, memory.data()));
+    return PackedStorage(std::move(memory));
+  }
+
   static void check_sum(const PackedRecord& record, std::uint64_t checksum) {
     if (checksum != record.checksum)
       throw FormatError("the checksum of the payload is wrong: the file is damaged");
   }
 
-  [[nodiscard]] static AnyPackedMatrix matrix(const PackedRecord& record, PackedStorage storage) {
+  static void require_known_layout(const PackedRecord& record) {
     if (record.layout_version != 1)
       throw FormatError("layout " + detail::in_quotes(record.layout) + " version " +
                         std::to_string(record.layout_version) + " is not known");
+  }
+
+  template <Format F>
+  static void require_format(const PackedRecord& record) {
+    require_known_layout(record);
+    if (record.format != F::name || record.layout != DenseLayout::name)
+      throw FormatError("it is " + record.layout + " " + record.format + ", not dense " +
+                        std::string(F::name));
+  }
+
+  [[nodiscard]] static AnyPackedMatrix matrix(const PackedRecord& record, PackedStorage storage) {
+    require_known_layout(record);
     return with_packed(record.format, record.layout, [&]<class W>(TypeTag<W>) -> AnyPackedMatrix {
       return W(record.shape, std::move(storage));
     });

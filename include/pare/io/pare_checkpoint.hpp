@@ -11,6 +11,7 @@
 
 #include "pare/formats/any_quantized_matrix.hpp"
 #include "pare/io/layer_tensors.hpp"
+#include "pare/io/parameter_tensors.hpp"
 #include "pare/io/quantization_config.hpp"
 
 namespace pare {
@@ -20,7 +21,9 @@ namespace pare {
 /// Shapes    weight (rows, cols) of b bits with G groups in a row. <name>.codes U8
 ///           [rows, ceil(cols b / 8)]: each row a dense bit stream, first code in the lowest bits;
 ///           .scales [rows, G] in the scale type; .zero_points U8 [rows, ceil(G b / 8)], packed
-///           alike, for formats that have them; .group_index I32 [cols], if there is one
+///           alike, for formats that have them; .group_index I32 [cols], if there is one. A format
+///           that stores its own parameters has a tensor a field instead of scales and zero points:
+///           see StoredParameters
 ///
 /// Format and extents of each layer are in config.json:
 ///
@@ -35,23 +38,30 @@ template <Format F>
   constexpr int b = F::code_bits;
   const auto size = [](Index n) { return static_cast<std::size_t>(n); };
   Matrix<std::uint8_t> codes({q.rows(), packed_words<std::uint8_t>(q.cols(), b)});
-  Matrix<std::uint8_t> zeros({q.rows(), packed_words<std::uint8_t>(q.groups(), b)});
-  Matrix<float> scales({q.rows(), q.groups()});
-  std::vector<std::uint8_t> row_codes(size(q.cols())), row_zeros(size(q.groups()));
+  std::vector<std::uint8_t> row_codes(size(q.cols()));
   for (Index i = 0; i < q.rows() && !q.codes().empty(); ++i) {
     detail::store_row(q, i, row_codes);
     pack_bits<std::uint8_t>(row_codes, b, {&codes(i, 0), size(codes.cols())});
-    for (Index g = 0; g < q.groups(); ++g) {
-      scales(i, g) = q.parameters()(i, g).scale;
-      row_zeros[size(g)] = detail::stored_zero(q, i, g);
-    }
-    pack_bits<std::uint8_t>(row_zeros, b, {&zeros(i, 0), size(zeros.cols())});
   }
   std::vector<NamedTensor> tensors;
   tensors.push_back(detail::make_tensor(name + ".codes", DType::U8, codes));
-  tensors.push_back(detail::make_scale_tensor(name + ".scales", scales, q.scale_type()));
-  if (F::has_zero_point)
-    tensors.push_back(detail::make_tensor(name + ".zero_points", DType::U8, zeros));
+  if constexpr (StoresOwnParameters<F>) {
+    detail::store_parameter_tensors(name, q, tensors);
+  } else {
+    Matrix<std::uint8_t> zeros({q.rows(), packed_words<std::uint8_t>(q.groups(), b)});
+    Matrix<float> scales({q.rows(), q.groups()});
+    std::vector<std::uint8_t> row_zeros(size(q.groups()));
+    for (Index i = 0; i < q.rows() && !q.codes().empty(); ++i) {
+      for (Index g = 0; g < q.groups(); ++g) {
+        scales(i, g) = q.parameters()(i, g).scale;
+        row_zeros[size(g)] = detail::stored_zero(q, i, g);
+      }
+      pack_bits<std::uint8_t>(row_zeros, b, {&zeros(i, 0), size(zeros.cols())});
+    }
+    tensors.push_back(detail::make_scale_tensor(name + ".scales", scales, q.scale_type()));
+    if (F::has_zero_point)
+      tensors.push_back(detail::make_tensor(name + ".zero_points", DType::U8, zeros));
+  }
   if (!q.group_index().empty())
     tensors.push_back(detail::make_tensor<std::int32_t>(name + ".group_index", DType::I32,
                                                         {q.cols()}, q.group_index()));
@@ -64,6 +74,11 @@ template <std::same_as<AnyQuantizedMatrix> Q>
 }
 
 /// A layer's object in the settings.
+template <Format F>
+[[nodiscard]] nlohmann::json pare_layer_config(const QuantizedMatrix<F>& q) {
+  return {
+      {"format", F::name}, {"group_size", q.group_size()}, {"rows", q.rows()}, {"cols", q.cols()}};
+}
 [[nodiscard]] inline nlohmann::json pare_layer_config(const AnyQuantizedMatrix& q) {
   return {{"format", q.format()},
           {"group_size", q.group_size()},
@@ -108,15 +123,57 @@ inline void unpack_row(const Matrix<std::uint8_t>& packed, Index i, int b, std::
                       " end with bits that are not zero");
 }
 
+/// Format and extents of a layer.
+struct PareLayerConfig {
+  std::string format;
+  Index group_size, rows, cols;
+
+  explicit PareLayerConfig(const nlohmann::json& layer) {
+    const auto named = field_as<std::string>(layer, {"format"});
+    const auto group = field_as<Index>(layer, {"group_size"});
+    const auto height = field_as<Index>(layer, {"rows"}), width = field_as<Index>(layer, {"cols"});
+    if (!named || !group || !height || !width)
+      throw FormatError("\"format\", \"group_size\", \"rows\" or \"cols\" is missing");
+    constexpr Index limit = Index{1} << 40;  // keeps every product of extent and bits in range
+    if (*height < 0 || *width < 0 || *height > limit || *width > limit)
+      throw FormatError("shape " + to_string(Shape<2>{*height, *width}) + " is absurd");
+    format = *named;
+    group_size = *group;
+    rows = *height;
+    cols = *width;
+  }
+};
+
+/// Codes and group index; the rest is the caller's.
 template <Format F>
-[[nodiscard]] QuantizedMatrix<F> read_pare(const PareLayer& layer, Index rows, Index cols,
-                                           Index group_size) {
+[[nodiscard]] QuantizedMatrix<F> read_pare_codes(const TensorInfo& codes_tensor,
+                                                 const TensorInfo* group_index,
+                                                 const PareLayerConfig& config,
+                                                 ScaleType scale_type) {
   constexpr int b = F::code_bits;
-  const Index groups = QuantizedMatrix<F>::group_count(cols, group_size);
-  const auto codes = read_elements<std::uint8_t>(layer.codes, "codes", DType::U8,
-                                                 {rows, packed_words<std::uint8_t>(cols, b)});
+  const auto codes = read_elements<std::uint8_t>(
+      codes_tensor, "codes", DType::U8, {config.rows, packed_words<std::uint8_t>(config.cols, b)});
+  QuantizedMatrix<F> q(config.rows, config.cols, config.group_size, scale_type);
+  std::vector<std::uint8_t> numbers(static_cast<std::size_t>(config.cols));
+  for (Index i = 0; i < config.rows && !codes.empty(); ++i) {
+    unpack_row(codes, i, b, "codes", numbers);
+    load_row<F>(numbers, i, q);
+  }
+  if (group_index) {
+    require_shape(*group_index, "group_index", {config.cols});
+    q.set_group_index(elements_as<std::int32_t>(*group_index));
+  }
+  return q;
+}
+
+template <Format F>
+requires(!StoresOwnParameters<F>)
+    [[nodiscard]] QuantizedMatrix<F> read_pare(const PareLayer& layer,
+                                               const PareLayerConfig& config) {
+  constexpr int b = F::code_bits;
+  const Index groups = QuantizedMatrix<F>::group_count(config.cols, config.group_size);
   const ScaleType scale_type = require_scale_type(layer.scales);
-  const Matrix<float> scales = read_scales(layer.scales, {rows, groups});
+  const Matrix<float> scales = read_scales(layer.scales, {config.rows, groups});
   if (F::has_zero_point != (layer.zero_points != nullptr))
     throw FormatError(std::string("zero_points are ") +
                       (F::has_zero_point ? "missing" : "of no use") + " with format " +
@@ -124,26 +181,29 @@ template <Format F>
   Matrix<std::uint8_t> zeros;
   if (layer.zero_points)
     zeros = read_elements<std::uint8_t>(*layer.zero_points, "zero_points", DType::U8,
-                                        {rows, packed_words<std::uint8_t>(groups, b)});
+                                        {config.rows, packed_words<std::uint8_t>(groups, b)});
 
-  QuantizedMatrix<F> q(rows, cols, group_size, scale_type);
-  std::vector<std::uint8_t> numbers;
-  for (Index i = 0; i < rows && !codes.empty(); ++i) {
-    numbers.resize(static_cast<std::size_t>(cols));
-    unpack_row(codes, i, b, "codes", numbers);
-    load_row<F>(numbers, i, q);
-    numbers.assign(static_cast<std::size_t>(groups), 0);
+  QuantizedMatrix<F> q = read_pare_codes<F>(layer.codes, layer.group_index, config, scale_type);
+  std::vector<std::uint8_t> numbers(static_cast<std::size_t>(groups));
+  for (Index i = 0; i < config.rows && !q.codes().empty(); ++i) {
     if (layer.zero_points) unpack_row(zeros, i, b, "zero_points", numbers);
     for (Index g = 0; g < groups; ++g) {
       q.parameters()(i, g).scale = scales(i, g);
       F::set_zero_point(q.parameters()(i, g), numbers[static_cast<std::size_t>(g)]);
     }
   }
-  if (layer.group_index) {
-    require_shape(*layer.group_index, "group_index", {cols});
-    q.set_group_index(elements_as<std::int32_t>(*layer.group_index));
-  }
   return q;
+}
+
+template <TensorSource Source>
+[[nodiscard]] const TensorInfo* find_tensor(Source& source, const std::string& tensor) {
+  return source.contains(tensor) ? &source.info(tensor) : nullptr;
+}
+
+template <TensorSource Source>
+[[nodiscard]] PareLayer find_pare_layer(Source& source, const std::string& name) {
+  return {source.info(name + ".codes"), source.info(name + ".scales"),
+          find_tensor(source, name + ".zero_points"), find_tensor(source, name + ".group_index")};
 }
 
 }  // namespace detail
@@ -154,23 +214,37 @@ template <Format F>
 template <TensorSource Source>
 [[nodiscard]] AnyQuantizedMatrix read_pare_layer(Source& source, const std::string& name,
                                                  const nlohmann::json& layer) {
-  const auto optional = [&](const std::string& tensor) {
-    return source.contains(tensor) ? &source.info(tensor) : nullptr;
-  };
-  const detail::PareLayer tensors{source.info(name + ".codes"), source.info(name + ".scales"),
-                                  optional(name + ".zero_points"), optional(name + ".group_index")};
+  const detail::PareLayer tensors = detail::find_pare_layer(source, name);
   const auto read = [&] {
-    const auto format = field_as<std::string>(layer, {"format"});
-    const auto group_size = field_as<Index>(layer, {"group_size"});
-    const auto rows = field_as<Index>(layer, {"rows"}), cols = field_as<Index>(layer, {"cols"});
-    if (!format || !group_size || !rows || !cols)
-      throw FormatError("\"format\", \"group_size\", \"rows\" or \"cols\" is missing");
-    constexpr Index limit = Index{1} << 40;  // keeps every product of extent and bits in range
-    if (*rows < 0 || *cols < 0 || *rows > limit || *cols > limit)
-      throw FormatError("shape " + to_string(Shape<2>{*rows, *cols}) + " is absurd");
-    return with_format(*format, [&]<class F>(TypeTag<F>) -> AnyQuantizedMatrix {
-      return detail::read_pare<F>(tensors, *rows, *cols, *group_size);
+    const detail::PareLayerConfig config(layer);
+    return with_format(config.format, [&]<class F>(TypeTag<F>) -> AnyQuantizedMatrix {
+      return detail::read_pare<F>(tensors, config);
     });
+  };
+  return with_context(detail::layer_label(name), [&] { return detail::blame_file(read); });
+}
+
+/// The same for a layer of format F, one of the library's or any other.
+///
+///     const QuantizedMatrix<MyFormat> q = read_pare_layer<MyFormat>(source, name, layer);
+///
+/// Errors    also FormatError for a layer of another format
+template <Format F, TensorSource Source>
+[[nodiscard]] QuantizedMatrix<F> read_pare_layer(Source& source, const std::string& name,
+                                                 const nlohmann::json& layer) {
+  const auto read = [&] {
+    const detail::PareLayerConfig config(layer);
+    if (config.format != F::name)
+      throw FormatError("it is " + config.format + ", not " + std::string(F::name));
+    if constexpr (StoresOwnParameters<F>) {
+      QuantizedMatrix<F> q = detail::read_pare_codes<F>(
+          source.info(name + ".codes"), detail::find_tensor(source, name + ".group_index"), config,
+          ScaleType::f32);
+      detail::load_parameter_tensors(source, name, q);
+      return q;
+    } else {
+      return detail::read_pare<F>(detail::find_pare_layer(source, name), config);
+    }
   };
   return with_context(detail::layer_label(name), [&] { return detail::blame_file(read); });
 }
