@@ -172,7 +172,10 @@ requires(!StoresOwnParameters<F>)
                                                const PareLayerConfig& config) {
   constexpr int b = F::code_bits;
   const Index groups = QuantizedMatrix<F>::group_count(config.cols, config.group_size);
-  const ScaleType scale_type = require_scale_type(layer.scales);
+  QuantizedMatrix<F> q =
+      read_pare_codes<F>(layer.codes, layer.group_index, config,
+                         scale_type_of(layer.scales.dtype).value_or(ScaleType::f32));
+  (void)require_scale_type(layer.scales);
   const Matrix<float> scales = read_scales(layer.scales, {config.rows, groups});
   if (F::has_zero_point != (layer.zero_points != nullptr))
     throw FormatError(std::string("zero_points are ") +
@@ -183,7 +186,6 @@ requires(!StoresOwnParameters<F>)
     zeros = read_elements<std::uint8_t>(*layer.zero_points, "zero_points", DType::U8,
                                         {config.rows, packed_words<std::uint8_t>(groups, b)});
 
-  QuantizedMatrix<F> q = read_pare_codes<F>(layer.codes, layer.group_index, config, scale_type);
   std::vector<std::uint8_t> numbers(static_cast<std::size_t>(groups));
   for (Index i = 0; i < config.rows && !q.codes().empty(); ++i) {
     if (layer.zero_points) unpack_row(zeros, i, b, "zero_points", numbers);
