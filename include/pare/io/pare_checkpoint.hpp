@@ -144,10 +144,9 @@ struct PareLayerConfig {
   }
 };
 
-/// Codes and group index; the rest is the caller's.
+/// A matrix of the codes; the rest is the caller's.
 template <Format F>
 [[nodiscard]] QuantizedMatrix<F> read_pare_codes(const TensorInfo& codes_tensor,
-                                                 const TensorInfo* group_index,
                                                  const PareLayerConfig& config,
                                                  ScaleType scale_type) {
   constexpr int b = F::code_bits;
@@ -159,11 +158,15 @@ template <Format F>
     unpack_row(codes, i, b, "codes", numbers);
     load_row<F>(numbers, i, q);
   }
-  if (group_index) {
-    require_shape(*group_index, "group_index", {config.cols});
-    q.set_group_index(elements_as<std::int32_t>(*group_index));
-  }
   return q;
+}
+
+/// The group index, if there is one.
+template <Format F>
+void read_group_index(const TensorInfo* group_index, QuantizedMatrix<F>& q) {
+  if (!group_index) return;
+  require_shape(*group_index, "group_index", {q.cols()});
+  q.set_group_index(elements_as<std::int32_t>(*group_index));
 }
 
 template <Format F>
@@ -172,9 +175,8 @@ requires(!StoresOwnParameters<F>)
                                                const PareLayerConfig& config) {
   constexpr int b = F::code_bits;
   const Index groups = QuantizedMatrix<F>::group_count(config.cols, config.group_size);
-  QuantizedMatrix<F> q =
-      read_pare_codes<F>(layer.codes, layer.group_index, config,
-                         scale_type_of(layer.scales.dtype).value_or(ScaleType::f32));
+  QuantizedMatrix<F> q = read_pare_codes<F>(
+      layer.codes, config, scale_type_of(layer.scales.dtype).value_or(ScaleType::f32));
   (void)require_scale_type(layer.scales);
   const Matrix<float> scales = read_scales(layer.scales, {config.rows, groups});
   if (F::has_zero_point != (layer.zero_points != nullptr))
@@ -194,6 +196,7 @@ requires(!StoresOwnParameters<F>)
       F::set_zero_point(q.parameters()(i, g), numbers[static_cast<std::size_t>(g)]);
     }
   }
+  read_group_index(layer.group_index, q);
   return q;
 }
 
@@ -239,10 +242,10 @@ template <Format F, TensorSource Source>
     if (config.format != F::name)
       throw FormatError("it is " + config.format + ", not " + std::string(F::name));
     if constexpr (StoresOwnParameters<F>) {
-      QuantizedMatrix<F> q = detail::read_pare_codes<F>(
-          source.info(name + ".codes"), detail::find_tensor(source, name + ".group_index"), config,
-          ScaleType::f32);
+      QuantizedMatrix<F> q =
+          detail::read_pare_codes<F>(source.info(name + ".codes"), config, ScaleType::f32);
       detail::load_parameter_tensors(source, name, q);
+      detail::read_group_index(detail::find_tensor(source, name + ".group_index"), q);
       return q;
     } else {
       return detail::read_pare<F>(detail::find_pare_layer(source, name), config);
