@@ -13,8 +13,6 @@
 #include <pare/quantization/gptq.hpp>
 #include <pare/quantization/quantize.hpp>
 
-namespace {
-
 struct Levels : pare::FormatDefaults {
   static constexpr std::string_view name = "levels3";
   static constexpr int code_bits = 3;
@@ -48,8 +46,6 @@ struct Levels : pare::FormatDefaults {
   }
 };
 static_assert(pare::check_format<Levels>());
-
-}  // namespace
 
 int main() {
   pare::Random random(1);
