@@ -91,6 +91,7 @@ class Comparison {
     for (const Recipe& recipe : recipes_) require_shapes(recipe, checkpoint_.config());
     tokens_ = evaluation_tokens(options.text, checkpoint_);
     const Index length = window_length(options.model, checkpoint_.config());
+    checkpoint_.require_forward(length);
     if (std::any_of(recipes_.begin(), recipes_.end(),
                     [](const Recipe& r) { return r.needs_calibration(); }))
       calibration_.emplace(calibration_windows(options.calibration, checkpoint_, length));

@@ -36,13 +36,17 @@ void eval(const EvalCommand& options) {
   require_report_path("--report", options.report, {".json"}, inputs);
   require_report_path("--logits", options.logits, {".safetensors"}, inputs);
   const engine::Checkpoint checkpoint = open_model(options.model);
+  const Index length = window_length(options.model, checkpoint.config());
+  checkpoint.require_forward(length);
   const Tokens tokens = evaluation_tokens(options.text, checkpoint);
-  const EvaluationWindows windows(tokens, window_length(options.model, checkpoint.config()));
+  const EvaluationWindows windows(tokens, length);
   const engine::Model model = checkpoint.load(runtime.execution());
 
   std::optional<engine::Model> reference;
   if (!options.reference.empty()) {
-    reference = engine::Checkpoint(options.reference).load(runtime.execution());
+    const engine::Checkpoint other(options.reference);
+    other.require_forward(length);
+    reference = other.load(runtime.execution());
     if (reference->config.vocab_size != model.config.vocab_size)
       throw pare::ArgumentError(options.reference.string() + " has another vocabulary than " +
                                 options.model.model.string());

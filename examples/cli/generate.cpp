@@ -7,6 +7,7 @@
 #include "cli/options.hpp"
 #include "cli/progress.hpp"
 #include "cli/standard_output.hpp"
+#include "engine/end_tokens.hpp"
 #include "pare/core/random.hpp"
 
 namespace cli {
@@ -51,11 +52,13 @@ void generate(const GenerateCommand& options) {
     throw pare::ArgumentError("the prompt has " + std::to_string(start) +
                               " tokens, the model's context is " +
                               std::to_string(config.max_positions));
+  const Index capacity = start + std::min(options.length, config.max_positions - start);
+  checkpoint.require_forward(capacity);
+  const std::vector<Index> ends = engine::end_tokens(checkpoint.directory(), config);
   const engine::Model model = checkpoint.load(runtime.execution());
   engine::Decoder decoder(model, runtime.execution());
   pare::Random random(options.seed);
 
-  const Index capacity = start + std::min(options.length, config.max_positions - start);
   decoder.start(capacity);
   std::string printed = is_text ? tokenizer.decode(ids) : std::string();
   std::fwrite(printed.data(), 1, printed.size(), stdout);
@@ -63,7 +66,7 @@ void generate(const GenerateCommand& options) {
   const Stopwatch watch;
   while (static_cast<Index>(ids.size()) < capacity) {
     ids.push_back(pick(logits.row(0), options.temperature, random));
-    if (ids.back() == config.end_token) break;
+    if (std::find(ends.begin(), ends.end(), ids.back()) != ends.end()) break;
     if (is_text) {
       // Whole texts are compared, because a token alone may be a part of a character.
       const std::string text = tokenizer.decode(ids);

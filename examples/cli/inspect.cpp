@@ -127,7 +127,7 @@ void inspect_model(const std::filesystem::path& directory) {
 }  // namespace
 
 void inspect(const InspectCommand& options) {
-  if (std::filesystem::is_directory(options.target))
+  if (std::error_code ignored; std::filesystem::is_directory(options.target, ignored))
     inspect_model(options.target);
   else
     inspect_file(options.target);

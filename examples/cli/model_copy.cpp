@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
+#include <span>
 #include <system_error>
 
 #include "pare/io/safetensors_writer.hpp"
@@ -10,19 +12,48 @@ namespace cli {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+/// BF16 numbers as F16. Throws NumericError for one that becomes infinite.
+std::vector<std::byte> to_f16(std::span<const std::byte> bytes) {
+  std::vector<std::byte> result(bytes.size());
+  for (std::size_t i = 0; i + 2 <= bytes.size(); i += 2) {
+    pare::BFloat16 value;
+    std::memcpy(&value, bytes.data() + i, sizeof value);
+    const pare::Float16 stored(static_cast<float>(value));
+    const bool is_infinite = (stored.bits & 0x7fffu) == 0x7c00u;
+    if (is_infinite && (value.bits & 0x7fffu) != 0x7f80u)
+      throw pare::NumericError(
+          "the tensor holds a number beyond F16, which awq files need; use --save-as pare");
+    std::memcpy(result.data() + i, &stored, sizeof stored);
+  }
+  return result;
+}
+
+}  // namespace
+
 void copy_tensors(const engine::Checkpoint& checkpoint, const std::vector<std::string>& names,
-                  const fs::path& to) {
+                  const fs::path& to, CopiedType type) {
   auto& source = checkpoint.tensors();
   std::vector<pare::TensorSpec> specs;
+  const auto is_converted = [&](const std::string& name) {
+    return type == CopiedType::f16_for_bf16 && source.info(name).dtype == pare::DType::BF16;
+  };
   for (const std::string& name : names)
-    specs.push_back({name, source.info(name).dtype, source.info(name).shape});
+    specs.push_back({name, is_converted(name) ? pare::DType::F16 : source.info(name).dtype,
+                     source.info(name).shape});
   pare::SafetensorsWriter writer(to, specs);
   constexpr std::size_t piece = std::size_t{16} << 20;
   for (const auto& spec : specs) {
     const auto bytes = source.info(spec.name).bytes;
     for (std::size_t begin = 0; begin < bytes.size(); begin += piece) {
       const auto part = bytes.subspan(begin, std::min(piece, bytes.size() - begin));
-      writer.write(spec.name, part);
+      if (is_converted(spec.name))
+        writer.write(spec.name,
+                     pare::with_context(checkpoint.directory().string() + ": " + spec.name,
+                                        [&] { return to_f16(part); }));
+      else
+        writer.write(spec.name, part);
       checkpoint.release_pages();
     }
   }

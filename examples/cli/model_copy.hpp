@@ -12,10 +12,17 @@
 
 namespace cli {
 
-/// Writes tensors of a checkpoint into one file, byte by byte as they are, whatever they hold, in
-/// pieces that bound the memory.
+/// The type in which copied tensors are stored.
+enum class CopiedType {
+  unchanged,
+  f16_for_bf16  ///< readers of AWQ files know no BF16
+};
+
+/// Writes tensors of a checkpoint into one file, whatever they hold, in pieces that bound the
+/// memory: byte by byte as they are, or in another type. Throws NumericError naming a tensor with a
+/// number that the type cannot hold.
 void copy_tensors(const engine::Checkpoint& checkpoint, const std::vector<std::string>& names,
-                  const std::filesystem::path& to);
+                  const std::filesystem::path& to, CopiedType type = CopiedType::unchanged);
 
 /// Bytes that a model takes whose tensors have `bits(name)` per element, and those that it says
 /// nothing of as many as now.

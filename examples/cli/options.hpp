@@ -64,7 +64,7 @@ struct EvalCommand {
   TextOptions text;
   std::filesystem::path reference, report;
   std::filesystem::path logits;  // of the first window
-  bool speed = true;  // measured too
+  bool speed = true;             // measured too
 };
 
 struct BenchCommand {

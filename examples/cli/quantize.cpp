@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -113,7 +114,15 @@ class ModelWriter {
     std::vector<pare::NamedTensor> tensors;
     nlohmann::json layers = nlohmann::json::object();
     const auto add_vector = [&](const std::string& name, const pare::Vector<float>& values) {
-      tensors.push_back(to_stored(name, values, checkpoint_.tensors().info(name).dtype));
+      const pare::DType dtype = checkpoint_.tensors().info(name).dtype;
+      const bool is_converted = recipe_.save_as == SaveAs::awq && dtype == pare::DType::BF16;
+      tensors.push_back(to_stored(name, values, is_converted ? pare::DType::F16 : dtype));
+      if (is_converted)
+        for (Index i = 0; i < values.size(); ++i)
+          if (std::fabs(values[i]) > 65504.0f)
+            throw pare::NumericError(name +
+                                     ": the tensor holds a number beyond F16, which awq files "
+                                     "need; use --save-as pare");
     };
     const std::string prefix = engine::block_prefix(index);
     add_vector(prefix + "input_layernorm.weight", quantized.block.input_norm);
@@ -151,7 +160,9 @@ class ModelWriter {
   void finish() {
     if (has_output_layer() && !directory_.has_shard(blocks_)) write_output_layer();
     if (!directory_.has_shard(quantized_shards_))
-      copy_tensors(checkpoint_, other_tensors(), directory_.shard_path(quantized_shards_));
+      copy_tensors(
+          checkpoint_, other_tensors(), directory_.shard_path(quantized_shards_),
+          recipe_.save_as == SaveAs::awq ? CopiedType::f16_for_bf16 : CopiedType::unchanged);
     write_settings();
     copy_tokenizer(checkpoint_, directory_);
     directory_.finish();
@@ -228,8 +239,29 @@ class ModelWriter {
     return names;
   }
 
+  /// Readers take the type of activations from config.json, and it must suit F16 scales.
+  void set_float_type(nlohmann::json& config) const {
+    for (const char* key : {"torch_dtype", "dtype"}) {
+      if (!config.contains(key) || config[key] != "bfloat16") continue;
+      if (recipe_.save_as == SaveAs::awq) {
+        config[key] = "float16";
+        std::fprintf(
+            stderr,
+            "note: %s is float16 now and BF16 tensors are F16: readers of awq files know no "
+            "bfloat16\n",
+            key);
+      } else if (recipe_.save_as == SaveAs::gptq) {
+        std::fprintf(stderr,
+                     "note: %s stays bfloat16 beside F16 scales; older readers of gptq files need "
+                     "dtype float16\n",
+                     key);
+      }
+    }
+  }
+
   void write_settings() {
     nlohmann::json config = checkpoint_.json();
+    set_float_type(config);
     nlohmann::json& settings = config["quantization_config"];
     if (recipe_.save_as == SaveAs::gptq) {
       settings = gptq_config().to_json();

@@ -7,6 +7,8 @@
 #include <memory>
 
 #include "pare/core/error.hpp"
+#include "pare/io/file_kind.hpp"
+#include "pare/io/mapped_file.hpp"
 
 #ifdef PARE_HAVE_SENTENCEPIECE
 #include <sentencepiece_processor.h>
@@ -15,11 +17,40 @@
 namespace cli {
 namespace {
 
-std::string read_bytes(const std::filesystem::path& path) {
+pare::FileKind kind_of(std::string_view bytes) {
+  return pare::file_kind(std::as_bytes(std::span(bytes.data(), bytes.size())));
+}
+
+namespace fs = std::filesystem;
+
+/// Pipes that the shell opened for us are read; a FIFO in the file system would wait for a writer,
+/// and some devices never end.
+std::string read_bytes(const fs::path& path) {
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path, ignored);
+  const bool is_opened_already = path == "/dev/stdin" || path.string().starts_with("/dev/fd/") ||
+                                 path.string().starts_with("/proc/self/fd/");
+  const auto refuse = [&](std::string_view what) {
+    throw pare::IoError(path.string() + ": this is " + std::string(what) + ", not a file");
+  };
+  if (status.type() == fs::file_type::directory) refuse("a directory");
+  if (status.type() == fs::file_type::fifo && !is_opened_already) refuse("a FIFO (named pipe)");
+  if (status.type() == fs::file_type::socket) refuse("a socket");
+  if (fs::is_other(status) && status.type() != fs::file_type::fifo) refuse("a device");
   std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path))
-    throw pare::IoError(path.string() + ": cannot open the file");
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file) throw pare::IoError(path.string() + ": cannot open the file");
+  std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (bytes.starts_with("version https://git-lfs"))
+    throw pare::FormatError(path.string() + ": this is " + std::string(kind_of(bytes).name) + ": " +
+                            std::string(kind_of(bytes).remedy));
+  return bytes;
+}
+
+/// What a file that holds no token ids is, to be added to a complaint about one.
+std::string instead_of_tokens(std::string_view bytes) {
+  const pare::FileKind kind = kind_of(bytes);
+  const bool is_array = bytes.starts_with("\x93NUMPY");
+  return kind.known() && !is_array ? "; the file is " + std::string(kind.name) : std::string();
 }
 
 template <class Stored>
@@ -87,6 +118,13 @@ Tokenizer::SentencePiece& Tokenizer::sentence_piece() {
     throw pare::ArgumentError(path.string() +
                               ": the model has no SentencePiece tokenizer; give token ids instead "
                               "(--tokens, --calib-tokens)");
+  const pare::MappedFile file(path);
+  if (pare::FileKind kind = pare::file_kind(file.bytes()); !kind.remedy.empty())
+    if (const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
+                                    file.bytes().size());
+        text.starts_with("version https://") || text.starts_with("<"))
+      throw pare::FormatError(path.string() + ": this is " + std::string(kind.name) + ": " +
+                              std::string(kind.remedy));
   auto loaded = std::make_unique<SentencePiece>();
   if (const auto status = loaded->processor.Load(path.string()); !status.ok())
     throw pare::FormatError(path.string() + ": " + status.ToString());
@@ -140,14 +178,16 @@ Tokens read_token_file(const std::filesystem::path& path, pare::Index vocab_size
     const bool npy = bytes.starts_with("\x93NUMPY");
     if (!npy && bytes.size() % 4 != 0)
       throw pare::FormatError(std::to_string(bytes.size()) +
-                              " bytes are not a whole number of int32 token ids");
+                              " bytes are not a whole number of int32 token ids" +
+                              instead_of_tokens(bytes));
     const auto ids = npy ? parse_npy(bytes) : to_ids<std::int32_t>(bytes);
     if (ids.empty()) throw pare::ArgumentError("the file holds no token ids");
     Tokens tokens;
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] < 0 || ids[i] >= vocab_size)
         throw pare::ArgumentError("token " + std::to_string(i) + " is " + std::to_string(ids[i]) +
-                                  ", outside the vocabulary of " + std::to_string(vocab_size));
+                                  ", outside the vocabulary of " + std::to_string(vocab_size) +
+                                  instead_of_tokens(bytes));
       tokens.ids.push_back(static_cast<std::int32_t>(ids[i]));
     }
     return tokens;

@@ -25,6 +25,7 @@ void BlockRunner::attend(const Block& block, pare::MatrixView<const float> norme
                          const Sequences& sequences, pare::MatrixView<float> mixed,
                          std::optional<Capture> capture) const {
   const auto& [length, start, cache] = sequences;
+  config_.require_forward(start + length);
   const Index tokens = normed.rows(), kept = cache ? 0 : tokens;
   const ScratchMatrix q(execution_, tokens, config_.q_size());
   const ScratchMatrix own_keys(execution_, kept, config_.kv_size());

@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <system_error>
 #include <utility>
 
+#include "engine/foreign_layers.hpp"
+#include "engine/warnings.hpp"
 #include "pare/core/finite.hpp"
+#include "pare/io/file_kind.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/quantization_config.hpp"
 
@@ -28,24 +32,126 @@ std::map<std::string, pare::Shape<2>, std::less<>> linear_shapes(const ModelConf
 Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
     : directory_(std::move(directory)),
       json_(open_config()),
+      found_(pare::find_quantization_config(directory_)),
       config_(parse()),
-      tensors_(pare::SafetensorsCollection::open(directory_)),
+      tensors_(pare::SafetensorsCollection::open(
+          directory_, found_ ? pare::model_file_base_name(found_->settings) : "")),
       access_(access) {
   open_quantization();
+  settle_output_layer();
+  for (const std::string& name : tensors_.names())
+    if (config_.not_computed.empty() &&
+        (name.ends_with("self_attn.q_norm.weight") || name.ends_with("self_attn.k_norm.weight")))
+      config_.not_computed =
+          name + " asks for normalized queries and keys, which this engine does not compute";
   require_tensors();
   shapes_ = linear_shapes(config_);  // now the number of layers is known to be true
   if (packed_) require_packed_layers();
+  warn_of_oddities();
 }
 
 void Checkpoint::open_quantization() {
-  std::optional<nlohmann::json> settings;
-  const bool is_packed = pare::with_context((directory_ / "config.json").string(), [&] {
-    settings = pare::find_quantization_config(directory_);
-    if (settings && PackedLayers::are_in(*settings)) return true;
-    if (settings) quantization_ = QuantizationSettings::from_json(*settings);
+  if (!found_) return;
+  const bool is_packed = pare::with_context(found_->file.string(), [&] {
+    if (PackedLayers::are_in(found_->settings)) return true;
+    quantization_ = QuantizationSettings::from_json(found_->settings);
     return false;
   });
-  if (is_packed) packed_.emplace(directory_, *settings);
+  if (is_packed) packed_.emplace(directory_, found_->settings);
+}
+
+/// The output layer is what is stored: tie_word_embeddings is believed where nothing contradicts.
+void Checkpoint::settle_output_layer() {
+  const std::string layer(output_layer_name);
+  const bool is_quantized = has_codes(layer) || (packed_ && packed_->find(layer));
+  const bool is_stored = is_quantized || tensors_.contains(layer + ".weight");
+  const auto settle = [&](bool tied, const std::string& why) {
+    config_.tied_embeddings = tied;
+    json_["tie_word_embeddings"] = tied;
+    warn_once((directory_ / "config.json").string() + ": " + why);
+  };
+  if (config_.tied_embeddings && is_stored && (is_quantized || !output_layer_is_embedding()))
+    settle(false, "tie_word_embeddings is true, but " + layer +
+                      " is stored and differs from the embedding: the stored one is used");
+  else if (!config_.tied_embeddings && !is_stored && tensors_.contains(embedding_name()))
+    settle(true, "tie_word_embeddings is not true, but there is no " + layer +
+                     ".weight: the embedding is used as the output layer");
+}
+
+bool Checkpoint::output_layer_is_embedding() const {
+  const std::string name = std::string(output_layer_name) + ".weight";
+  if (embedding_name() == name) return true;
+  return pare::with_context(directory_.string(), [&] {
+    const pare::TensorInfo head = tensors_.info(name), embedding = tensors_.info(embedding_name());
+    if (head.shape != embedding.shape) return false;
+    if (head.dtype == embedding.dtype)
+      return std::equal(head.bytes.begin(), head.bytes.end(), embedding.bytes.begin());
+    const pare::Matrix<float> a = pare::to_matrix(head), b = pare::to_matrix(embedding);
+    return std::equal(a.data(), a.data() + a.size(), b.data());
+  });
+}
+
+void Checkpoint::warn_of_oddities() const {
+  for (const std::string& notice : config_.notices)
+    warn_once((directory_ / "config.json").string() + ": " + notice);
+  if (found_)
+    for (const std::string& notice : found_->notices) warn_once(notice);
+  warn_of_blocks_beyond();
+  if (!quantization_ && !packed_) warn_of_biases();
+}
+
+void Checkpoint::warn_of_blocks_beyond() const {
+  constexpr std::string_view prefix = "model.layers.";
+  Index first = 0, last = -1;
+  for (const std::string& name : tensors_.names()) {
+    if (!name.starts_with(prefix)) continue;
+    const std::string number =
+        name.substr(prefix.size(), name.find('.', prefix.size()) - prefix.size());
+    if (number.empty() || number.size() > 9 ||
+        number.find_first_not_of("0123456789") != std::string::npos)
+      continue;
+    const Index block = std::stol(number);
+    if (block < config_.layers) continue;
+    first = last < 0 ? block : std::min(first, block);
+    last = std::max(last, block);
+  }
+  if (last < 0) return;
+  const auto name = [](Index block) { return block_prefix(block) + "*"; };
+  warn_once(directory_.string() + ": " + name(first) +
+            (last > first ? " to " + name(last) + " are" : " is") +
+            " beyond the num_hidden_layers of config.json, " + std::to_string(config_.layers) +
+            ": no part of the model, copied as they are and not quantized");
+}
+
+/// Biases that the configuration gives, against those that are stored and used.
+void Checkpoint::warn_of_biases() const {
+  for (std::size_t i = 0; i < linear_names.size(); ++i) {
+    const auto id = static_cast<LinearId>(i);
+    const bool is_input = id == LinearId::q || id == LinearId::k || id == LinearId::v;
+    const bool expected = is_input            ? config_.attention_bias
+                          : id == LinearId::o ? config_.output_bias
+                                              : config_.mlp_bias;
+    for (Index index = 0; index < config_.layers; ++index) {
+      const std::string name = linear_name(index, id) + ".bias";
+      const bool stored = tensors_.contains(name);
+      if (stored == expected) continue;
+      if (stored) {
+        const pare::Vector<float> bias = tensors_.read_vector(name);
+        if (std::all_of(bias.data(), bias.data() + bias.size(), [](float b) { return b == 0.0f; }))
+          continue;
+      }
+      return warn_once((directory_ / "config.json").string() + ": " +
+                       (stored
+                            ? name + " is stored though the configuration gives it none: it is used"
+                            : name + " is not stored though the configuration gives it one: "
+                                     "none is used"));
+    }
+  }
+}
+
+void Checkpoint::require_forward(Index length) const {
+  pare::with_context((directory_ / "config.json").string(),
+                     [&] { config_.require_forward(length); });
 }
 
 std::string Checkpoint::quantization() const {
@@ -57,15 +163,12 @@ std::string Checkpoint::quantization() const {
 /// configuration gives it.
 void Checkpoint::require_tensors() const {
   const Index hidden = config_.hidden_size, vocab = config_.vocab_size;
-  require_shape("model.embed_tokens.weight", {vocab, hidden});
+  require_shape(embedding_name(), {vocab, hidden});
+  require_float(embedding_name(), "model.embed_tokens");
   require_shape("model.norm.weight", {hidden});
   if (!config_.tied_embeddings) require_linear(std::string(output_layer_name), {vocab, hidden});
   for (Index index = 0; index < config_.layers; ++index) {
     const std::string prefix = block_prefix(index);
-    for (const char* norm : {"self_attn.q_norm.weight", "self_attn.k_norm.weight"})
-      if (tensors_.contains(prefix + norm))
-        throw pare::FormatError(directory_.string() + ": " + prefix + norm +
-                                ": normalized queries and keys are not supported");
     require_shape(prefix + "input_layernorm.weight", {hidden});
     require_shape(prefix + "post_attention_layernorm.weight", {hidden});
     for (std::size_t i = 0; i < linear_names.size(); ++i) {
@@ -76,8 +179,10 @@ void Checkpoint::require_tensors() const {
 }
 
 void Checkpoint::require_linear(const std::string& name, const pare::Shape<2>& shape) const {
-  if (!has_codes(name) && !(packed_ && packed_->find(name)))
+  if (!has_codes(name) && !(packed_ && packed_->find(name))) {
+    require_float(name + ".weight", name);
     require_shape(name + ".weight", {shape[0], shape[1]});
+  }
   if (tensors_.contains(name + ".bias")) require_shape(name + ".bias", {shape[0]});
 }
 
@@ -101,10 +206,48 @@ void Checkpoint::require_shape(const std::string& name, const std::vector<Index>
                            pare::to_string(shape));
 }
 
+/// A weight that is no float tensor is named as what it is.
+void Checkpoint::require_float(const std::string& name, const std::string& layer) const {
+  const auto contains = [&](const std::string& tensor) { return tensors_.contains(tensor); };
+  const auto refuse = [&](const std::string& what) {
+    throw pare::FormatError(directory_.string() + ": " + layer + " is " + what +
+                            "; pare, gptq and awq checkpoints with their settings can be read, and "
+                            "models in F32, F16, BF16 or F64");
+  };
+  if (const bool stored = tensors_.contains(name); stored && is_float(tensors_.info(name).dtype))
+    return;
+  else if (const std::string what = foreign_layer(layer, contains); !what.empty())
+    refuse(what);
+  else if (stored)
+    refuse("stored as " + std::string(to_string(tensors_.info(name).dtype)));
+}
+
 nlohmann::json Checkpoint::open_config() const {
-  if (!std::filesystem::is_directory(directory_))
+  std::error_code ignored;
+  const auto status = std::filesystem::status(directory_, ignored);
+  if (!std::filesystem::exists(status))
     throw pare::IoError(directory_.string() + ": there is no such directory");
-  return pare::read_json(directory_ / "config.json");
+  if (status.type() != std::filesystem::file_type::directory) {
+    const pare::MappedFile file(directory_);  // refuses what is no file either
+    const pare::FileKind kind = pare::file_kind(file.bytes());
+    throw pare::IoError(directory_.string() + ": this is " +
+                        (kind.known() ? std::string(kind.name) : "a file") +
+                        ", not the directory of a model" +
+                        (kind.remedy.empty() ? "" : ": " + std::string(kind.remedy)));
+  }
+  const std::filesystem::path config = directory_ / "config.json";
+  if (!std::filesystem::exists(config, ignored))
+    throw pare::IoError(config.string() + ": there is no such file" +
+                        pare::detail::describe_weights_found(directory_));
+  return pare::read_json(config);
+}
+
+/// Where only the output layer is stored of two that are one, it is the embedding.
+std::string Checkpoint::embedding_name() const {
+  const std::string usual = "model.embed_tokens.weight";
+  const std::string other = std::string(output_layer_name) + ".weight";
+  return config_.tied_embeddings && !tensors_.contains(usual) && tensors_.contains(other) ? other
+                                                                                          : usual;
 }
 
 ModelConfig Checkpoint::parse() const {
@@ -117,9 +260,7 @@ ModelConfig Checkpoint::parse() const {
   });
 }
 
-pare::Matrix<float> Checkpoint::embedding() const {
-  return read_matrix("model.embed_tokens.weight");
-}
+pare::Matrix<float> Checkpoint::embedding() const { return read_matrix(embedding_name()); }
 
 Block Checkpoint::block(Index index, const pare::Execution& execution) const {
   Block block;
@@ -165,6 +306,7 @@ std::optional<QuantizedLinear> Checkpoint::quantized_linear(const std::string& l
   if (!has_codes(layer)) return std::nullopt;
   return pare::with_context(directory_.string(), [&]() -> std::optional<QuantizedLinear> {
     QuantizedLinear linear = quantization_->read(tensors_, layer);
+    for (const std::string& notice : linear.notices) warn_once(directory_.string() + ": " + notice);
     const pare::Shape<2> shape{linear.weight.rows(), linear.weight.cols()};
     if (const pare::Shape<2>& expected = shapes_.at(layer); shape != expected)
       throw pare::ShapeError(layer + ": the layer has the shape " + pare::to_string(shape) +
@@ -181,6 +323,7 @@ std::optional<Linear> Checkpoint::head(const pare::Execution& execution) const {
 }
 
 Model Checkpoint::load(const pare::Execution& execution) const {
+  require_forward(1);
   Model model{config_, std::make_shared<pare::Matrix<float>>(embedding()), {}, final_norm(), {}};
   if (auto output = head(execution)) model.head = std::make_shared<Linear>(std::move(*output));
   for (Index i = 0; i < config_.layers; ++i) model.blocks.push_back(block(i, execution));

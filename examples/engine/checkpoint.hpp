@@ -11,13 +11,15 @@
 #include "engine/model.hpp"
 #include "engine/packed_layers.hpp"
 #include "engine/quantization_settings.hpp"
+#include "pare/io/quantization_config.hpp"
 #include "pare/io/safetensors_collection.hpp"
 
 namespace engine {
 
 /// A Hugging Face directory: config.json and safetensors, float or quantized by pare, GPTQ or AWQ
 /// tools, or with its layers in packed files. Shapes are checked at once, tensors are read when
-/// asked for; `release_pages` gives the mapped memory back.
+/// asked for; `release_pages` gives the mapped memory back. Where files contradict each other, what
+/// is stored is followed and a line on standard error says so.
 ///
 /// Errors    name file, tensor and reason: FormatError for what is missing, misshapen or not
 ///           supported, NumericError for NaN and infinity
@@ -27,9 +29,12 @@ class Checkpoint {
   explicit Checkpoint(std::filesystem::path directory, PackedAccess access = PackedAccess::load);
 
   [[nodiscard]] const std::filesystem::path& directory() const noexcept { return directory_; }
+  /// config.json, with what was found to be true in place of what the file contradicts.
   [[nodiscard]] const nlohmann::json& json() const noexcept { return json_; }
   [[nodiscard]] const ModelConfig& config() const noexcept { return config_; }
   [[nodiscard]] pare::SafetensorsCollection& tensors() const noexcept { return tensors_; }
+  /// See ModelConfig::require_forward; the error names the file.
+  void require_forward(Index length) const;
   /// Nothing unless the layers are in packed files.
   [[nodiscard]] const std::optional<PackedLayers>& packed() const noexcept { return packed_; }
   /// How the layers are stored: "pare", "gptq", "awq" or "pare, packed"; empty for a float
@@ -55,18 +60,26 @@ class Checkpoint {
  private:
   [[nodiscard]] nlohmann::json open_config() const;
   [[nodiscard]] ModelConfig parse() const;
+  [[nodiscard]] std::string embedding_name() const;
   void open_quantization();
+  void settle_output_layer();
+  [[nodiscard]] bool output_layer_is_embedding() const;
+  void warn_of_oddities() const;
+  void warn_of_blocks_beyond() const;
+  void warn_of_biases() const;
   void require_tensors() const;
   void require_linear(const std::string& name, const pare::Shape<2>& shape) const;
   void require_packed_layers() const;
   [[nodiscard]] std::vector<Linear> linears(const std::vector<std::string>& names,
                                             const pare::Execution& execution) const;
   void require_shape(const std::string& name, const std::vector<Index>& shape) const;
+  void require_float(const std::string& name, const std::string& layer) const;
   [[nodiscard]] pare::Matrix<float> read_matrix(const std::string& name) const;
   [[nodiscard]] pare::Vector<float> read_vector(const std::string& name) const;
 
   std::filesystem::path directory_;
   nlohmann::json json_;
+  std::optional<pare::FoundQuantization> found_;
   ModelConfig config_;
   std::map<std::string, pare::Shape<2>, std::less<>> shapes_;  // of all linear layers
   mutable pare::SafetensorsCollection tensors_;  // maps its shards when they are first read

@@ -2,6 +2,7 @@
 
 #include "engine/activation_settings.hpp"
 #include "pare/io/gptq_checkpoint.hpp"
+#include "pare/io/gptq_layer_config.hpp"
 #include "pare/io/pare_checkpoint.hpp"
 #include "pare/io/quantization_config.hpp"
 
@@ -12,14 +13,19 @@ QuantizationSettings QuantizationSettings::from_json(const nlohmann::json& json)
   if (method == "gptq") return pare::GptqConfig::from_json(json);
   if (method == "awq") return pare::AwqConfig::from_json(json);
   if (method == "pare") return QuantizationSettings(pare::pare_layers(json));
-  throw pare::FormatError("quant_method \"" + method +
-                          "\" is not supported; pare, gptq and awq are");
+  throw pare::FormatError("the model is quantized by " + pare::detail::in_quotes(method) +
+                          " (quant_method), which is not supported; pare, gptq and awq are: "
+                          "quantize the original model instead");
 }
 
 template <class Source>
 QuantizedLinear QuantizationSettings::read_from(Source& source, const std::string& name) const {
-  if (const auto* gptq = std::get_if<pare::GptqConfig>(&settings_))
-    return {pare::read_gptq_layer(source, name, *gptq)};
+  if (const auto* gptq = std::get_if<pare::GptqConfig>(&settings_)) {
+    std::vector<std::string> notices;
+    auto weight =
+        pare::read_gptq_layer(source, name, pare::gptq_layer_config(*gptq, name), &notices);
+    return {std::move(weight), {}, std::move(notices)};
+  }
   if (const auto* awq = std::get_if<pare::AwqConfig>(&settings_))
     return {pare::read_awq_layer(source, name, *awq)};
   return {pare::read_pare_layer(source, name, layer_settings(name)), activations(name)};

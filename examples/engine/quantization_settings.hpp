@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "pare/formats/any_quantized_matrix.hpp"
 #include "pare/io/awq_checkpoint.hpp"
@@ -20,6 +21,8 @@ struct QuantizedLinear {
   pare::AnyQuantizedMatrix weight;
   /// Set when the layer's input is quantized to 8 bits too.
   std::optional<pare::ActivationOptions> activations{};
+  /// What had to be assumed to read it.
+  std::vector<std::string> notices{};
 };
 
 /// How the layers of a quantized checkpoint are stored in its safetensors: by pare, GPTQ or AWQ

@@ -1,7 +1,9 @@
 #include "engine/config.hpp"
 
+#include <limits>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/checkpoint.hpp"
 #include "support/catch.hpp"
@@ -69,7 +71,122 @@ TEST_CASE("configurations of the supported families are read") {
   }
 }
 
-TEST_CASE("a configuration the engine would compute wrongly is refused by field") {
+TEST_CASE("what a family leaves unsaid has the values of its family") {
+  const struct {
+    const char* family;
+    Index kv_heads, max_positions, sliding_window, begin;
+    std::vector<Index> ends;
+    bool attention_bias;
+  } cases[] = {
+      {"llama", 16, 2048, std::numeric_limits<Index>::max(), 1, {2}, false},
+      {"mistral", 8, 131072, 4096, 1, {2}, false},
+      {"qwen2", 32, 32768, std::numeric_limits<Index>::max(), -1, {}, true},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.family);
+    json config = changed(llama(), {{"model_type", c.family},
+                                    {"vocab_size", 300},
+                                    {"num_attention_heads", c.kv_heads == 32 ? 32 : 16}});
+    for (const char* key : {"num_key_value_heads", "max_position_embeddings", "rms_norm_eps",
+                            "rope_theta", "tie_word_embeddings"})
+      config.erase(key);
+    const auto check = [&](const engine::ModelConfig& read) {
+      CHECK(read.kv_heads == c.kv_heads);
+      CHECK(read.max_positions == c.max_positions);
+      CHECK(read.sliding_window == c.sliding_window);
+      CHECK(read.begin_token == c.begin);
+      CHECK(read.end_tokens == c.ends);
+      CHECK(read.attention_bias == c.attention_bias);
+      CHECK(read.rms_norm_eps == 1e-6f);
+      CHECK(read.rope_theta == 10000.0f);
+      CHECK_FALSE(read.tied_embeddings);
+    };
+    check(engine::parse_config(config));
+    config["architectures"] = {std::string(1, static_cast<char>(c.family[0] - 32)) +
+                               std::string(c.family).substr(1) + "ForCausalLM"};
+    config.erase("model_type");
+    check(engine::parse_config(config));
+    config["num_key_value_heads"] = nullptr;
+    CHECK(engine::parse_config(config).kv_heads == config["num_attention_heads"]);
+  }
+}
+
+TEST_CASE("tokens are a number or a list, and those outside the vocabulary are noted") {
+  const struct {
+    json value;
+    std::vector<Index> ends;
+    std::size_t notices;
+  } cases[] = {
+      {7, {7}, 0},  {json::array({7, 193}), {7, 193}, 0}, {nullptr, {}, 0},      {-1, {}, 0},
+      {256, {}, 1}, {json::array({300, 9}), {9}, 1},      {json::array(), {}, 0}};
+  for (const auto& c : cases) {
+    CAPTURE(c.value.dump());
+    const auto config = engine::parse_config(changed(llama(), {{"eos_token_id", c.value}}));
+    CHECK(config.end_tokens == c.ends);
+    CHECK(config.notices.size() == c.notices);
+  }
+  for (const json& bad : {json("</s>"), json(2.5), json::array({"x"})})
+    CHECK_THROWS_WITH(engine::parse_config(changed(llama(), {{"eos_token_id", bad}})),
+                      ContainsSubstring("\"eos_token_id\""));
+  CHECK(engine::parse_config(changed(llama(), {{"bos_token_id", 256}})).begin_token == -1);
+}
+
+TEST_CASE("what would be computed wrongly is refused by field when a model runs, not before") {
+  const struct {
+    const char* field;
+    json value;
+  } cases[] = {
+      {"hidden_act", "gelu"},
+      {"hidden_act", "relu"},
+      {"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}},
+      {"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}},
+      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 1.0}, {"attention_factor", 1.2}}},
+      {"rope_parameters", {{"rope_type", "yarn"}}},
+      {"rope_parameters", {{"partial_rotary_factor", 0.5}}},
+      {"rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}},
+      {"sliding_window", 16},
+      {"layer_types", {"full_attention", "linear_attention"}},
+      {"qk_norm", true},
+      {"partial_rotary_factor", 0.5},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.field, c.value.dump());
+    const auto config = engine::parse_config(changed(llama(), {{c.field, c.value}}));
+    CHECK_THROWS_AS(config.require_forward(17), FormatError);
+    CHECK_THROWS_WITH(config.require_forward(17),
+                      ContainsSubstring(std::string("\"") + c.field + "\""));
+  }
+  CHECK_NOTHROW(
+      engine::parse_config(changed(llama(), {{"sliding_window", 16}})).require_forward(16));
+}
+
+TEST_CASE("fields that change nothing are let pass") {
+  const json cases[] = {
+      {{"rope_parameters", {{"rope_type", "default"}, {"partial_rotary_factor", 1.0}}}},
+      {{"rope_scaling", {{"type", "linear"}, {"factor", 1.0}}}},
+      {{"rope_scaling", {{"type", "linear"}, {"factor", 1}}}},
+      {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 1.0}, {"attention_factor", 1.0}}}},
+      {{"rope_scaling", {{"rope_type", "default"}, {"original_max_position_embeddings", 256}}}},
+      {{"rope_scaling", json::object()}},
+      {{"partial_rotary_factor", 1}},
+      {{"model_type", "qwen2"}, {"use_sliding_window", true}, {"sliding_window", 4}},
+      {{"layer_types", {"full_attention", "full_attention"}}, {"sliding_window", 4}},
+      {{"sliding_window", 8}, {"use_sliding_window", false}},
+      {{"num_experts", 1}},
+  };
+  for (const json& changes : cases) {
+    CAPTURE(changes.dump());
+    const auto config = engine::parse_config(changed(llama(), changes));
+    CHECK_NOTHROW(config.require_forward(32));
+    CHECK(config.notices.empty());
+  }
+  const auto differing = engine::parse_config(
+      changed(llama(), {{"rope_theta", 1e4}, {"rope_parameters", {{"rope_theta", 5e5}}}}));
+  CHECK(differing.rope_theta == 5e5f);
+  CHECK(differing.notices.size() == 1);
+}
+
+TEST_CASE("a configuration that no command can follow is refused by field") {
   const struct {
     const char* field;
     json value;
@@ -77,29 +194,20 @@ TEST_CASE("a configuration the engine would compute wrongly is refused by field"
       {"model_type", "gpt2"},
       {"model_type", "qwen3"},
       {"model_type", 3},
-      {"hidden_act", "gelu"},
-      {"hidden_act", "relu"},
-      {"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}},
-      {"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}},
       {"rope_scaling", {{"rope_type", 3}}},
       {"rope_scaling", "linear"},
-      {"rope_parameters", {{"rope_type", "yarn"}}},
-      {"sliding_window", 16},
       {"sliding_window", "wide"},
       {"use_sliding_window", "yes"},
       {"num_local_experts", 8},
       {"num_experts", 60},
       {"n_routed_experts", 64},
-      {"qk_norm", true},
       {"qk_norm", "yes"},
-      {"partial_rotary_factor", 0.5},
       {"tie_word_embeddings", 1},
       {"tie_word_embeddings", "true"},
   };
   for (const auto& c : cases) {
     CAPTURE(c.field, c.value.dump());
-    json config = changed(llama(), {{c.field, c.value}});
-    if (c.field == std::string("use_sliding_window")) config["sliding_window"] = 16;
+    const json config = changed(llama(), {{c.field, c.value}});
     CHECK_THROWS_WITH(engine::parse_config(config), ContainsSubstring(std::string("\"") + c.field));
     CHECK_THROWS_AS(engine::parse_config(config), FormatError);
   }

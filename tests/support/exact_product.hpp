@@ -29,7 +29,7 @@ template <Format F>
       F::set_zero_point(parameters, center);
       const double code = F::decode(q.code(i, j), parameters);
       w.values(i, j) = scale * (code - zero);
-      w.magnitudes(i, j) = scale * (std::abs(code) + std::abs(zero));
+      w.magnitudes(i, j) = std::abs(scale) * (std::abs(code) + std::abs(zero));
     }
   return w;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -9,7 +10,15 @@
 
 namespace pare::test {
 
-/// Any codes, scales in [0.5, 1.5) of the type, any zero points: more than a quantizer would give.
+/// A scale as other tools' files may hold it: magnitudes in [0.5, 1.5), one of four negative, one
+/// of sixteen zero.
+[[nodiscard]] inline float random_scale(ScaleType type, Random& random) {
+  const float magnitude = store_scale(random.uniform(0.5f, 1.5f), type);
+  const std::uint32_t kind = random.below(16);
+  return kind == 0 ? 0.0f : kind <= 4 ? -magnitude : magnitude;
+}
+
+/// Any codes, scales and zero points: more than a quantizer would give.
 template <Format F>
 QuantizedMatrix<F> random_quantized(Index rows, Index cols, Index group_size, ScaleType scale_type,
                                     Random& random) {
@@ -19,7 +28,7 @@ QuantizedMatrix<F> random_quantized(Index rows, Index cols, Index group_size, Sc
       q.codes()(i, j) =
           from_stored<F>(static_cast<std::uint8_t>(random.below(std::uint32_t{code_count<F>()})));
     for (Index g = 0; g < q.groups(); ++g) {
-      q.parameters()(i, g).scale = store_scale(random.uniform(0.5f, 1.5f), scale_type);
+      q.parameters()(i, g).scale = random_scale(scale_type, random);
       F::set_zero_point(q.parameters()(i, g), static_cast<int>(random.below(1u << F::code_bits)));
     }
   }

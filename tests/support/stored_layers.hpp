@@ -44,7 +44,7 @@ class StoredTensors {
   return words;
 }
 
-/// Any code and zero point of the format, scales of mixed magnitude.
+/// Any code and zero point of the format, scales of mixed magnitude and sign, some of them zero.
 template <Format F>
 [[nodiscard]] QuantizedMatrix<F> random_quantized(Index rows, Index cols, Index group_size,
                                                   ScaleType type, std::uint64_t seed,
@@ -57,7 +57,9 @@ template <Format F>
   for (Index i = 0; i < rows; ++i) {
     for (Index j = 0; j < cols; ++j) q.codes()(i, j) = from_stored<F>(number());
     for (Index g = 0; g < q.groups(); ++g) {
-      q.parameters()(i, g).scale = store_scale(random.uniform(0.001f, 2.0f), type);
+      const std::uint32_t kind = random.below(8);
+      const float magnitude = store_scale(random.uniform(0.001f, 2.0f), type);
+      q.parameters()(i, g).scale = kind == 0 ? 0.0f : kind <= 2 ? -magnitude : magnitude;
       F::set_zero_point(q.parameters()(i, g), number());
     }
   }

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -32,14 +34,19 @@ struct AwqConfig {
   [[nodiscard]] static AwqConfig from_json(const nlohmann::json& json) {
     detail::require_method(json, "awq");
     const auto layout = field_as<std::string>(json, {"version"}).value_or("gemm");
-    if (layout != "gemm" && layout != "GEMM")
+    const auto is_gemm = [](std::string_view name) {
+      return name.size() == 4 && std::equal(name.begin(), name.end(), "gemm", [](char a, char b) {
+               return (a | 0x20) == b;  // in either case
+             });
+    };
+    if (!is_gemm(layout))
       throw FormatError("version " + detail::in_quotes(layout) + " is not supported; gemm is");
-    if (field_as<int>(json, {"bits", "w_bit"}).value_or(4) != 4)
+    if (detail::integer_setting(json, {"bits", "w_bit"}).value_or(4) != 4)
       throw FormatError("field \"bits\" is not 4");
-    if (!field_as<bool>(json, {"zero_point"}).value_or(true))
+    if (!detail::flag_setting(json, {"zero_point"}).value_or(true))
       throw FormatError("field \"zero_point\" is false, which the GEMM layout cannot be");
     AwqConfig config;
-    config.group_size = field_as<Index>(json, {"group_size", "q_group_size"}).value_or(128);
+    config.group_size = detail::integer_setting(json, {"group_size", "q_group_size"}).value_or(128);
     if (config.group_size == 0 || config.group_size < -1)
       throw FormatError("field \"group_size\" is " + std::to_string(config.group_size) +
                         ", neither -1 nor positive");

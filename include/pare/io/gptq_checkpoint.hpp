@@ -1,7 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <cstdlib>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -110,54 +113,111 @@ struct GptqLayer {
   const TensorInfo* g_idx;  ///< some writers leave a trivial one out
 };
 
-template <GptqFormat F>
-[[nodiscard]] QuantizedMatrix<F> read_gptq(const GptqLayer& layer, const GptqConfig& config) {
-  constexpr int b = F::code_bits;
+struct GptqShape {
+  Index out = 0, in = 0, group_size = -1, groups = 1;
+};
+
+/// Extents need not be multiples of 32 to be read: words that are filled up in part tell with
+/// g_idx how many columns there are.
+[[nodiscard]] inline GptqShape gptq_shape(const GptqLayer& layer, const GptqConfig& config) {
   require_dtype(layer.qweight, "qweight", DType::I32);
   require_rank(layer.qweight, 2);
-  const Index packed_rows = layer.qweight.shape[0], out = layer.qweight.shape[1];
-  if (packed_rows == 0 || packed_rows % b != 0 || out == 0 || out % 32 != 0)
-    throw FormatError("qweight has shape " + to_string(layer.qweight.shape) +
-                      ", which is no weight of " + std::to_string(b) +
-                      " bits with extents that are multiples of 32");
-  const Index in = packed_rows / b * 32;
-  const Index group_size = config.group_size >= in ? -1 : config.group_size;
-  const Index groups = QuantizedMatrix<F>::group_count(in, group_size);
-  const auto qweight =
-      read_elements<std::uint32_t>(layer.qweight, "qweight", DType::I32, {packed_rows, out});
-  const auto qzeros =
-      read_elements<std::uint32_t>(layer.qzeros, "qzeros", DType::I32, {groups, out / 32 * b});
-  const ScaleType scale_type = require_scale_type(layer.scales);
-  const Matrix<float> scales = read_scales(layer.scales, {groups, out});
-
-  QuantizedMatrix<F> q(out, in, group_size, scale_type);
-  std::vector<std::uint32_t> words(static_cast<std::size_t>(packed_rows));
-  std::vector<std::uint8_t> codes(static_cast<std::size_t>(in));
-  for (Index n = 0; n < out; ++n) {
-    for (Index w = 0; w < packed_rows; ++w) words[static_cast<std::size_t>(w)] = qweight(w, n);
-    unpack_bits<std::uint32_t>(words, b, codes);
-    load_row<F>(codes, n, q);
+  const Index words = layer.qweight.shape[0], b = config.bits;
+  GptqShape shape{.out = layer.qweight.shape[1]};
+  if (layer.g_idx) {
+    require_rank(*layer.g_idx, 1);
+    shape.in = layer.g_idx->shape[0];
+  } else if (words * 32 % b == 0) {
+    shape.in = words * 32 / b;
   }
+  if (shape.in == 0 || shape.out == 0 ||
+      words != packed_words<std::uint32_t>(shape.in, static_cast<int>(b)))
+    throw FormatError(
+        "qweight has shape " + to_string(layer.qweight.shape) + ", which is no weight of " +
+        std::to_string(b) + " bits" +
+        (layer.g_idx ? " with " + std::to_string(shape.in) + " columns, as g_idx has" : ""));
+  shape.group_size = config.group_size >= shape.in ? -1 : config.group_size;
+  shape.groups = group_count(shape.in, shape.group_size);
+  return shape;
+}
 
-  const int shift = config.version == GptqVersion::v1 ? 1 : 0;
-  std::vector<std::uint8_t> zeros(static_cast<std::size_t>(out));
-  for (Index g = 0; g < groups; ++g) {
-    unpack_bits<std::uint32_t>({&qzeros(g, 0), static_cast<std::size_t>(qzeros.cols())}, b, zeros);
-    for (Index n = 0; n < out; ++n) {
-      const int zero = (zeros[static_cast<std::size_t>(n)] + shift) & ((1 << b) - 1);
-      if (!F::has_zero_point && zero != F::code_offset)
-        throw FormatError("zero point " + std::to_string(zero) + " of row " + std::to_string(n) +
-                          ", group " + std::to_string(g) + " is not the " +
-                          std::to_string(F::code_offset) +
-                          " of a symmetric layer: is \"sym\" or \"checkpoint_format\" wrong?");
+/// Zero points (groups, out) as unsigned numbers. v1 stores them less one, field by field.
+[[nodiscard]] inline Matrix<std::uint8_t> read_gptq_zeros(const GptqLayer& layer,
+                                                          const GptqConfig& config,
+                                                          const GptqShape& shape) {
+  const int b = config.bits, shift = config.version == GptqVersion::v1 ? 1 : 0;
+  const auto qzeros =
+      read_elements<std::uint32_t>(layer.qzeros, "qzeros", DType::I32,
+                                   {shape.groups, packed_words<std::uint32_t>(shape.out, b)});
+  Matrix<std::uint8_t> zeros({shape.groups, shape.out});
+  for (Index g = 0; g < shape.groups; ++g) {
+    const std::span<std::uint8_t> row(&zeros(g, 0), static_cast<std::size_t>(shape.out));
+    unpack_bits<std::uint32_t>({&qzeros(g, 0), static_cast<std::size_t>(qzeros.cols())}, b, row);
+    for (std::uint8_t& zero : row)
+      zero = static_cast<std::uint8_t>((zero + shift) & ((1 << b) - 1));
+  }
+  return zeros;
+}
+
+/// True when a layer that is called symmetric has zero points of its own. One beside the middle
+/// for all groups is a version misnamed: FormatError.
+[[nodiscard]] inline bool has_own_zeros(const Matrix<std::uint8_t>& zeros, int bits) {
+  const int middle = 1 << (bits - 1);
+  bool own = false, constant = true;
+  for (Index k = 0; k < zeros.size(); ++k) {
+    own = own || zeros.data()[k] != middle;
+    constant = constant && zeros.data()[k] == zeros.data()[0];
+  }
+  if (const int zero = zeros.data()[0]; own && constant && std::abs(zero - middle) == 1)
+    throw FormatError("every zero point is " + std::to_string(zero) + ", not the " +
+                      std::to_string(middle) +
+                      " of a symmetric layer: is \"sym\" or \"checkpoint_format\" wrong?");
+  return own;
+}
+
+/// Columns to groups, as g_idx says it; notes what had to be assumed.
+template <Format F>
+void read_gptq_groups(const GptqLayer& layer, const GptqConfig& config, QuantizedMatrix<F>& q,
+                      std::vector<std::string>& notices) {
+  if (!layer.g_idx) {
+    if (config.desc_act && !config.static_groups && q.groups() > 1)
+      notices.push_back(
+          "desc_act is set but there is no g_idx: groups are taken for neighbouring columns");
+    return;
+  }
+  const auto index = elements_as<std::int32_t>(*layer.g_idx);
+  const auto is_zero = [](std::int32_t g) { return g == 0; };
+  if (q.groups() > 1 && std::all_of(index.begin(), index.end(), is_zero))
+    notices.push_back(
+        "g_idx holds only zeros, a placeholder: groups are taken for neighbouring columns");
+  else
+    q.set_group_index(index);
+}
+
+template <GptqFormat F>
+[[nodiscard]] QuantizedMatrix<F> read_gptq(const GptqLayer& layer, const GptqConfig& config,
+                                           const GptqShape& shape,
+                                           const Matrix<std::uint8_t>& zeros,
+                                           std::vector<std::string>& notices) {
+  const Index words = layer.qweight.shape[0];
+  const auto qweight =
+      read_elements<std::uint32_t>(layer.qweight, "qweight", DType::I32, {words, shape.out});
+  const ScaleType scale_type = require_scale_type(layer.scales);
+  const Matrix<float> scales = read_scales(layer.scales, {shape.groups, shape.out});
+
+  QuantizedMatrix<F> q(shape.out, shape.in, shape.group_size, scale_type);
+  std::vector<std::uint32_t> column(static_cast<std::size_t>(words));
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(shape.in));
+  for (Index n = 0; n < shape.out; ++n) {
+    for (Index w = 0; w < words; ++w) column[static_cast<std::size_t>(w)] = qweight(w, n);
+    unpack_bits<std::uint32_t>(column, F::code_bits, codes);
+    load_row<F>(codes, n, q);
+    for (Index g = 0; g < shape.groups; ++g) {
       q.parameters()(n, g).scale = scales(g, n);
-      F::set_zero_point(q.parameters()(n, g), zero - F::code_offset);
+      F::set_zero_point(q.parameters()(n, g), zeros(g, n) - F::code_offset);
     }
   }
-  if (layer.g_idx) {
-    require_shape(*layer.g_idx, "g_idx", {in});
-    q.set_group_index(elements_as<std::int32_t>(*layer.g_idx));
-  }
+  read_gptq_groups(layer, config, q, notices);
   return q;
 }
 
@@ -166,27 +226,44 @@ template <GptqFormat F>
 /// Reads the layer that gptq_tensors or another writer of this layout stored under `name`:
 /// Int<b> where the settings say symmetric, UInt<b> otherwise.
 ///
-/// Errors    FormatError naming the layer and the tensor for anything missing or malformed
+/// `config` holds for this layer: see gptq_layer_config where settings differ between layers.
+/// Errors    FormatError naming the layer and the tensor for anything missing or malformed, and for
+///           scales that are NaN or infinite
 /// Edge      a stored v1 field of all ones is the zero point 0; a group_size of at least `in` is
-///           the whole row
+///           the whole row. What had to be assumed is added to `notices`: a g_idx of zeros alone
+///           is a placeholder; a layer called symmetric whose zero points differ is UInt<b>
 template <TensorSource Source>
 [[nodiscard]] AnyQuantizedMatrix read_gptq_layer(Source& source, const std::string& name,
-                                                 const GptqConfig& config) {
+                                                 const GptqConfig& config,
+                                                 std::vector<std::string>* notices = nullptr) {
   const detail::GptqLayer layer{
       source.info(name + ".qweight"), source.info(name + ".qzeros"), source.info(name + ".scales"),
       source.contains(name + ".g_idx") ? &source.info(name + ".g_idx") : nullptr};
-  return with_context(detail::layer_label(name), [&] {
+  std::vector<std::string> noted;
+  auto result = with_context(detail::layer_label(name), [&] {
     return detail::blame_file([&] {
-      const std::string format = (config.sym ? "int" : "uint") + std::to_string(config.bits);
-      return with_format(format, [&]<class F>(TypeTag<F>) -> AnyQuantizedMatrix {
-        if constexpr (GptqFormat<F>)
-          return detail::read_gptq<F>(layer, config);
-        else
-          throw ArgumentError("GPTQ checkpoints of " + std::to_string(config.bits) +
-                              " bits cannot be read; 2, 3, 4 and 8 can");
-      });
+      const std::string bits = std::to_string(config.bits);
+      return with_format(
+          "int" + bits, [&]<class Symmetric>(TypeTag<Symmetric>) -> AnyQuantizedMatrix {
+            if constexpr (GptqFormat<Symmetric>) {
+              const detail::GptqShape shape = detail::gptq_shape(layer, config);
+              const Matrix<std::uint8_t> zeros = detail::read_gptq_zeros(layer, config, shape);
+              if (config.sym && !detail::has_own_zeros(zeros, config.bits))
+                return detail::read_gptq<Symmetric>(layer, config, shape, zeros, noted);
+              if (config.sym)
+                noted.push_back(
+                    "the layer is called symmetric but has zero points of its own, which are used");
+              return detail::read_gptq<UInt<Symmetric::code_bits>>(layer, config, shape, zeros,
+                                                                   noted);
+            } else {
+              throw ArgumentError("GPTQ checkpoints of " + bits +
+                                  " bits cannot be read; 2, 3, 4 and 8 can");
+            }
+          });
     });
   });
+  if (notices) notices->insert(notices->end(), noted.begin(), noted.end());
+  return result;
 }
 
 }  // namespace pare

@@ -37,7 +37,9 @@ namespace pare {
 [[nodiscard]] inline nlohmann::json read_json(const std::filesystem::path& path) {
   const MappedFile file(path);
   return with_context(path.string(), [&] {
-    return parse_json({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+    return detail::name_other_kinds(file.bytes(), "a JSON text", [&] {
+      return parse_json({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+    });
   });
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "pare/core/finite.hpp"
 #include "pare/formats/bit_packing.hpp"
 #include "pare/formats/quantized_matrix.hpp"
 #include "pare/formats/type_list.hpp"
@@ -73,15 +74,16 @@ template <class T>
   return *type;
 }
 
-/// Scales as float32, each finite and positive.
+/// Scales as float32. Some tools store negative ones, and 0 for blocks that are zero: any finite
+/// number is a scale to read, whatever the quantizers here would write.
 [[nodiscard]] inline Matrix<float> read_scales(const TensorInfo& tensor, Shape<2> shape) {
   require_shape(tensor, "scales", {shape[0], shape[1]});
   Matrix<float> scales = to_matrix(tensor);
   for (Index k = 0; k < scales.size(); ++k)
-    if (const float scale = scales.data()[k]; !is_usable_scale(scale))
+    if (const float scale = scales.data()[k]; !is_finite(scale))
       throw FormatError("scale " + std::to_string(scale) + " at [" +
                         std::to_string(k / scales.cols()) + ", " +
-                        std::to_string(k % scales.cols()) + "] is not finite and positive");
+                        std::to_string(k % scales.cols()) + "] is not a finite number");
   return scales;
 }
 

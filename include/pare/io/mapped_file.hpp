@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "pare/core/error.hpp"
+#include "pare/io/file_kind.hpp"
 
 namespace pare {
 
@@ -38,12 +39,18 @@ class MappedFile {
 
   /// Throws IoError when the path is not a regular file that can be read.
   explicit MappedFile(const std::filesystem::path& path) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0) throw detail::io_error(path, "cannot open");
+    // Opening a FIFO would wait for its writer.
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat status {};
-    const bool known = ::fstat(file, &status) == 0;
-    int failure = known ? 0 : errno;
-    if (known && !S_ISREG(status.st_mode)) failure = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+    const int opened = file < 0 ? errno : 0;
+    if (file < 0 && (opened != ENXIO || ::stat(path.c_str(), &status) != 0))
+      throw detail::io_error(path, "cannot open", opened);
+    int failure = file < 0 || ::fstat(file, &status) == 0 ? 0 : errno;
+    if (failure == 0 && !S_ISREG(status.st_mode)) {
+      if (file >= 0) ::close(file);
+      throw IoError(path.string() + ": this is " +
+                    std::string(detail::file_type_name(status.st_mode)) + ", not a file");
+    }
     if (failure == 0 && status.st_size > 0) {
       const auto size = static_cast<std::size_t>(status.st_size);
       void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);

@@ -18,6 +18,7 @@
 
 #include "pare/core/huge_page_memory.hpp"
 #include "pare/io/atomic_file.hpp"
+#include "pare/io/file_kind.hpp"
 #include "pare/io/mapped_file.hpp"
 #include "pare/io/packed_header.hpp"
 #include "pare/kernels/any_packed_matrix.hpp"
@@ -184,7 +185,13 @@ class PackedFile {
       : owner_(std::move(owner)),
         bytes_(bytes),
         name_(std::move(name)),
-        header_(with_context(name_, [&] { return PackedHeader::parse(bytes_); })) {}
+        header_(with_context(name_, [&] {
+          return detail::name_other_kinds(bytes_, packed_kind,
+                                          [&] { return PackedHeader::parse(bytes_); });
+        })) {}
+
+  static constexpr std::string_view packed_kind =
+      "a file of packed matrices, as pare pack writes them";
 
   [[nodiscard]] std::vector<PackedRecord>::const_iterator find(
       std::string_view name) const noexcept {

@@ -12,6 +12,7 @@
 #include "pare/io/file_name.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/safetensors_reader.hpp"
+#include "pare/io/weights_file.hpp"
 
 namespace pare {
 
@@ -22,18 +23,14 @@ namespace pare {
 /// Errors    IoError and FormatError naming the file, as SafetensorsReader
 class SafetensorsCollection {
  public:
-  /// `path` is a safetensors file, an index (`*.json`), or a directory with a `model.safetensors`
-  /// or a `model.safetensors.index.json`.
-  [[nodiscard]] static SafetensorsCollection open(const std::filesystem::path& path) {
-    namespace fs = std::filesystem;
+  /// `path` is a safetensors file, an index (`*.json`), or a directory with one of them, for which
+  /// see weights_file.
+  [[nodiscard]] static SafetensorsCollection open(const std::filesystem::path& path,
+                                                  const std::string& base_name = {}) {
     std::error_code ignored;
-    if (!fs::is_directory(path, ignored))
-      return path.extension() == ".json" ? from_index(path) : from_file(path);
-    const fs::path file = path / "model.safetensors", index = path / "model.safetensors.index.json";
-    if (fs::exists(file, ignored)) return from_file(file);
-    if (fs::exists(index, ignored)) return from_index(index);
-    throw IoError(path.string() +
-                  ": holds neither model.safetensors nor model.safetensors.index.json");
+    const bool is_directory = std::filesystem::is_directory(path, ignored);
+    const std::filesystem::path file = is_directory ? weights_file(path, base_name) : path;
+    return file.extension() == ".json" ? from_index(file) : from_file(file);
   }
 
   /// In file order, or sorted when there is an index.

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "pare/io/file_kind.hpp"
 #include "pare/io/mapped_file.hpp"
 #include "pare/io/safetensors_header.hpp"
 #include "pare/io/stored_tensor.hpp"
@@ -74,7 +75,10 @@ class SafetensorsReader {
  private:
   SafetensorsReader(MappedFile file, std::span<const std::byte> bytes, std::string label)
       : file_(std::move(file)), label_(std::move(label)) {
-    auto header = with_context(label_, [&] { return SafetensorsHeader::parse(bytes); });
+    auto header = with_context(label_, [&] {
+      return detail::name_other_kinds(bytes, "a safetensors file",
+                                      [&] { return SafetensorsHeader::parse(bytes); });
+    });
     metadata_ = std::move(header.metadata);
     names_.reserve(header.tensors.size());
     for (auto& tensor : header.tensors) {

@@ -85,7 +85,7 @@ TEST_CASE("a damaged AWQ layer is refused with its reason", "[awq_checkpoint]") 
       {"group size 0", [](Tensors&, AwqConfig& c) { c.group_size = 0; }},
       {"scales are U16", [](Tensors& t, AwqConfig&) { t[2].dtype = DType::U16; }},
       {"scales has shape [32]", [](Tensors& t, AwqConfig&) { t[2].shape = {32}; }},
-      {"is not finite and positive",
+      {"is not a finite number",
        [](Tensors& t, AwqConfig&) { t[2].data[0] = t[2].data[1] = std::byte{0xff}; }},
   };
   for (const Case& bad : cases) {
@@ -97,4 +97,16 @@ TEST_CASE("a damaged AWQ layer is refused with its reason", "[awq_checkpoint]") 
     CHECK_THROWS_AS(read_awq_layer(source, "l", config), FormatError);
     CHECK_THROWS_WITH(read_awq_layer(source, "l", config), Contains(bad.reason));
   }
+}
+
+TEST_CASE("negative and zero scales are read from AWQ files and written again",
+          "[awq_checkpoint]") {
+  auto q = test::random_quantized<UInt<4>>(16, 64, 32, ScaleType::f16, 2);
+  q.parameters()(3, 0).scale *= -1.0f;
+  q.parameters()(5, 1).scale = 0.0f;
+  const test::StoredTensors source(awq_tensors("l", q));
+  const auto read = read_awq_layer(source, "l", {.group_size = 32});
+  CHECK(read == q);
+  CHECK(read.value(5, 40) == 0.0f);
+  CHECK(read.parameters()(3, 0).scale < 0.0f);
 }

@@ -1,5 +1,7 @@
 #include "pare/io/gptq_checkpoint.hpp"
 
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -137,6 +139,133 @@ TEST_CASE("files of other writers are read", "[gptq_checkpoint]") {
   CHECK(read_gptq_layer(source, "l", config) == AnyQuantizedMatrix(q));
 }
 
+TEST_CASE("what the format allows is read, and what had to be assumed is noted",
+          "[gptq_checkpoint]") {
+  const auto q = test::random_quantized<Int<4>>(32, 64, 16, ScaleType::f16, 6);
+  using Tensors = std::vector<NamedTensor>;
+  const auto set_indices = [](Tensors& t, auto&& group_of) {
+    std::vector<std::int32_t> index;
+    for (std::int32_t k = 0; k < 64; ++k) index.push_back(group_of(k));
+    t[3].data = detail::to_bytes(std::span<const std::int32_t>(index));
+  };
+  auto expected = q;
+  struct Case {
+    std::string what;
+    std::function<void(Tensors&, GptqConfig&)> change;
+    std::string notice;
+  };
+  const Case cases[] = {
+      {"as written", [](Tensors&, GptqConfig&) {}, ""},
+      {"placeholder", [&](Tensors& t, GptqConfig&) { set_indices(t, [](int) { return 0; }); },
+       "g_idx holds only zeros"},
+      {"placeholder with act-order",
+       [&](Tensors& t, GptqConfig& c) {
+         set_indices(t, [](int) { return 0; });
+         c.desc_act = true;
+       },
+       "g_idx holds only zeros"},
+      {"act-order without g_idx",
+       [](Tensors& t, GptqConfig& c) {
+         t.pop_back();
+         c.desc_act = true;
+       },
+       "there is no g_idx"},
+      {"static groups without g_idx",
+       [](Tensors& t, GptqConfig& c) {
+         t.pop_back();
+         c.desc_act = c.static_groups = true;
+       },
+       ""},
+      {"act-order",
+       [&](Tensors& t, GptqConfig& c) {
+         set_indices(t, [](int k) { return k % 4; });
+         c.desc_act = true;
+         std::vector<std::int32_t> index;
+         for (std::int32_t k = 0; k < 64; ++k) index.push_back(k % 4);
+         expected.set_group_index(index);
+       },
+       ""},
+      {"negative, zero and subnormal scales",
+       [&](Tensors& t, GptqConfig&) {
+         Matrix<float> scales = to_matrix(t[2].info());
+         scales(0, 3) = -scales(0, 3), scales(1, 4) = 0.0f, scales(3, 31) = -0x1p-24f;
+         t[2] = detail::make_scale_tensor("l.scales", scales, ScaleType::f16);
+         expected.parameters()(3, 0).scale *= -1.0f;
+         expected.parameters()(4, 1).scale = 0.0f;
+         expected.parameters()(31, 3).scale = -0x1p-24f;
+       },
+       ""},
+      {"bfloat16 scales",
+       [&](Tensors& t, GptqConfig&) {
+         const Matrix<float> scales(detail::transposed_scales(q).view());
+         t[2] = detail::make_scale_tensor("l.scales", scales, ScaleType::bf16);
+         expected = QuantizedMatrix<Int<4>>(32, 64, 16, ScaleType::bf16);
+         for (Index i = 0; i < 32; ++i) {
+           for (Index j = 0; j < 64; ++j) expected.codes()(i, j) = q.code(i, j);
+           for (Index g = 0; g < 4; ++g)
+             expected.parameters()(i, g).scale = store_scale(scales(g, i), ScaleType::bf16);
+         }
+       },
+       ""},
+      {"tensors that readers do not need",
+       [](Tensors& t, GptqConfig&) {
+         t.push_back(t[3]);
+         t.back().name = "l.rotary_emb.inv_freq";
+       },
+       ""},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.what);
+    expected = q;
+    Tensors tensors = gptq_tensors("l", q);
+    GptqConfig config = gptq_config(q);
+    c.change(tensors, config);
+    const test::StoredTensors source(tensors);
+    std::vector<std::string> notices;
+    CHECK(read_gptq_layer(source, "l", config, &notices) == AnyQuantizedMatrix(expected));
+    CHECK(notices.size() == (c.notice.empty() ? 0 : 1));
+    for (const std::string& notice : notices) CHECK_THAT(notice, Contains(c.notice));
+  }
+}
+
+TEST_CASE("a layer called symmetric is read with the zero points that it has",
+          "[gptq_checkpoint]") {
+  const auto q = without_zero(test::random_quantized<UInt<4>>(32, 64, 16, ScaleType::f16, 6));
+  const test::StoredTensors source(gptq_tensors("l", q, GptqVersion::v1));
+  std::vector<std::string> notices;
+  const GptqConfig config{.group_size = 16};
+  CHECK(read_gptq_layer(source, "l", config, &notices) == AnyQuantizedMatrix(q));
+  REQUIRE(notices.size() == 1);
+  CHECK_THAT(notices[0], Contains("zero points of its own"));
+}
+
+TEST_CASE("extents that fill words in part are read", "[gptq_checkpoint]") {
+  // 40 outputs and 24 inputs of 4 bits, as layouts with padded words store them.
+  QuantizedMatrix<UInt<4>> q(40, 28, -1, ScaleType::f16);
+  Matrix<std::uint32_t> qweight({4, 40}), qzeros({1, 5});
+  Matrix<float> scales({1, 40});
+  std::vector<std::uint8_t> codes(28), zeros(40);
+  for (Index n = 0; n < 40; ++n) {
+    for (Index k = 0; k < 28; ++k)
+      q.codes()(n, k) = codes[static_cast<std::size_t>(k)] =
+          static_cast<std::uint8_t>((n + k) % 16);
+    std::vector<std::uint32_t> words(4);
+    pack_bits<std::uint32_t>(codes, 4, words);
+    for (Index w = 0; w < 4; ++w) qweight(w, n) = words[static_cast<std::size_t>(w)];
+    zeros[static_cast<std::size_t>(n)] = static_cast<std::uint8_t>(n % 15);
+    scales(0, n) = 0.5f;
+    q.parameters()(n, 0) = {0.5f, static_cast<int>(n % 15) + 1};
+  }
+  pack_bits<std::uint32_t>(zeros, 4, {qzeros.data(), 5});
+  const std::vector<std::int32_t> g_idx(28);
+  const test::StoredTensors source(
+      {detail::make_tensor("l.qweight", DType::I32, qweight),
+       detail::make_tensor("l.qzeros", DType::I32, qzeros),
+       detail::make_scale_tensor("l.scales", scales, ScaleType::f16),
+       detail::make_tensor<std::int32_t>("l.g_idx", DType::I32, {28}, g_idx)});
+  CHECK(read_gptq_layer(source, "l", {.sym = false}) == AnyQuantizedMatrix(q));
+}
+
 TEST_CASE("what GPTQ files cannot hold is refused", "[gptq_checkpoint]") {
   CHECK_THROWS_AS(gptq_tensors("l", QuantizedMatrix<Int<4>>(33, 32, -1, ScaleType::f16)),
                   ShapeError);
@@ -166,7 +295,7 @@ TEST_CASE("a damaged GPTQ layer is refused with its reason", "[gptq_checkpoint]"
       {"no tensor named \"l.scales\"", [](Tensors& t, GptqConfig&) { t[2].name = "x"; }},
       {"qweight is F32, but I32", [](Tensors& t, GptqConfig&) { t[0].dtype = DType::F32; }},
       {"the shape is [256], but rank 2", [](Tensors& t, GptqConfig&) { t[0].shape = {256}; }},
-      {"no weight of 4 bits",
+      {"no weight of 4 bits with 64 columns",
        [](Tensors& t, GptqConfig&) {
          t[0].shape = {256, 1};
        }},
@@ -186,11 +315,15 @@ TEST_CASE("a damaged GPTQ layer is refused with its reason", "[gptq_checkpoint]"
        [](Tensors& t, GptqConfig&) {
          t[2].shape = {8, 16};
        }},
-      {"is not finite and positive",
-       [](Tensors& t, GptqConfig&) { t[2].data[1] |= std::byte{0x80}; }},
-      {"zero point 7 of row 0, group 0 is not the 8",
+      {"is not a finite number",
+       [](Tensors& t, GptqConfig&) {
+         t[2].data[0] = std::byte{0}, t[2].data[1] = std::byte{0x7c};
+       }},
+      {"is not a finite number",
+       [](Tensors& t, GptqConfig&) { t[2].data[0] = t[2].data[1] = std::byte{0xff}; }},
+      {"every zero point is 7, not the 8",
        [](Tensors&, GptqConfig& c) { c.version = GptqVersion::v2; }},
-      {"g_idx has shape [2, 32]",
+      {"the shape is [2, 32], but rank 1",
        [](Tensors& t, GptqConfig&) {
          t[3].shape = {2, 32};
        }},

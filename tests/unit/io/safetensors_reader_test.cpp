@@ -235,8 +235,9 @@ TEST_CASE("a path that cannot be read is an IoError naming it", "[safetensors_re
   CHECK_THROWS_AS(SafetensorsReader::open(directory / "none"), IoError);
   CHECK_THROWS_WITH(SafetensorsReader::open(directory / "none"),
                     Contains("none: cannot open: No such file"));
-  CHECK_THROWS_WITH(SafetensorsReader::open(directory.path()), Contains("Is a directory"));
+  CHECK_THROWS_WITH(SafetensorsReader::open(directory.path()),
+                    Contains("this is a directory, not a file"));
   test::write_text(directory / "empty", "");
   CHECK_THROWS_WITH(SafetensorsReader::open(directory / "empty"),
-                    Contains("empty: the file has 0 bytes"));
+                    Contains("empty: this is an empty file, not a safetensors file"));
 }
