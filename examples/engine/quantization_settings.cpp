@@ -1,6 +1,7 @@
 #include "engine/quantization_settings.hpp"
 
 #include "engine/activation_settings.hpp"
+#include "engine/layer_pattern.hpp"
 #include "pare/io/gptq_checkpoint.hpp"
 #include "pare/io/gptq_layer_config.hpp"
 #include "pare/io/pare_checkpoint.hpp"
@@ -22,8 +23,8 @@ template <class Source>
 QuantizedLinear QuantizationSettings::read_from(Source& source, const std::string& name) const {
   if (const auto* gptq = std::get_if<pare::GptqConfig>(&settings_)) {
     std::vector<std::string> notices;
-    auto weight =
-        pare::read_gptq_layer(source, name, pare::gptq_layer_config(*gptq, name), &notices);
+    auto weight = pare::read_gptq_layer(
+        source, name, pare::gptq_layer_config(*gptq, name, matches_layer), &notices);
     return {std::move(weight), {}, std::move(notices)};
   }
   if (const auto* awq = std::get_if<pare::AwqConfig>(&settings_))

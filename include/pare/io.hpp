@@ -6,6 +6,7 @@
 #include "pare/io/file_name.hpp"
 #include "pare/io/gptq_checkpoint.hpp"
 #include "pare/io/gptq_config.hpp"
+#include "pare/io/gptq_layer_config.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/layer_tensors.hpp"
 #include "pare/io/mapped_file.hpp"

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <regex>
 #include <string>
 
 #include "pare/io/gptq_config.hpp"
@@ -8,24 +7,19 @@
 namespace pare {
 
 /// The settings of one layer: those of the checkpoint, changed by the rule of `dynamic` that
-/// matches its name. Patterns match at the beginning of the name, as GPTQModel matches them.
-/// `skipped` layers keep the settings; they are not stored quantized.
+/// matches its name. `skipped` layers keep the settings; they are not stored quantized.
 ///
-/// Errors    FormatError for a pattern that is no regular expression (ECMAScript), and when several
-///           rules match with different settings, for the order that decides is not kept in JSON
-[[nodiscard]] inline GptqConfig gptq_layer_config(const GptqConfig& config,
-                                                  const std::string& layer) {
+/// `matches(pattern, layer)` says whether a regular expression matches at the beginning of a name,
+/// as GPTQModel applies it: with std::regex_search and match_continuous, say, which is the caller's
+/// for what its header costs.
+/// Errors    FormatError when several rules match with different settings, for the order that
+///           decides is not kept in JSON; what `matches` throws
+template <class Matches>
+[[nodiscard]] GptqConfig gptq_layer_config(const GptqConfig& config, const std::string& layer,
+                                           Matches&& matches) {
   const GptqOverride* found = nullptr;
   for (const GptqOverride& rule : config.dynamic) {
-    bool matches = false;
-    try {
-      matches = std::regex_search(layer, std::regex(rule.pattern),
-                                  std::regex_constants::match_continuous);
-    } catch (const std::regex_error&) {
-      throw FormatError("field \"dynamic\": " + detail::in_quotes(rule.pattern) +
-                        " is not a regular expression that can be read");
-    }
-    if (!matches || rule.skipped) continue;
+    if (rule.skipped || !matches(rule.pattern, layer)) continue;
     const auto settings = [](GptqOverride r) {
       r.pattern.clear();
       return r;
