@@ -16,9 +16,9 @@ namespace {
 
 void run(const std::string& directory, const std::string& layer) {
   auto tensors = pare::SafetensorsCollection::open(directory);
-  const auto settings = pare::find_quantization_config(directory);
-  if (!settings) throw pare::FormatError(directory + ": no quantization settings");
-  const auto config = pare::GptqConfig::from_json(*settings);
+  const auto found = pare::find_quantization_config(directory);
+  if (!found) throw pare::FormatError(directory + ": no quantization settings");
+  const auto config = pare::GptqConfig::from_json(found->settings);
 
   // Codes, scales and zero points as the file means them. A tool that takes every format keeps the
   // AnyQuantizedMatrix; here the format is known, and only its kernels are compiled.
