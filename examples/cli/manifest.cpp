@@ -14,7 +14,10 @@ std::string value_text(const json& value) {
   std::string text = value.is_string() ? value.get<std::string>()
                                        : value.dump(-1, ' ', true, json::error_handler_t::replace);
   constexpr std::size_t longest = 80;
-  if (text.size() > longest) text = text.substr(0, longest) + "...";
+  if (text.size() > longest) {
+    text.resize(longest);
+    text += "...";
+  }
   return text;
 }
 
