@@ -1,15 +1,17 @@
 #include <algorithm>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "cli/block_quantizer.hpp"
 #include "cli/comparison_table.hpp"
 #include "cli/evaluation.hpp"
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
+#include "cli/pipeline/block_pass.hpp"
 #include "cli/progress.hpp"
+#include "cli/quantize_step.hpp"
 #include "cli/report.hpp"
 #include "cli/speed.hpp"
 #include "cli/standard_output.hpp"
@@ -40,8 +42,8 @@ std::vector<Recipe> recipes_of(const CompareOptions& options) {
         recipe.method = parse_name<Method>(method_names, method, "method");
         (void)parse_name<std::size_t>(format_names, format, "format");
         recipe.format = format;
-        recipe.act_order = options.act_order && recipe.uses_gptq();
-        recipe.static_groups = recipe.static_groups && recipe.act_order;
+        recipe.act_order = options.base.act_order && recipe.uses_gptq();
+        recipe.static_groups = recipe.static_groups || !recipe.act_order;
         if (recipe.is_w8a8()) recipe.group_size.reset();
         try {
           recipe.validate();
@@ -53,7 +55,7 @@ std::vector<Recipe> recipes_of(const CompareOptions& options) {
     // Of a list of methods and formats what combines is run; one that never does is an error.
     if (recipes.empty()) throw refused.front();
     for (const auto& error : refused) std::fprintf(stderr, "note: left out: %s\n", error.what());
-    if (options.act_order &&
+    if (options.base.act_order &&
         std::none_of(recipes.begin(), recipes.end(), [](const Recipe& r) { return r.uses_gptq(); }))
       throw pare::ArgumentError("--act-order orders the columns of gptq and awq+gptq only");
   }
@@ -88,7 +90,9 @@ class Comparison {
     if (const std::string by = checkpoint_.quantization(); !by.empty())
       throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
                                 "); compare starts from a float model, use eval");
-    for (const Recipe& recipe : recipes_) require_shapes(recipe, checkpoint_.config());
+    layers_ = layers_of_model(checkpoint_.config());
+    for (const Recipe& recipe : recipes_)
+      require_shapes(recipe, formats_of_layers(recipe, layers_), layers_);
     tokens_ = evaluation_tokens(options.text, checkpoint_);
     const Index length = window_length(options.model, checkpoint_.config());
     checkpoint_.require_forward(length);
@@ -136,26 +140,26 @@ class Comparison {
     row.group_size = recipe.weight_group_size();
     row.act_order = recipe.act_order;
     const Stopwatch watch;
-    BlockQuantizer quantizer(recipe, runner, calibration_ ? &*calibration_ : nullptr,
-                             *model_.embedding, float_calibration, [&](const std::string& tensor) {
-                               return checkpoint_.tensors().info(tensor).dtype;
-                             });
+    Steps steps;
+    steps.push_back(std::make_unique<QuantizeStep>(
+        recipe, formats_of_layers(recipe, layers_), runner,
+        [&](const std::string& tensor) { return checkpoint_.tensors().info(tensor).dtype; }));
+    BlockPass pass(steps, runner, calibration_ ? &*calibration_ : nullptr, *model_.embedding,
+                   float_calibration);
     Progress progress(row.method + " " + row.format, model_.config.layers);
     Index quantized_bytes = 0, replaced_bytes = 0, weights = 0;
     for (Index i = 0; i < model_.config.layers; ++i) {
       progress.begin_block(i);
       auto result = pare::with_context(options_.model.model.string(), [&] {
-        return quantizer.quantize(
+        return pass.run(
             i, model_.blocks[static_cast<std::size_t>(i)],
             [&](const std::string& layer, double fraction) { progress.step(layer, fraction); });
       });
-      for (std::size_t l = 0; l < result.linears.size(); ++l) {
-        const auto& weight = result.linears[l].weight;
-        quantized_bytes += weight.bytes();
-        weights += weight.rows() * weight.cols();
-        const auto& info = checkpoint_.tensors().info(
-            engine::linear_name(i, static_cast<engine::LinearId>(l)) + ".weight");
-        replaced_bytes += static_cast<Index>(info.bytes.size());
+      for (const auto& [name, linear] : result.quantized) {
+        quantized_bytes += linear.weight.bytes();
+        weights += linear.weight.rows() * linear.weight.cols();
+        replaced_bytes +=
+            static_cast<Index>(checkpoint_.tensors().info(name + ".weight").bytes.size());
       }
       progress.clear();
       for (const std::string& notice : result.notices)
@@ -198,6 +202,7 @@ class Comparison {
 
   CompareOptions options_;
   std::vector<Recipe> recipes_;
+  std::vector<LayerShape> layers_;
   Runtime runtime_;
   engine::Checkpoint checkpoint_;
   Tokens tokens_;

@@ -90,25 +90,4 @@ CalibrationWindows calibration_windows(const CalibrationOptions& options,
   return {tokens.ids, length, options.windows};
 }
 
-void require_shapes(const Recipe& recipe, const engine::ModelConfig& config) {
-  const Index g = recipe.weight_group_size();
-  for (std::size_t i = 0; i < engine::linear_names.size(); ++i) {
-    const auto [out, in] = engine::linear_shape(config, static_cast<engine::LinearId>(i));
-    const auto refuse = [&, out = out, in = in](const std::string& why) {
-      throw pare::ShapeError(std::string(engine::linear_names[i]) + " of shape [" +
-                             std::to_string(out) + ", " + std::to_string(in) + "]: " + why);
-    };
-    if (g > in) refuse("group size " + std::to_string(g) + " is larger than the row");
-    if (recipe.save_as == SaveAs::pare) continue;
-    const std::string target(name_of(save_as_names, recipe.save_as));
-    if (g != -1 && in % g != 0)
-      refuse(target + " files need rows that are a multiple of the group size " +
-             std::to_string(g));
-    if (recipe.save_as == SaveAs::gptq && (in % 32 != 0 || out % 32 != 0))
-      refuse("gptq files need both sizes to be multiples of 32");
-    if (recipe.save_as == SaveAs::awq && out % 8 != 0)
-      refuse("awq files need the number of rows to be a multiple of 8");
-  }
-}
-
 }  // namespace cli

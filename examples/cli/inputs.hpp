@@ -1,8 +1,8 @@
 #pragma once
 
-#include "cli/calibration_stream.hpp"
 #include "cli/input_paths.hpp"
 #include "cli/options.hpp"
+#include "cli/pipeline/calibration_stream.hpp"
 #include "cli/tokens.hpp"
 #include "engine/checkpoint.hpp"
 
@@ -28,9 +28,5 @@ namespace cli {
 [[nodiscard]] CalibrationWindows calibration_windows(const CalibrationOptions& options,
                                                      const engine::Checkpoint& checkpoint,
                                                      Index length);
-
-/// Throws ShapeError naming the first layer that cannot be quantized in the recipe's groups or
-/// saved in its file format.
-void require_shapes(const Recipe& recipe, const engine::ModelConfig& config);
 
 }  // namespace cli

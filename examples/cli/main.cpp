@@ -3,9 +3,12 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/options.hpp"
+#include "cli/recipe_options.hpp"
 #include "cli/standard_output.hpp"
 #include "pare/version.hpp"
 
@@ -13,47 +16,97 @@ namespace {
 
 using cli::Recipe;
 
-/// Recipe options as text: parsed after CLI11, so that errors list what would work.
-struct RecipeText {
-  std::string method = "rtn", format = "int4", range = "minmax", scales, observer = "minmax",
-              save_as = "pare", output_layer = "float";
-  bool act_order = false, no_static_groups = false, activation_zero_point = false;
-  cli::Index group_size = 0;
-  CLI::Option* group_size_option = nullptr;
-
-  [[nodiscard]] Recipe parse(Recipe recipe) const {
-    recipe.method = cli::parse_name<cli::Method>(cli::method_names, method, "method");
-    recipe.format = format;
-    if (group_size_option->count() > 0) recipe.group_size = group_size;
-    recipe.act_order = act_order;
-    if (no_static_groups && !act_order)
-      throw pare::ArgumentError(
-          "--no-static-groups needs --act-order: other sweeps have no static "
-          "groups");
-    recipe.static_groups = act_order && !no_static_groups;
-    recipe.observer = cli::parse_name<cli::ObserverKind>(cli::observer_names, observer, "observer");
-    recipe.activation_zero_point = activation_zero_point;
-    recipe.save_as = cli::parse_name<cli::SaveAs>(cli::save_as_names, save_as, "file format");
-    recipe.output_layer =
-        cli::parse_name<cli::OutputLayer>(cli::output_layer_names, output_layer, "output layer");
-    if (range == "mse")
-      recipe.range = pare::RangeMethod::mse_clip;
-    else if (range != "minmax")
-      throw pare::ArgumentError("unknown range \"" + range + "\"; there are minmax, mse");
-    if (scales == "f16")
-      recipe.scale_type = pare::ScaleType::f16;
-    else if (scales == "bf16")
-      recipe.scale_type = pare::ScaleType::bf16;
-    else if (scales == "f32")
-      recipe.scale_type = pare::ScaleType::f32;
-    else if (!scales.empty())
-      throw pare::ArgumentError("unknown scale type \"" + scales + "\"; there are f16, bf16, f32");
-    // Tools that read these files expect 16-bit scales, at 8 bits and per row too.
-    if (recipe.save_as != cli::SaveAs::pare && !recipe.scale_type)
-      recipe.scale_type = pare::ScaleType::f16;
-    return recipe;
+/// Options of a recipe that the command line gives, as recipe files have them: parsed after CLI11,
+/// so that errors list what would work.
+class RecipeArguments {
+ public:
+  /// Adds the options to a command; for `pare compare` those that its rows do not choose.
+  void add(CLI::App& command, bool for_compare) {
+    for (const cli::RecipeOption& option : cli::recipe_options())
+      if (option.compared || !for_compare) add(command, option);
   }
+
+  [[nodiscard]] Recipe recipe() const { return cli::recipe_from_values(values_); }
+  /// The options that were given, for messages: "--method, --format"; empty when there is none.
+  [[nodiscard]] const std::string& given() const { return given_; }
+
+ private:
+  void add(CLI::App& command, const cli::RecipeOption& option) {
+    using Kind = cli::RecipeOption::Kind;
+    const std::string flag(option.flag);
+    std::string help = option.help;
+    if (!option.default_note.empty())
+      help += " (default: " + std::string(option.default_note) + ")";
+    const auto take = [this, &option](nlohmann::json value) {
+      given_ += (given_.empty() ? "" : ", ") + std::string(option.flag);
+      values_[std::string(option.name)] = std::move(value);
+    };
+    CLI::Option* added = nullptr;
+    switch (option.kind) {
+      case Kind::flag:
+        command.add_flag_callback(
+            flag, [take, &option] { take(!option.is_negative()); }, help);
+        return;
+      case Kind::integer:
+        added = command.add_option_function<cli::Index>(flag, take, help)->type_name("N");
+        break;
+      case Kind::number:
+        added = command.add_option_function<double>(flag, take, help)->type_name("X");
+        break;
+      case Kind::text:
+        added = command.add_option_function<std::string>(flag, take, help)->type_name("TEXT");
+        break;
+      case Kind::rules:
+        command
+            .add_option_function<std::vector<std::string>>(
+                flag,
+                [this, take](const std::vector<std::string>& rules) { take(rules_of(rules)); },
+                help)
+            ->type_name("RULE")
+            ->allow_extra_args(false)
+            ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+        return;
+    }
+    if (const auto value = option.get(Recipe{}); option.default_note.empty() && !value.is_null())
+      added->default_str(value.is_string() ? value.get<std::string>() : value.dump());
+  }
+
+  static nlohmann::json rules_of(const std::vector<std::string>& texts) {
+    nlohmann::json rules = nlohmann::json::array();
+    for (const std::string& text : texts) {
+      const cli::Rule rule = cli::parse_rule(text);
+      rules.push_back({{"match", rule.match}, {"format", rule.format.format}});
+      if (rule.format.group_size) rules.back()["group_size"] = *rule.format.group_size;
+    }
+    return rules;
+  }
+
+  nlohmann::json values_ = nlohmann::json::object();
+  std::string given_;
 };
+
+/// A size that the command line and a recipe file may both give, but not differently; 0 is none.
+void merge(cli::Index& argument, const std::optional<cli::Index>& file, const std::string& option) {
+  if (argument != 0 && file && *file != argument)
+    throw pare::ArgumentError(option + " " + std::to_string(argument) +
+                              " contradicts --recipe, which says " + std::to_string(*file));
+  if (file) argument = *file;
+}
+
+/// The recipe from --recipe, or from the options that describe one.
+void read_recipe(cli::QuantizeCommand& command, const RecipeArguments& arguments) {
+  if (command.recipe_file.empty()) {
+    command.recipe = arguments.recipe();
+    return;
+  }
+  if (!arguments.given().empty())
+    throw pare::ArgumentError(arguments.given() +
+                              " beside --recipe: the file alone says what is done");
+  const cli::RecipeFile file = cli::read_recipe(command.recipe_file);
+  command.recipe = file.recipe;
+  merge(command.model.window, file.window, "--window");
+  merge(command.calibration.windows, file.windows, "--calib-windows");
+}
 
 CLI::Option* add_model(CLI::App& command, cli::ModelOptions& model) {
   command.add_option("--threads", model.threads, "threads (default: all cores)")->type_name("N");
@@ -89,31 +142,6 @@ void add_no_speed(CLI::App& command, bool& speed) {
       "--no-speed", [&speed] { speed = false; }, "measure quality alone");
 }
 
-void add_recipe(CLI::App& command, RecipeText& text, Recipe& recipe) {
-  text.group_size_option =
-      command
-          .add_option("--group-size", text.group_size,
-                      "weights that share a scale; -1 is a row (default: 64, at 8 bits -1)")
-          ->type_name("N");
-  command.add_flag("--act-order", text.act_order,
-                   "gptq: quantize columns by falling importance; implies static groups");
-  command.add_flag("--no-static-groups", text.no_static_groups,
-                   "with --act-order: find group scales during the sweep");
-  command.add_option("--damping", recipe.damping, "gptq: fraction of the mean Hessian diagonal")
-      ->capture_default_str();
-  command.add_option("--alpha", recipe.alpha, "smoothquant: share of the range moved to weights")
-      ->capture_default_str();
-  command.add_option("--range", text.range, "weight range: minmax or mse")->capture_default_str();
-  command.add_option("--scales", text.scales,
-                     "scale storage: f16, bf16 or f32 (default: f16 for groups, f32 per row)");
-  command
-      .add_option("--observer", text.observer,
-                  "w8a8-static: minmax, moving-average, percentile, entropy or mse")
-      ->capture_default_str();
-  command.add_flag("--activation-zero-point", text.activation_zero_point,
-                   "w8a8-static: asymmetric activations");
-}
-
 void add_calibration(CLI::App& command, cli::CalibrationOptions& calibration) {
   command
       .add_option("--calib", calibration.text,
@@ -135,17 +163,16 @@ int run(int argc, char** argv) {
 
   cli::CompareOptions compare;
   compare.model.model = demo;
-  RecipeText compare_text;
+  RecipeArguments compare_recipe;
   auto* c = app.add_subcommand("compare",
                                "quantize in many ways and print a table of size, "
                                "quality and speed, a row as each is ready");
   add_model(*c, compare.model);
   c->add_option("--methods", compare.methods,
-                "comma-separated: rtn, gptq, awq, awq+gptq, smoothquant (default: a panel)");
+                "comma-separated: " + cli::list_of(cli::method_names) + " (default: a panel)");
   c->add_option("--formats", compare.formats,
-                "comma-separated: int8, uint8, int4, uint4, int3, uint3, int2, uint2, nf4, "
-                "fp4, ternary, w8a8-dynamic, w8a8-static, w4a8-dynamic");
-  add_recipe(*c, compare_text, compare.base);
+                "comma-separated: " + cli::list_of(cli::format_names));
+  compare_recipe.add(*c, true);
   add_window(*c, compare.model);
   add_calibration(*c, compare.calibration);
   add_text(*c, compare.text);
@@ -155,26 +182,18 @@ int run(int argc, char** argv) {
 
   cli::QuantizeCommand quantize;
   quantize.model.model = demo;
-  RecipeText quantize_text;
+  RecipeArguments quantize_recipe;
   auto* q = app.add_subcommand("quantize",
                                "quantize block by block into a new model directory; "
                                "after a kill the same command resumes");
   add_model(*q, quantize.model);
   q->add_option("--out", quantize.out, "directory to write")->required()->type_name("DIR");
   q->add_flag("--force", quantize.force, "replace an existing --out");
-  q->add_option("--method", quantize_text.method, "rtn, gptq, awq, awq+gptq or smoothquant")
-      ->capture_default_str();
-  q->add_option("--format", quantize_text.format,
-                "int8, uint8, int4, uint4, int3, uint3, int2, uint2, nf4, fp4, "
-                "ternary, w8a8-dynamic, w8a8-static or w4a8-dynamic")
-      ->capture_default_str();
-  q->add_option("--save-as", quantize_text.save_as,
-                "pare (everything), gptq (int and uint of 2, 3, 4, 8 bits) or awq (uint4)")
-      ->capture_default_str();
-  q->add_option("--output-layer", quantize_text.output_layer,
-                "float (as it is) or int8: half of its bytes or a quarter, for pare files")
-      ->capture_default_str();
-  add_recipe(*q, quantize_text, quantize.recipe);
+  q->add_option(
+       "--recipe", quantize.recipe_file,
+       "a recipe file, as pare_recipe.json in what this command writes, instead of options")
+      ->type_name("FILE");
+  quantize_recipe.add(*q, false);
   add_window(*q, quantize.model);
   add_calibration(*q, quantize.calibration);
 
@@ -259,11 +278,10 @@ int run(int argc, char** argv) {
   }
 
   if (c->parsed()) {
-    compare.act_order = compare_text.act_order;
-    compare.base = compare_text.parse(compare.base);
+    compare.base = compare_recipe.recipe();
     cli::compare(compare);
   } else if (q->parsed()) {
-    quantize.recipe = quantize_text.parse(quantize.recipe);
+    read_recipe(quantize, quantize_recipe);
     cli::quantize(quantize);
   } else if (p->parsed()) {
     cli::pack(pack);

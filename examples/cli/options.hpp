@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/recipe.hpp"
+#include "cli/recipe_file.hpp"
 #include "cli/runtime.hpp"
 
 namespace cli {
@@ -38,8 +38,7 @@ struct CompareOptions {
   ModelOptions model;
   TextOptions text;
   CalibrationOptions calibration;
-  Recipe base;
-  bool act_order = false;
+  Recipe base;                   ///< of all rows; its act_order is for those that have one
   std::string methods, formats;  // comma-separated
   std::filesystem::path report;
   bool speed = true;  // measured too
@@ -49,6 +48,7 @@ struct QuantizeCommand {
   ModelOptions model;
   CalibrationOptions calibration;
   Recipe recipe;
+  std::filesystem::path recipe_file;  // where the recipe is from, if from a file
   std::filesystem::path out;
   bool force = false;
 };

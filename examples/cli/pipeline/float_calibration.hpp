@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "cli/calibration_stream.hpp"
+#include "cli/pipeline/calibration_stream.hpp"
 #include "pare/calibration/activation_statistics.hpp"
 
 namespace cli {
@@ -19,6 +19,7 @@ struct BlockStatistics {
     pare::Matrix<float> sample;
   };
   std::vector<AtSite> sites;  // by engine::Site
+  Index window_length = 0;    ///< tokens per window of the samples
 
   [[nodiscard]] const AtSite& operator[](engine::Site site) const {
     return sites[static_cast<std::size_t>(site)];
@@ -50,6 +51,7 @@ class FloatCalibration {
   const BlockStatistics& at(Index index, const engine::Block& block) {
     if (const auto found = kept_.find(index); found != kept_.end()) return found->second;
     BlockStatistics statistics;
+    statistics.window_length = windows_->length;
     const auto& c = runner_.config();
     const Index rows = sample_windows_ * windows_->length;
     for (const Index width : {c.hidden_size, c.q_size(), c.hidden_size, c.intermediate_size})
@@ -70,8 +72,6 @@ class FloatCalibration {
 
   /// Passes by a block that nobody asks for.
   void skip(Index index, const engine::Block& block) { advance(index, block, {}); }
-
-  [[nodiscard]] Index window_length() const noexcept { return windows_->length; }
 
  private:
   void advance(Index index, const engine::Block& block, std::optional<engine::Capture> capture) {

@@ -1,0 +1,340 @@
+#include "cli/quantize_step.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "pare/kernels/gemm.hpp"
+#include "pare/quantization/awq.hpp"
+#include "pare/quantization/awq_clip.hpp"
+#include "pare/quantization/fold.hpp"
+#include "pare/quantization/gptq.hpp"
+#include "pare/quantization/quantize.hpp"
+#include "pare/quantization/smoothquant.hpp"
+
+namespace cli {
+
+using engine::Block;
+using engine::LinearId;
+using engine::Site;
+using pare::Matrix;
+using pare::MatrixView;
+
+namespace {
+
+std::vector<MatrixView<const float>> weights_at(const Block& block, Site site) {
+  std::vector<MatrixView<const float>> weights;
+  for (const LinearId id : engine::linears_at(site)) weights.push_back(block[id].dense().view());
+  return weights;
+}
+
+double mean_squared_difference(const Matrix<float>& a, const Matrix<float>& b) {
+  double sum = 0.0;
+  for (Index i = 0; i < a.size(); ++i) {
+    const double difference = static_cast<double>(a.data()[i]) - static_cast<double>(b.data()[i]);
+    sum += difference * difference;
+  }
+  return sum / static_cast<double>(a.size());
+}
+
+/// Runs `fold` with the C++ type a tensor is stored in: folded values are rounded to it once.
+template <class F>
+void with_stored_type(pare::DType dtype, F&& fold) {
+  switch (dtype) {
+    case pare::DType::F16:
+      return fold(pare::Float16{});
+    case pare::DType::BF16:
+      return fold(pare::BFloat16{});
+    default:
+      return fold(float{});
+  }
+}
+
+/// The layer that produces what enters a site, where it is one and not a norm.
+std::optional<LinearId> producer_of(Site site) {
+  if (site == Site::attention_output) return LinearId::v;
+  if (site == Site::mlp_hidden) return LinearId::up;
+  return std::nullopt;
+}
+
+/// AWQ folds into v_proj only where its rows are o_proj's columns, one to one (no grouped heads).
+bool is_one_to_one(const Block& block, Site site) {
+  return site != Site::attention_output ||
+         block[LinearId::v].dense().shape() == block[LinearId::o].dense().shape();
+}
+
+std::string short_name(const Layer& layer) {
+  return std::string(engine::linear_names[static_cast<std::size_t>(layer.id)]);
+}
+
+/// The type of a layer's scales, where the recipe says none.
+template <class F>
+pare::ScaleType scale_type_of(const Recipe& recipe, Index group_size) {
+  return recipe.scale_type.value_or(pare::default_scale_type<F>(group_size));
+}
+
+/// Trials round scales as they will be stored: what a search compares is what ships.
+template <class F>
+pare::AwqOptions awq_options(const Recipe& recipe, Index group_size) {
+  return {.group_size = group_size,
+          .scale_type = scale_type_of<F>(recipe, group_size),
+          .underflow = recipe.scale_underflow()};
+}
+
+}  // namespace
+
+QuantizeStep::QuantizeStep(const Recipe& recipe, LayerFormats formats,
+                           const engine::BlockRunner& runner, StoredType stored_type)
+    : recipe_(recipe),
+      formats_(std::move(formats)),
+      runner_(runner),
+      stored_type_(std::move(stored_type)) {}
+
+Needs QuantizeStep::needs() const {
+  return {.float_statistics = recipe_.uses_awq() || recipe_.method == Method::smoothquant,
+          .hessians = recipe_.uses_gptq(),
+          .inputs = recipe_.uses_static_activations(),
+          .sequential = recipe_.uses_gptq()};
+}
+
+bool QuantizeStep::wants(const std::string& layer) const {
+  const auto found = formats_.find(layer);
+  return found != formats_.end() && !found->second.is_skip();
+}
+
+/// The format of all layers at a site, if they have one and are quantized.
+std::optional<LayerFormat> QuantizeStep::common_format(const BlockInWork& work, Site site) const {
+  std::optional<LayerFormat> common;
+  for (const Layer& layer : work.layers) {
+    if (layer.site != site) continue;
+    const LayerFormat& own = format(layer.name);
+    if (own.is_skip() || (common && own != *common)) return std::nullopt;
+    common = own;
+  }
+  return common;
+}
+
+/// True when all layers that scaling a site changes are quantized, those at the site in one format.
+bool QuantizeStep::can_scale(BlockInWork& work, Site site) const {
+  if (!is_one_to_one(work.block, site)) return false;
+  const auto producer = producer_of(site);
+  if (common_format(work, site) && (!producer || wants(engine::linear_name(work.index, *producer))))
+    return true;
+  const bool any = std::any_of(work.layers.begin(), work.layers.end(), [&](const Layer& layer) {
+    return layer.site == site && wants(layer.name);
+  });
+  if (any)
+    work.notices.push_back(
+        "the " + engine::input_name(work.index, site) +
+        " is not scaled: a layer that this would change is skipped or has another format");
+  return false;
+}
+
+void QuantizeStep::fold_vector(const std::string& tensor, pare::Vector<float>& values,
+                               const pare::Vector<float>& scales) const {
+  with_stored_type(stored_type_(tensor),
+                   [&](auto stored) { pare::fold_into_vector<decltype(stored)>(values, scales); });
+}
+
+/// Divides what produces the activations of `site` and multiplies the columns of the layers that
+/// read them. Linear layers are quantized next, from float32.
+void QuantizeStep::fold(BlockInWork& work, Site site, const pare::Vector<float>& scales) const {
+  Block& block = work.block;
+  const std::string prefix = engine::block_prefix(work.index);
+  if (site == Site::attention_input)
+    fold_vector(prefix + "input_layernorm.weight", block.input_norm, scales);
+  if (site == Site::mlp_input)
+    fold_vector(prefix + "post_attention_layernorm.weight", block.post_attention_norm, scales);
+  if (const auto producer = producer_of(site)) {
+    pare::fold_into_rows(block[*producer].dense().view(), scales);
+    if (auto& bias = block[*producer].bias(); !bias.empty())
+      fold_vector(engine::linear_name(work.index, *producer) + ".bias", bias, scales);
+  }
+  for (const LinearId id : engine::linears_at(site))
+    pare::fold_into_columns(block[id].dense().view(), scales);
+}
+
+void QuantizeStep::smooth(BlockInWork& work, const BlockStatistics& statistics) const {
+  for (const Site site : {Site::attention_input, Site::mlp_input})
+    if (can_scale(work, site))
+      fold(work, site,
+           pare::smoothquant_scales(statistics[site].statistics.absmax(),
+                                    weights_at(work.block, site), recipe_.alpha));
+}
+
+void QuantizeStep::search_awq(BlockInWork& work, const BlockStatistics& statistics,
+                              const Listener& listener) const {
+  const Block& block = work.block;
+  const auto& execution = runner_.execution();
+  const Index length = statistics.window_length;
+  std::map<Site, pare::Vector<float>> found;
+  for (const Site site : engine::sites) {
+    if (!can_scale(work, site)) continue;
+    const LayerFormat common = common_format(work, site).value();
+    const auto layers = engine::linears_at(site);
+    const auto& sample = statistics[site].sample;
+    // The module whose output the search compares: attention, MLP, or the layer itself.
+    const auto output = [&](const Block& b) {
+      if (site == Site::attention_input) return runner_.attention(b, sample, length);
+      if (site == Site::mlp_input) return runner_.mlp(b, sample);
+      return b[layers[0]].forward(sample, execution);
+    };
+    listener(std::string(engine::linear_names[static_cast<std::size_t>(layers[0])]) + " (awq)",
+             0.1 * static_cast<double>(site));
+    const Matrix<float> wanted = output(block);
+    Block trial = block;
+    const auto loss = [&](std::span<const Matrix<float>> weights) {
+      for (std::size_t i = 0; i < layers.size(); ++i) trial[layers[i]].dense() = weights[i];
+      return mean_squared_difference(output(trial), wanted);
+    };
+    pare::with_context(engine::linear_name(work.index, layers[0]), [&] {
+      pare::with_format(common.weight_format(), [&]<class F>(pare::TypeTag<F>) {
+        found.emplace(site, pare::awq_scales<F>(weights_at(block, site),
+                                                statistics[site].statistics.mean_abs(), loss,
+                                                awq_options<F>(recipe_, common.weight_group_size()),
+                                                execution)
+                                .scales);
+      });
+    });
+  }
+  for (const auto& [site, scales] : found) fold(work, site, scales);
+  // GPTQ compensates better over the unclipped range.
+  if (recipe_.method == Method::awq) clip(work, statistics, found, listener);
+}
+
+/// Queries and keys are never clipped. `scales` are what the inputs were divided by, by site.
+void QuantizeStep::clip(BlockInWork& work, const BlockStatistics& statistics,
+                        const std::map<Site, pare::Vector<float>>& scales,
+                        const Listener& listener) const {
+  for (const Site site : engine::sites) {
+    Matrix<float> x = statistics[site].sample;
+    if (const auto scaled = scales.find(site); scaled != scales.end())
+      for (Index t = 0; t < x.rows(); ++t)
+        for (Index c = 0; c < x.cols(); ++c) x(t, c) /= scaled->second[c];
+    for (const Layer& layer : work.layers) {
+      if (layer.site != site || layer.id == LinearId::q || layer.id == LinearId::k) continue;
+      const LayerFormat& own = format(layer.name);
+      if (own.is_skip()) continue;
+      listener(short_name(layer) + " (clip)", 0.4);
+      pare::with_context(layer.name, [&] {
+        pare::with_format(own.weight_format(), [&]<class F>(pare::TypeTag<F>) {
+          const pare::AwqOptions options = awq_options<F>(recipe_, own.weight_group_size());
+          Matrix<float>& weight = work.weight(layer);
+          pare::apply_clip(weight, pare::awq_clip<F>(weight, x, options, runner_.execution()),
+                           options.group_size);
+        });
+      });
+    }
+  }
+}
+
+void QuantizeStep::prepare(BlockInWork& work, const BlockStatistics* statistics,
+                           const Listener& listener) {
+  observers_.clear();
+  if (recipe_.method == Method::smoothquant) smooth(work, *statistics);
+  if (recipe_.uses_awq()) search_awq(work, *statistics, listener);
+}
+
+void QuantizeStep::observe(const BlockInWork& work, Site site, MatrixView<const float> x) {
+  const bool is_static = std::any_of(work.layers.begin(), work.layers.end(), [&](const Layer& l) {
+    return l.site == site && format(l.name).activations() == Activations::static_int8;
+  });
+  if (is_static) observers_.try_emplace(site, recipe_.observer).first->second.observe(x);
+}
+
+std::optional<pare::ActivationOptions> QuantizeStep::activations(const Layer& layer) const {
+  switch (format(layer.name).activations()) {
+    case Activations::dynamic_int8:
+      return pare::ActivationOptions{};
+    case Activations::static_int8:
+      return observers_.at(layer.site).options(recipe_.activation_zero_point);
+    case Activations::float32:
+      break;
+  }
+  return std::nullopt;
+}
+
+pare::AnyQuantizedMatrix QuantizeStep::quantize_weight(
+    BlockInWork& work, const Layer& layer, const Observations& observations,
+    std::optional<pare::GptqFactor>& factor) const {
+  const LayerFormat& own = format(layer.name);
+  const MatrixView<const float> weight = work.weight(layer);
+  const Index group_size = own.weight_group_size();
+  pare::RangeOptions range{.method = recipe_.range, .underflow = recipe_.scale_underflow()};
+  if (recipe_.method == Method::awq) range.extend_to_zero = false;
+  pare::ScaleType scale_type{};
+  pare::GptqReport report;
+  pare::QuantizeReport nearest;
+  auto quantized = pare::with_format(
+      own.weight_format(), [&]<class F>(pare::TypeTag<F>) -> pare::AnyQuantizedMatrix {
+        scale_type = scale_type_of<F>(recipe_, group_size);
+        if (!recipe_.uses_gptq())
+          return pare::quantize<F>(weight,
+                                   {.group_size = group_size,
+                                    .scale_type = scale_type,
+                                    .range = range,
+                                    .report = &nearest},
+                                   runner_.execution());
+        const pare::GptqOptions options{.group_size = group_size,
+                                        .scale_type = scale_type,
+                                        .range = range,
+                                        .damping = recipe_.damping,
+                                        .act_order = recipe_.act_order,
+                                        .static_groups = recipe_.uses_static_groups(),
+                                        .report = &report};
+        if (!factor) factor.emplace(observations.hessian(layer.site), options, runner_.execution());
+        return pare::gptq<F>(weight, *factor, options, runner_.execution());
+      });
+  if (const Index raised = report.scales_raised + nearest.scales_raised; raised > 0)
+    work.counts["scales raised to the smallest F16 number"] += raised;
+  const auto notice = [&](const std::string& what) {
+    work.notices.push_back(layer.name + ": " + what);
+  };
+  if (report.attempts > 1) notice("the damping was raised to " + std::to_string(report.damping));
+  if (report.dead_inputs > 0)
+    notice(std::to_string(report.dead_inputs) +
+           " inputs were always zero; their weights are zeroed");
+  if (quantized.scale_type() != scale_type)
+    notice("a scale does not fit " + std::string(to_string(scale_type)) +
+           "; all scales are kept in f32");
+  return quantized;
+}
+
+void QuantizeStep::compress(BlockInWork& work, const Observations& observations,
+                            const Listener& listener) {
+  std::optional<pare::GptqFactor> factor;  // layers at a site share their input
+  std::optional<Site> site;
+  for (std::size_t i = 0; i < work.layers.size(); ++i) {
+    const Layer& layer = work.layers[i];
+    if (site != layer.site) factor.reset();
+    site = layer.site;
+    if (!wants(layer.name)) continue;
+    listener(short_name(layer),
+             0.5 + static_cast<double>(i) / static_cast<double>(2 * work.layers.size()));
+    pare::with_context(layer.name, [&] {
+      work.quantized.insert_or_assign(
+          layer.name, engine::QuantizedLinear{quantize_weight(work, layer, observations, factor),
+                                              activations(layer)});
+    });
+  }
+}
+
+/// Rounded to nearest whatever the method: nothing is observed there, so that its input is
+/// quantized by what it is.
+engine::QuantizedLinear QuantizeStep::compress_output_layer(const std::string& name,
+                                                            MatrixView<const float> weight) {
+  const LayerFormat& own = format(name);
+  return pare::with_context(name, [&] {
+    engine::QuantizedLinear linear{pare::with_format(
+        own.weight_format(), [&]<class F>(pare::TypeTag<F>) -> pare::AnyQuantizedMatrix {
+          return pare::quantize<F>(weight, {.group_size = own.weight_group_size()},
+                                   runner_.execution());
+        })};
+    if (own.activations() != Activations::float32) linear.activations = pare::ActivationOptions{};
+    return linear;
+  });
+}
+
+}  // namespace cli

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "cli/activation_observer.hpp"
+#include "cli/pipeline/step.hpp"
+#include "cli/recipe.hpp"
+#include "pare/io/dtype.hpp"
+#include "pare/quantization/gptq_factor.hpp"
+
+namespace cli {
+
+/// Quantizes layers following one recipe.
+///
+/// AWQ and SmoothQuant see the original model and scale what enters the layers at a site, where all
+/// layers that this changes are quantized in one format: layers that are skipped keep every bit.
+/// GPTQ's Hessians see the blocks already quantized, as its authors do.
+class QuantizeStep final : public Step {
+ public:
+  /// The type a tensor has in the checkpoint, by name.
+  using StoredType = std::function<pare::DType(const std::string& tensor)>;
+
+  /// Norms and biases that are folded into are rounded to their stored type before anything is
+  /// evaluated. `formats` has all layers of the model.
+  QuantizeStep(const Recipe& recipe, LayerFormats formats, const engine::BlockRunner& runner,
+               StoredType stored_type);
+
+  [[nodiscard]] Needs needs() const override;
+  [[nodiscard]] bool wants(const std::string& layer) const override;
+  void prepare(BlockInWork& work, const BlockStatistics* statistics,
+               const Listener& listener) override;
+  void observe(const BlockInWork& work, engine::Site site,
+               pare::MatrixView<const float> x) override;
+  void compress(BlockInWork& work, const Observations& observations,
+                const Listener& listener) override;
+  [[nodiscard]] engine::QuantizedLinear compress_output_layer(
+      const std::string& name, pare::MatrixView<const float> weight) override;
+
+ private:
+  [[nodiscard]] const LayerFormat& format(const std::string& layer) const {
+    return formats_.at(layer);
+  }
+  [[nodiscard]] std::optional<LayerFormat> common_format(const BlockInWork& work,
+                                                         engine::Site site) const;
+  [[nodiscard]] bool can_scale(BlockInWork& work, engine::Site site) const;
+  void smooth(BlockInWork& work, const BlockStatistics& statistics) const;
+  void search_awq(BlockInWork& work, const BlockStatistics& statistics,
+                  const Listener& listener) const;
+  void clip(BlockInWork& work, const BlockStatistics& statistics,
+            const std::map<engine::Site, pare::Vector<float>>& scales,
+            const Listener& listener) const;
+  void fold(BlockInWork& work, engine::Site site, const pare::Vector<float>& scales) const;
+  void fold_vector(const std::string& tensor, pare::Vector<float>& values,
+                   const pare::Vector<float>& scales) const;
+  [[nodiscard]] std::optional<pare::ActivationOptions> activations(const Layer& layer) const;
+  /// Adds to the notices and counts of `work`.
+  [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(
+      BlockInWork& work, const Layer& layer, const Observations& observations,
+      std::optional<pare::GptqFactor>& factor) const;
+
+  Recipe recipe_;
+  LayerFormats formats_;
+  const engine::BlockRunner& runner_;
+  StoredType stored_type_;
+  std::map<engine::Site, ActivationObserver> observers_;  // of the block in work
+};
+
+}  // namespace cli

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "cli/recipe.hpp"
+
+namespace cli {
+
+/// What a recipe file says:
+///
+///     {"version": 1,
+///      "calibration": {"window": 512, "windows": 0},
+///      "steps": [{"step": "quantize", "method": "gptq", "format": "int4", "group_size": 64,
+///                 "rules": [{"match": ".*down_proj", "format": "int8", "group_size": -1},
+///                           {"match": "model\\.layers\\.0\\..*", "format": "skip"}]}]}
+///
+/// A step's fields are the options of the command line (recipe_options.hpp). "calibration" may be
+/// left out: `window` tokens in a window, of which the first `windows` are used, 0 meaning all.
+struct RecipeFile {
+  Recipe recipe;
+  std::optional<Index> window{}, windows{};
+};
+
+/// Throws FormatError and ArgumentError, in one line that names file and field, for unknown fields
+/// and for values of another type than theirs.
+[[nodiscard]] RecipeFile read_recipe(const std::filesystem::path& path);
+
+/// The recipe spelled out, for a file that does the same whatever defaults become.
+[[nodiscard]] nlohmann::json recipe_json(const RecipeFile& recipe);
+
+}  // namespace cli

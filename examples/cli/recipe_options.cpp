@@ -1,0 +1,335 @@
+#include "cli/recipe_options.hpp"
+
+#include <array>
+#include <limits>
+#include <vector>
+
+namespace cli {
+namespace {
+
+using nlohmann::json;
+using Kind = RecipeOption::Kind;
+
+constexpr std::array<std::string_view, 3> scale_type_names{"f16", "bf16", "f32"};
+constexpr std::array<pare::ScaleType, 3> scale_types{pare::ScaleType::f16, pare::ScaleType::bf16,
+                                                     pare::ScaleType::f32};
+
+bool always(const Recipe&) { return true; }
+
+std::string_view kind_text(Kind kind) {
+  switch (kind) {
+    case Kind::integer:
+      return "an integer";
+    case Kind::number:
+      return "a number";
+    case Kind::flag:
+      return "true or false";
+    case Kind::rules:
+      return "a list of rules";
+    case Kind::text:
+      break;
+  }
+  return "a text";
+}
+
+bool has_kind(const json& value, Kind kind) {
+  switch (kind) {
+    case Kind::integer:
+      return value.is_number_integer() &&
+             (!value.is_number_unsigned() ||
+              value.get<std::uint64_t>() <=
+                  static_cast<std::uint64_t>(std::numeric_limits<Index>::max()));
+    case Kind::number:
+      return value.is_number();
+    case Kind::flag:
+      return value.is_boolean();
+    case Kind::rules:
+      return value.is_array();
+    case Kind::text:
+      break;
+  }
+  return value.is_string();
+}
+
+void require_kind(const std::string& field, const json& value, Kind kind) {
+  if (!has_kind(value, kind))
+    throw pare::ArgumentError("the field \"" + field + "\" is " +
+                              value.dump(-1, ' ', true, json::error_handler_t::replace) + ", not " +
+                              std::string(kind_text(kind)));
+}
+
+/// {"match": REGEX, "format": FORMAT or "skip", "group_size": N}
+Rule rule_from_json(const json& value) {
+  const std::string source = "rule " + value.dump(-1, ' ', true, json::error_handler_t::replace);
+  return pare::with_context(source, [&] {
+    if (!value.is_object()) throw pare::ArgumentError("it is no object");
+    for (const char* field : {"match", "format"})
+      if (!value.contains(field))
+        throw pare::ArgumentError(std::string("the field \"") + field + "\" is missing");
+    Rule rule;
+    for (const auto& item : value.items()) {
+      if (item.key() == "group_size") {
+        require_kind(item.key(), item.value(), Kind::integer);
+        rule.format.group_size = item.value().get<Index>();
+        continue;
+      }
+      if (item.key() != "match" && item.key() != "format")
+        throw pare::ArgumentError("unknown field \"" + item.key() +
+                                  "\"; there are match, format, group_size");
+      require_kind(item.key(), item.value(), Kind::text);
+      (item.key() == "match" ? rule.match : rule.format.format) = item.value().get<std::string>();
+    }
+    rule.source = "rule '" + rule.match + "=" + rule.format.format +
+                  (rule.format.group_size ? ":" + std::to_string(*rule.format.group_size) : "") +
+                  "'";
+    return rule;
+  });
+}
+
+json rules_to_json(const std::vector<Rule>& rules) {
+  json list = json::array();
+  for (const Rule& rule : rules) {
+    json fields{{"match", rule.match}, {"format", rule.format.format}};
+    if (!rule.format.is_skip()) fields["group_size"] = rule.format.weight_group_size();
+    list.push_back(std::move(fields));
+  }
+  return list;
+}
+
+bool uses_gptq(const Recipe& r) { return r.uses_gptq(); }
+bool uses_static_activations(const Recipe& r) { return r.uses_static_activations(); }
+
+std::vector<RecipeOption> describe() {
+  return {
+      {.name = "method",
+       .flag = "--method",
+       .kind = Kind::text,
+       .help = list_of(method_names),
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = always,
+       .get = [](const Recipe& r) { return json(name_of(method_names, r.method)); },
+       .set =
+           [](Recipe& r, const json& v) {
+             r.method = parse_name<Method>(method_names, v.get<std::string>(), "method");
+           }},
+      {.name = "format",
+       .flag = "--format",
+       .kind = Kind::text,
+       .help = "of all layers that no rule names: " + list_of(format_names),
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = always,
+       .get = [](const Recipe& r) { return json(r.format); },
+       .set = [](Recipe& r, const json& v) { r.format = v.get<std::string>(); }},
+      {.name = "group_size",
+       .flag = "--group-size",
+       .kind = Kind::integer,
+       .help = "weights that share a scale; -1 is a row",
+       .default_note = "64, at 8 bits -1",
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = always,
+       .get = [](const Recipe& r) { return json(r.weight_group_size()); },
+       .set = [](Recipe& r, const json& v) { r.group_size = v.get<Index>(); }},
+      {.name = "rules",
+       .flag = "--rule",
+       .kind = Kind::rules,
+       .help = "'REGEX=FORMAT[:GROUP]' or 'REGEX=skip' for the layers whose whole names REGEX "
+               "matches, without .weight; repeatable, the last match wins",
+       .compared = false,
+       .in_manifest = false,
+       .has_effect = [](const Recipe& r) { return !r.rules.empty(); },
+       .get = [](const Recipe& r) { return rules_to_json(r.rules); },
+       .set =
+           [](Recipe& r, const json& v) {
+             for (const json& rule : v) r.rules.push_back(rule_from_json(rule));
+           }},
+      {.name = "layers",
+       .flag = "--layers",
+       .kind = Kind::text,
+       .help = "quantize only the layers whose whole names this regular expression matches",
+       .default_note = "all of the blocks",
+       .compared = false,
+       .in_manifest = false,
+       .has_effect = [](const Recipe& r) { return !r.layers.empty(); },
+       .get = [](const Recipe& r) { return r.layers.empty() ? json() : json(r.layers); },
+       .set = [](Recipe& r, const json& v) { r.layers = v.get<std::string>(); }},
+      {.name = "output_layer",
+       .flag = "--output-layer",
+       .kind = Kind::text,
+       .help = "float (as it is) or int8: half of its bytes or a quarter, for pare files",
+       .compared = false,
+       .in_manifest = false,
+       .has_effect = always,
+       .get = [](const Recipe& r) { return json(name_of(output_layer_names, r.output_layer)); },
+       .set =
+           [](Recipe& r, const json& v) {
+             r.output_layer =
+                 parse_name<OutputLayer>(output_layer_names, v.get<std::string>(), "output layer");
+           }},
+      {.name = "act_order",
+       .flag = "--act-order",
+       .kind = Kind::flag,
+       .help = "gptq: quantize columns by falling importance; implies static groups",
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = uses_gptq,
+       .where = "gptq and awq+gptq",
+       .get = [](const Recipe& r) { return json(r.act_order); },
+       .set = [](Recipe& r, const json& v) { r.act_order = v.get<bool>(); }},
+      {.name = "static_groups",
+       .flag = "--no-static-groups",
+       .kind = Kind::flag,
+       .help = "with --act-order: find group scales during the sweep",
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = [](const Recipe& r) { return r.act_order; },
+       .where = "--act-order: other sweeps have no static groups",
+       .get = [](const Recipe& r) { return json(r.static_groups); },
+       .set = [](Recipe& r, const json& v) { r.static_groups = v.get<bool>(); }},
+      {.name = "damping",
+       .flag = "--damping",
+       .kind = Kind::number,
+       .help = "gptq: fraction of the mean Hessian diagonal",
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = uses_gptq,
+       .where = "gptq and awq+gptq",
+       .get = [](const Recipe& r) { return json(r.damping); },
+       .set = [](Recipe& r, const json& v) { r.damping = v.get<double>(); }},
+      {.name = "alpha",
+       .flag = "--alpha",
+       .kind = Kind::number,
+       .help = "smoothquant: share of the range moved to weights",
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = [](const Recipe& r) { return r.method == Method::smoothquant; },
+       .where = "smoothquant",
+       .get = [](const Recipe& r) { return json(r.alpha); },
+       .set = [](Recipe& r, const json& v) { r.alpha = v.get<float>(); }},
+      {.name = "range",
+       .flag = "--range",
+       .kind = Kind::text,
+       .help = "weight range: " + list_of(range_names),
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = always,
+       .get =
+           [](const Recipe& r) {
+             return json(range_names[r.range == pare::RangeMethod::mse_clip ? 1 : 0]);
+           },
+       .set =
+           [](Recipe& r, const json& v) {
+             r.range = parse_name<int>(range_names, v.get<std::string>(), "range") == 1
+                           ? pare::RangeMethod::mse_clip
+                           : pare::RangeMethod::min_max;
+           }},
+      {.name = "scales",
+       .flag = "--scales",
+       .kind = Kind::text,
+       .help = "scale storage: " + list_of(scale_type_names),
+       .default_note = "f16 for groups, f32 per row; f16 for gptq and awq files",
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = always,
+       .get =
+           [](const Recipe& r) { return r.scale_type ? json(to_string(*r.scale_type)) : json(); },
+       .set =
+           [](Recipe& r, const json& v) {
+             r.scale_type = scale_types[parse_name<std::size_t>(
+                 scale_type_names, v.get<std::string>(), "scale type")];
+           }},
+      {.name = "observer",
+       .flag = "--observer",
+       .kind = Kind::text,
+       .help = "w8a8-static: " + list_of(observer_names),
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = uses_static_activations,
+       .where = "w8a8-static",
+       .get = [](const Recipe& r) { return json(name_of(observer_names, r.observer)); },
+       .set =
+           [](Recipe& r, const json& v) {
+             r.observer =
+                 parse_name<ObserverKind>(observer_names, v.get<std::string>(), "observer");
+           }},
+      {.name = "activation_zero_point",
+       .flag = "--activation-zero-point",
+       .kind = Kind::flag,
+       .help = "w8a8-static: asymmetric activations",
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = uses_static_activations,
+       .where = "w8a8-static",
+       .get = [](const Recipe& r) { return json(r.activation_zero_point); },
+       .set = [](Recipe& r, const json& v) { r.activation_zero_point = v.get<bool>(); }},
+      {.name = "save_as",
+       .flag = "--save-as",
+       .kind = Kind::text,
+       .help = "pare (everything), gptq (int and uint of 2, 3, 4, 8 bits) or awq (uint4)",
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = always,
+       .get = [](const Recipe& r) { return json(name_of(save_as_names, r.save_as)); },
+       .set =
+           [](Recipe& r, const json& v) {
+             r.save_as = parse_name<SaveAs>(save_as_names, v.get<std::string>(), "file format");
+           }},
+  };
+}
+
+}  // namespace
+
+std::span<const RecipeOption> recipe_options() {
+  static const std::vector<RecipeOption> options = describe();
+  return options;
+}
+
+Recipe recipe_from_values(const json& values) {
+  Recipe recipe;
+  std::string names;
+  for (const RecipeOption& option : recipe_options())
+    names += (names.empty() ? "" : ", ") + std::string(option.name);
+  for (const auto& item : values.items()) {
+    const RecipeOption* found = nullptr;
+    for (const RecipeOption& option : recipe_options())
+      if (option.name == item.key()) found = &option;
+    if (!found)
+      throw pare::ArgumentError("unknown field \"" + item.key() + "\"; there are " + names);
+    require_kind(item.key(), item.value(), found->kind);
+    found->set(recipe, item.value());
+  }
+  if (!recipe.static_groups && !recipe.act_order)
+    throw pare::ArgumentError(
+        "--no-static-groups needs --act-order: other sweeps have no static groups");
+  // Tools that read these files expect 16-bit scales, at 8 bits and per row too.
+  if (recipe.save_as != SaveAs::pare && !recipe.scale_type)
+    recipe.scale_type = pare::ScaleType::f16;
+  return recipe;
+}
+
+json values_of_recipe(const Recipe& recipe) {
+  json values = json::object();
+  for (const RecipeOption& option : recipe_options())
+    if (json value = option.get(recipe); option.has_effect(recipe) && !value.is_null())
+      values[std::string(option.name)] = std::move(value);
+  return values;
+}
+
+json manifest_of_recipe(const Recipe& recipe) {
+  json values = json::object();
+  for (const RecipeOption& option : recipe_options())
+    if (option.in_manifest) values[std::string(option.name)] = option.get(recipe);
+  return values;
+}
+
+void refuse_options_without_effect(const Recipe& recipe) {
+  const Recipe defaults;
+  for (const RecipeOption& option : recipe_options())
+    if (!option.has_effect(recipe) && option.get(recipe) != option.get(defaults))
+      throw pare::ArgumentError(std::string(option.flag) + " has no effect here: it belongs to " +
+                                std::string(option.where));
+}
+
+}  // namespace cli

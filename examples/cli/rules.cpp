@@ -1,0 +1,125 @@
+#include "cli/rules.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <regex>
+
+#include "cli/recipe.hpp"
+
+namespace cli {
+namespace {
+
+/// The rules of a recipe, those first that options stand for.
+std::vector<Rule> all_rules(const Recipe& recipe) {
+  std::vector<Rule> rules;
+  if (!recipe.layers.empty()) {
+    rules.push_back({".*", {.format = "skip"}, "--layers"});
+    rules.push_back({recipe.layers, recipe.layer_format(), "--layers '" + recipe.layers + "'"});
+  }
+  if (recipe.output_layer == OutputLayer::int8) {
+    const bool quantizes_input = recipe.layer_format().activations() != Activations::float32;
+    rules.push_back({std::string(engine::output_layer_name),
+                     {.format = quantizes_input ? "w8a8-dynamic" : "int8"},
+                     "--output-layer int8"});
+  }
+  rules.insert(rules.end(), recipe.rules.begin(), recipe.rules.end());
+  return rules;
+}
+
+std::regex compile(const Rule& rule) {
+  try {
+    return std::regex(rule.match, std::regex::ECMAScript);
+  } catch (const std::regex_error& error) {
+    throw pare::ArgumentError(rule.source + ": \"" + rule.match +
+                              "\" is no regular expression: " + error.what());
+  }
+}
+
+/// Readers of these files know one format for all layers; those that are skipped they find.
+void require_expressible(const Recipe& recipe, const LayerFormats& formats) {
+  if (recipe.save_as == SaveAs::pare) return;
+  const std::string target(name_of(save_as_names, recipe.save_as));
+  for (const auto& [name, format] : formats) {
+    if (format.is_skip()) continue;
+    if (name == engine::output_layer_name)
+      throw pare::ArgumentError("--save-as " + target + " needs " + name +
+                                " as it is: skip it, or use --save-as pare");
+    if (format != recipe.layer_format())
+      throw pare::ArgumentError("--save-as " + target + " holds one format, " +
+                                recipe.layer_format().text() + ": rules for it can skip, and " +
+                                name + " is to be " + format.text() + "; use --save-as pare");
+  }
+}
+
+}  // namespace
+
+Rule parse_rule(std::string_view text) {
+  const std::string source = "--rule '" + std::string(text) + "'";
+  const auto fail = [&](const std::string& why) { throw pare::ArgumentError(source + ": " + why); };
+  const std::size_t equals = text.rfind('=');
+  if (equals == std::string_view::npos || equals == 0)
+    fail("a rule is 'REGEX=FORMAT', 'REGEX=FORMAT:GROUP' or 'REGEX=skip'");
+  Rule rule{std::string(text.substr(0, equals)), {}, source};
+  const std::string_view right = text.substr(equals + 1);
+  const std::size_t colon = right.find(':');
+  rule.format.format = std::string(right.substr(0, colon));
+  if (colon != std::string_view::npos) {
+    const std::string_view digits = right.substr(colon + 1);
+    Index group = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), group);
+    if (error != std::errc{} || end != digits.data() + digits.size())
+      fail("\"" + std::string(digits) + "\" is no group size");
+    rule.format.group_size = group;
+  }
+  return rule;
+}
+
+LayerFormats formats_of_layers(const Recipe& recipe, const std::vector<LayerShape>& layers) {
+  LayerFormats formats;
+  for (const LayerShape& layer : layers)
+    formats[layer.name] = layer.name == engine::output_layer_name ? LayerFormat{.format = "skip"}
+                                                                  : recipe.layer_format();
+  for (const Rule& rule : all_rules(recipe)) {
+    pare::with_context(rule.source, [&] { recipe.validate_format(rule.format); });
+    const std::regex pattern = compile(rule);
+    bool matched = false;
+    for (auto& [name, format] : formats) {
+      if (!std::regex_match(name, pattern)) continue;
+      format = rule.format;
+      matched = true;
+    }
+    if (!matched)
+      throw pare::ArgumentError(rule.source + ": no layer is called \"" + rule.match +
+                                "\"; the first is " + layers.front().name);
+  }
+  if (std::all_of(formats.begin(), formats.end(),
+                  [](const auto& layer) { return layer.second.is_skip(); }))
+    throw pare::ArgumentError("the rules skip every layer");
+  require_expressible(recipe, formats);
+  return formats;
+}
+
+void require_shapes(const Recipe& recipe, const LayerFormats& formats,
+                    const std::vector<LayerShape>& layers) {
+  const std::string target(name_of(save_as_names, recipe.save_as));
+  for (const LayerShape& layer : layers) {
+    const LayerFormat& format = formats.at(layer.name);
+    if (format.is_skip()) continue;
+    const Index out = layer.shape[0], in = layer.shape[1], g = format.weight_group_size();
+    const auto refuse = [&](const std::string& why) {
+      throw pare::ShapeError(layer.name + " of shape [" + std::to_string(out) + ", " +
+                             std::to_string(in) + "]: " + why);
+    };
+    if (g > in) refuse("group size " + std::to_string(g) + " is larger than the row");
+    if (recipe.save_as == SaveAs::pare) continue;
+    if (g != -1 && in % g != 0)
+      refuse(target + " files need rows that are a multiple of the group size " +
+             std::to_string(g));
+    if (recipe.save_as == SaveAs::gptq && (in % 32 != 0 || out % 32 != 0))
+      refuse("gptq files need both sizes to be multiples of 32");
+    if (recipe.save_as == SaveAs::awq && out % 8 != 0)
+      refuse("awq files need the number of rows to be a multiple of 8");
+  }
+}
+
+}  // namespace cli
