@@ -96,6 +96,7 @@ inline constexpr std::array file_signatures{
 [[nodiscard]] inline bool is_text(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
     const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0xf8) return false;  // never in UTF-8
     return byte >= 0x20 || byte == '\t' || byte == '\n' || byte == '\r';
   });
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -160,6 +161,8 @@ struct GptqConfig {
       });
       rules.push_back(std::move(rule));
     }
+    std::sort(rules.begin(), rules.end(),
+              [](const GptqOverride& a, const GptqOverride& b) { return a.pattern < b.pattern; });
     return rules;
   }
 };

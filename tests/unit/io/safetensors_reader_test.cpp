@@ -124,8 +124,8 @@ TEST_CASE("a malformed file is refused with its reason", "[safetensors_reader]")
   const auto head = [](const std::string& json) { return file_of(json, 0); };
   const std::string deep(100'000, '[');
   const Case cases[] = {
-      {"", "the file has 0 bytes"},
-      {"1234567", "the file has 7 bytes"},
+      {"", "this is an empty file"},
+      {"1234567", "this is a text"},
       {length_bytes(0), "length 0 at offset 0 is no JSON"},
       {length_bytes(3) + "{}", "reaches beyond the file of 10 bytes"},
       {length_bytes(100'000'001) + "{}", "exceeds 100000000"},
