@@ -59,8 +59,7 @@ class RecipeArguments {
       case Kind::rules:
         command
             .add_option_function<std::vector<std::string>>(
-                flag,
-                [this, take](const std::vector<std::string>& rules) { take(rules_of(rules)); },
+                flag, [take](const std::vector<std::string>& rules) { take(rules_of(rules)); },
                 help)
             ->type_name("RULE")
             ->allow_extra_args(false)
