@@ -4,6 +4,7 @@
 #include <concepts>
 #include <cstddef>
 #include <new>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -107,6 +108,14 @@ class Tensor {
   [[nodiscard]] Index cols() const noexcept requires(Rank == 2) { return shape_[1]; }
   [[nodiscard]] TensorView<T, Rank - 1> row(Index i) { return view().row(i); }
   [[nodiscard]] TensorView<const T, Rank - 1> row(Index i) const { return view().row(i); }
+
+  /// Every element in memory order: for loops, algorithms and what takes a span.
+  [[nodiscard]] T* begin() noexcept { return data(); }
+  [[nodiscard]] const T* begin() const noexcept { return data(); }
+  [[nodiscard]] T* end() noexcept { return data() + size(); }
+  [[nodiscard]] const T* end() const noexcept { return data() + size(); }
+  [[nodiscard]] std::span<T> span() noexcept { return {data_.data(), data_.size()}; }
+  [[nodiscard]] std::span<const T> span() const noexcept { return {data_.data(), data_.size()}; }
 
   void fill(T value) { std::fill(data_.begin(), data_.end(), value); }
   friend bool operator==(const Tensor&, const Tensor&) = default;

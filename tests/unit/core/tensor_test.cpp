@@ -3,6 +3,10 @@
 #include <cstdint>
 #include <limits>
 #include <new>
+#include <numeric>
+#include <ranges>
+#include <span>
+#include <type_traits>
 #include <utility>
 
 #include "support/catch.hpp"
@@ -89,6 +93,21 @@ TEST_CASE("tensors of rank 0, 1 and 3 are indexed like views", "[core]") {
   cube(1, 2, 3) = 6.0f;
   CHECK(cube.row(1).row(2)[3] == 6.0f);
   CHECK(cube.extent(2) == 4);
+}
+
+TEST_CASE("tensors are ranges of their elements in memory order", "[core]") {
+  Matrix<int> m({2, 3});
+  std::iota(m.begin(), m.end(), 1);
+  CHECK(m(1, 2) == 6);
+  for (int& value : m) value *= 10;
+  const Matrix<int>& constant = m;
+  CHECK(std::accumulate(constant.begin(), constant.end(), 0) == 210);
+  m.span()[3] = 7;
+  CHECK(m(1, 0) == 7);
+  CHECK(constant.span().size() == 6);
+  static_assert(std::is_same_v<decltype(constant.span()), std::span<const int>>);
+  static_assert(std::ranges::contiguous_range<Matrix<int>>);
+  CHECK(Matrix<int>().span().empty());
 }
 
 TEST_CASE("impossible tensor shapes are refused", "[core]") {
