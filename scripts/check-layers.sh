@@ -6,6 +6,8 @@
 #   - rooms below kernels/: only kernels/ itself enters them; packed bytes (layout), what an
 #     implementation supplies (contract) and implementations build on each other in this order, and
 #     only dispatch knows implementations
+#   - fwd.hpp declares every class of namespace pare but errors and those whose templates are
+#     constrained by concepts that it does not know
 #   - instruction sets, Eigen, OpenMP, JSON and CUDA stay in their corners
 #   - only core/config.hpp asks the preprocessor about compiler and platform
 set -eu
@@ -100,7 +102,25 @@ FNR == 1 && layer != "" && !(layer in row) { breach("folder " layer " is not a l
 /^ *#.*PARE_X86_KERNELS/ { only_in("^pare/(core/config[.]hpp|kernels/)", "targets belong in kernels/") }
 /__attribute__\(\(target|__builtin_cpu_supports/ { only_in("^pare/kernels/", "targets belong in kernels/") }
 
+FNR == 1 { depth = in_pare = 0 }
+/^namespace .*[{]$/ { outer[++depth] = in_pare; in_pare = depth == 1 && $2 == "pare" }
+/^}  \/\/ namespace/ { in_pare = outer[depth--] }
+/^(template|requires)/ { constrained = $0 !~ /^template <(Format |class |int |std::size_t )/ }
+in_pare && /^class [A-Z][A-Za-z0-9]*;/ && FILENAME == "pare/fwd.hpp" {
+  sub(/;/, "", $2)
+  declared[$2] = 1
+}
+in_pare && /^class [A-Z][A-Za-z0-9]* (:|\{)/ {
+  if (!constrained && $0 !~ /Error/) defined[$2] = FILENAME ":" FNR
+}
+/^[}]/ { constrained = 0 }
+
 END {
+  for (name in defined)
+    if (!(name in declared)) {
+      printf "include/%s: fwd.hpp does not declare %s\n", defined[name], name
+      failed = 1
+    }
   todo[tail = head = 1] = "pare/pare.hpp"
   while (head <= tail) {
     file = todo[head++]

@@ -12,8 +12,19 @@ template <class T, std::size_t Rank>
 class TensorView;
 template <class T, std::size_t Rank>
 class Tensor;
-struct Execution;
+struct Float16;
+struct BFloat16;
+struct E8M0;
+struct E4M3;
+class Quotients;
+class StandardFloats;
+template <class Signature>
+class FunctionRef;
+class HugePageMemory;
 class ParallelFor;
+class OpenMpFor;
+class ThreadPool;
+class Random;
 class Workspace;
 
 template <int Bits>
@@ -23,20 +34,53 @@ requires(Bits >= 2 && Bits <= 8) struct UInt;
 struct NF4;
 struct FP4;
 struct Ternary;
+struct FormatDefaults;
 template <Format F>
 class QuantizedMatrix;
 class AnyQuantizedMatrix;
 
+struct Execution;
+struct MatmulTuning;
+struct MemoryTuning;
 template <Format F>
 class PackedMatrix;
 class AnyPackedMatrix;
+class PackedStorage;
+class MatmulOutput;
+struct OutputOptions;
 struct QuantizedActivations;
+struct QuantizedActivationsView;
+struct ActivationOptions;
 
 class Hessian;
 class ActivationStatistics;
+class Histogram;
+template <class Method>
+class HistogramObserver;
+class MinMaxObserver;
+class MovingAverageObserver;
 
+struct DampingOptions;
+struct QuantizeOptions;
+struct RangeOptions;
+struct GptqOptions;
+class GptqFactor;
+struct AwqOptions;
+struct AwqScales;
+struct FakeQuantizeOptions;
+
+class AtomicFile;
+class MappedFile;
+class PackedEntry;
 class PackedFile;
+class PackedFileWriter;
+class SafetensorsCollection;
 class SafetensorsReader;
 class SafetensorsWriter;
+class ShardedSafetensorsWriter;
+class Xxh64;
+
+struct AwqConfig;
+struct GptqConfig;
 
 }  // namespace pare

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "pare/core/finite.hpp"
 #include "pare/core/huge_page_memory.hpp"
 #include "pare/formats/quantized_matrix.hpp"
 #include "pare/kernels/dispatch/arrange_codes.hpp"
@@ -171,7 +172,7 @@ class PanelPacker {
   [[nodiscard]] bool put_scale(float scale, Index place) const noexcept {
     const Stored stored(scale);
     at<Stored>(sections_.scales)[place] = stored;
-    return static_cast<float>(stored) == scale;
+    return static_cast<float>(stored) == scale && is_finite(static_cast<double>(scale));
   }
 
   void clear_parameters(Index panel, Index g, Index lane) const noexcept {
@@ -199,7 +200,7 @@ class PanelPacker {
 /// Arranges a quantized weight for matmul: any shape, any group size, with or without group index.
 ///
 /// Errors    ArgumentError naming row and column of a code that the format does not have, or row
-///           and group of a scale that is not a number of the matrix's scale type, of a zero
+///           and group of a scale that is not finite or no number of the scale type, of a zero
 ///           point outside [0, 2^b - 1] or of a parameter that its own type does not hold
 /// Order     independent of the number of threads
 template <Format F>

@@ -1,6 +1,7 @@
 #include "pare/kernels/packed_matrix.hpp"
 
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -172,6 +173,12 @@ TEST_CASE("parameters that cannot be stored are refused", "[packed_matrix]") {
   QuantizedMatrix<UInt<8>> q(3, 8, 4, ScaleType::f16);
   q.parameters()(2, 1).scale = 0.1f;
   CHECK_THROWS_WITH(pack(q), Catch::Contains("row 2, group 1") && Catch::Contains("f16"));
+  for (const float scale :
+       {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+        std::numeric_limits<float>::quiet_NaN()}) {
+    q.parameters()(2, 1).scale = scale;
+    CHECK_THROWS_WITH(pack(q), Catch::Contains("row 2, group 1"));
+  }
   q.parameters()(2, 1).scale = 0.5f;
   q.parameters()(1, 0).zero_point = 256;
   CHECK_THROWS_WITH(pack(q),
