@@ -111,8 +111,4 @@ struct Range {
   return stored;
 }
 
-namespace detail {
-using pare::fit_scale;
-}
-
 }  // namespace pare

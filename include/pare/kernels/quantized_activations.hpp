@@ -110,8 +110,7 @@ struct QuantizedRow {
 
   const std::int32_t lowest = options.zero_point == 0 ? -127 : -128;
   for (Index g = 0; g < groups; ++g) {
-    const float scale =
-        options.scale.value_or(pare::detail::fit_scale(out.scales[g], 127.0f, ScaleType::f32));
+    const float scale = options.scale.value_or(fit_scale(out.scales[g], 127.0f, ScaleType::f32));
     const ActivationParameters parameters{scale, options.zero_point, lowest, !options.scale};
     kernel.quantize(x + g * length, count(g), parameters, out.codes + g * length);
     out.scales[g] = scale;
