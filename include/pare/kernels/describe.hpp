@@ -6,9 +6,6 @@
 
 namespace pare {
 
-/// What a matmul's activations are.
-enum class ActivationType : std::uint8_t { float32, bfloat16, int8 };
-
 namespace kernels::detail {
 
 [[nodiscard]] inline std::string describe_choice(KernelName name, const Execution& execution) {

@@ -194,25 +194,28 @@ inline void matmul_dynamic(MatrixView<const float> x, std::initializer_list<Matm
                  execution);
 }
 
-/// The same for one weight: a PackedMatrix of any format, or AnyPackedMatrix.
+/// The same for one weight: a PackedMatrix of any format, or AnyPackedMatrix. Only the kernels of
+/// these activations are compiled.
 template <Activations X, class W>
 requires std::constructible_from<MatmulOutput, const W&, MatrixView<float>>
 void matmul(const X& x, const W& w, MatrixView<float> y, const Execution& execution = {}) {
-  const MatmulOutput output(w, y);
+  constexpr bool floats = std::convertible_to<const X&, MatrixView<const float>>;
+  constexpr auto type = floats ? ActivationType::float32 : ActivationType::int8;
+  const auto output = MatmulOutput::meeting<type>(w, y);
   kernels::detail::dispatch(x, {&output, 1}, execution);
 }
 template <class W>
 requires std::constructible_from<MatmulOutput, const W&, MatrixView<float>>
 void matmul_bf16(MatrixView<const float> x, const W& w, MatrixView<float> y,
                  const Execution& execution = {}) {
-  const MatmulOutput output(w, y);
+  const auto output = MatmulOutput::meeting<ActivationType::bfloat16>(w, y);
   matmul_bf16(x, std::span<const MatmulOutput>(&output, 1), execution);
 }
 template <class W>
 requires std::constructible_from<MatmulOutput, const W&, MatrixView<float>>
 void matmul_dynamic(MatrixView<const float> x, const W& w, MatrixView<float> y,
                     const ActivationOptions& options = {}, const Execution& execution = {}) {
-  const MatmulOutput output(w, y);
+  const auto output = MatmulOutput::meeting<ActivationType::int8>(w, y);
   matmul_dynamic(x, std::span<const MatmulOutput>(&output, 1), options, execution);
 }
 

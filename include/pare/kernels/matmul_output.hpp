@@ -1,6 +1,8 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
 
 #include "pare/core/tensor_view.hpp"
 #include "pare/kernels/dispatch/bf16.hpp"
@@ -14,6 +16,9 @@
 namespace pare {
 
 class AnyPackedMatrix;
+
+/// What a matmul's activations are.
+enum class ActivationType : std::uint8_t { float32, bfloat16, int8 };
 
 /// Most outputs of one matmul that share a parallel loop; more run one loop after the other.
 inline constexpr std::size_t max_matmul_outputs = 8;
@@ -35,29 +40,23 @@ class MatmulOutput {
  public:
   template <Format F>
   MatmulOutput(const PackedMatrix<F>& w, MatrixView<float> y, OutputOptions options = {})
-      : w_(w.view()), y_(y), options_(options), bf16_(&kernels::bf16_kernel<F>) {
-    if constexpr (kernels::TableFormat<F>) {
-      integer_ = &kernels::integer_kernel<typename PackedMatrix<F>::Codes>;
-      float_ = &kernels::float_kernel<typename PackedMatrix<F>::Codes>;
-    } else {
-      float_ = &kernels::generic_float_kernel<F>;
-    }
-  }
+      : MatmulOutput(Meets<true, true>{}, w, y, options) {}
 
   template <SparseLayout L>
   MatmulOutput(const SparseMatrix<L>& w, MatrixView<float> y, OutputOptions options = {})
-      : w_(w.view()),
-        y_(y),
-        options_(options),
-        integer_(&kernels::integer_kernel<kernels::packed_codes<Int<8>>>),
-        float_(&kernels::float_kernel<kernels::packed_codes<Int<8>>>),
-        bf16_(&kernels::bf16_kernel<Int<8>>),
-        sparse_(&kernels::sparse_kernel<L>) {}
+      : MatmulOutput(Meets<true, true>{}, w, y, options) {}
 
   template <std::same_as<AnyPackedMatrix> W>
   MatmulOutput(const W& w, MatrixView<float> y, OutputOptions options = {})
-      : MatmulOutput(
-            w.visit([&](const auto& packed) { return MatmulOutput(packed, y, options); })) {}
+      : MatmulOutput(Meets<true, true>{}, w, y, options) {}
+
+  /// Of a product with activations of one kind: kernels that meet only others are not compiled, nor
+  /// are they there.
+  template <ActivationType X, class W>
+  [[nodiscard]] static MatmulOutput meeting(const W& w, MatrixView<float> y,
+                                            OutputOptions options = {}) {
+    return {Meets<X == ActivationType::int8, X == ActivationType::bfloat16>{}, w, y, options};
+  }
 
   [[nodiscard]] const kernels::PackedView& weight() const noexcept { return w_; }
   [[nodiscard]] MatrixView<float> y() const noexcept { return y_; }
@@ -82,12 +81,48 @@ class MatmulOutput {
   }
 
  private:
+  /// What activations there may be beside float32, which takes the place of all.
+  template <bool Int8, bool Bf16>
+  struct Meets {};
+
+  template <bool Int8, bool Bf16, Format F>
+  MatmulOutput(Meets<Int8, Bf16>, const PackedMatrix<F>& w, MatrixView<float> y,
+               OutputOptions options)
+      : w_(w.view()), y_(y), options_(options) {
+    if constexpr (kernels::TableFormat<F>) {
+      if constexpr (Int8) integer_ = &kernels::integer_kernel<typename PackedMatrix<F>::Codes>;
+      float_ = &kernels::float_kernel<typename PackedMatrix<F>::Codes>;
+    } else {
+      float_ = &kernels::generic_float_kernel<F>;
+    }
+    if constexpr (Bf16) bf16_ = &kernels::bf16_kernel<F>;
+  }
+
+  template <bool Int8, bool Bf16, SparseLayout L>
+  MatmulOutput(Meets<Int8, Bf16>, const SparseMatrix<L>& w, MatrixView<float> y,
+               OutputOptions options)
+      : w_(w.view()),
+        y_(y),
+        options_(options),
+        float_(&kernels::float_kernel<kernels::packed_codes<Int<8>>>) {
+    if constexpr (Int8) {
+      integer_ = &kernels::integer_kernel<kernels::packed_codes<Int<8>>>;
+      sparse_ = &kernels::sparse_kernel<L>;
+    }
+    if constexpr (Bf16) bf16_ = &kernels::bf16_kernel<Int<8>>;
+  }
+
+  template <bool Int8, bool Bf16, std::same_as<AnyPackedMatrix> W>
+  MatmulOutput(Meets<Int8, Bf16> meets, const W& w, MatrixView<float> y, OutputOptions options)
+      : MatmulOutput(
+            w.visit([&](const auto& packed) { return MatmulOutput(meets, packed, y, options); })) {}
+
   kernels::PackedView w_;
   MatrixView<float> y_;
   OutputOptions options_;
   const kernels::IntegerKernel& (*integer_)(KernelName) = nullptr;  ///< null: none, see groups_fit
   const kernels::FloatKernel& (*float_)(KernelName) = nullptr;
-  const kernels::Bf16Kernel* (*bf16_)(KernelName);
+  const kernels::Bf16Kernel* (*bf16_)(KernelName) = nullptr;
   const kernels::SparseKernel* (*sparse_)(KernelName) noexcept = nullptr;
 };
 
