@@ -68,6 +68,12 @@ concept ContiguousRangeOf = requires(R& r) {
   { std::begin(r) } -> std::contiguous_iterator;
 };
 
+/// What says its own shape, as Tensor does: it is not a range of elements to who wants a vector.
+template <class R>
+concept Shaped = requires(const R& r) {
+  r.shape();
+};
+
 /// A non-owning, strided window on memory: trivially copyable, const-correct, any rank.
 ///
 /// Strides count elements and may be negative or zero. `operator()` does not check bounds; `at`
@@ -102,7 +108,7 @@ class TensorView {
 
   /// A vector, span or array as a view of rank 1.
   template <ContiguousRangeOf<T> R>
-  requires(Rank == 1) constexpr TensorView(R&& range)
+  requires(Rank == 1 && !Shaped<R>) constexpr TensorView(R&& range)
       : TensorView(std::data(range), {static_cast<Index>(std::size(range))}) {}
 
   /// Throws ShapeError for extents that Index cannot count.
