@@ -10,7 +10,7 @@
 
 /// Formats that the library does not have, one for each thing that a format may do: those of the
 /// example and others.
-namespace test {
+namespace pare::test {
 
 using own::Fp8;
 using own::Levels;
@@ -71,4 +71,4 @@ struct Codebook : pare::FormatDefaults {
   static constexpr float decode(Code code, const Parameters& p) { return p.scale * codebook[code]; }
 };
 
-}  // namespace test
+}  // namespace pare::test

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -9,23 +10,13 @@
 #include <vector>
 
 #include "pare/core/tensor.hpp"
+#include "pare/formats/block_shape.hpp"
 #include "pare/formats/format.hpp"
 
 namespace pare {
 
 /// What is the same for every format is compiled once.
 namespace detail {
-
-[[nodiscard]] inline Index group_count(Index cols, Index group_size) {
-  if (group_size == 0 || group_size < -1)
-    throw ArgumentError("group size " + std::to_string(group_size) +
-                        " is neither -1 (whole row) nor positive");
-  if (group_size > cols)
-    throw ArgumentError("group size " + std::to_string(group_size) + " is larger than the row of " +
-                        std::to_string(cols));
-  if (group_size == -1) return cols > 0 ? 1 : 0;
-  return ceil_div(cols, group_size);
-}
 
 /// Throws as QuantizedMatrix::set_group_index; false for the trivial assignment.
 [[nodiscard]] inline bool check_group_index(std::span<const std::int32_t> index, Index cols,
@@ -78,8 +69,11 @@ namespace detail {
 /// Shapes    codes (rows, cols); parameters (rows, groups), groups = ceil(cols / group_size)
 /// Blocks    a row is cut into groups of `group_size` columns, the last one may be shorter;
 ///           group_size -1 is one group per row. With a group index (act_order without static
-///           groups) column j belongs to group_index[j] instead of j / group_size.
-/// Errors    ArgumentError for a group size of 0, below -1 or larger than the row
+///           groups) column j belongs to group_index[j] instead of j / group_size. Blocks of
+///           other shapes are made of groups with the same parameters: set_block sets them all,
+///           and files hold them once
+/// Errors    ArgumentError for a group size of 0, below -1 or larger than the row, and for blocks
+///           larger than the matrix
 template <Format F>
 class QuantizedMatrix {
  public:
@@ -89,10 +83,13 @@ class QuantizedMatrix {
 
   QuantizedMatrix() = default;
   QuantizedMatrix(Index rows, Index cols, Index group_size, ScaleType scale_type)
-      : group_size_(group_size),
+      : QuantizedMatrix(rows, cols, BlockShape::groups(group_size), scale_type) {}
+  QuantizedMatrix(Index rows, Index cols, const BlockShape& blocks, ScaleType scale_type)
+      : blocks_(blocks),
+        group_size_(detail::checked_group_size(blocks, rows, cols)),
         scale_type_(scale_type),
         codes_({rows, cols}),
-        parameters_({rows, group_count(cols, group_size)}) {}
+        parameters_({rows, group_count(cols, group_size_)}) {}
 
   /// Groups in a row of `cols` columns. Throws ArgumentError as the class does.
   [[nodiscard]] static Index group_count(Index cols, Index group_size) {
@@ -101,7 +98,7 @@ class QuantizedMatrix {
 
   [[nodiscard]] Index rows() const noexcept { return codes_.rows(); }
   [[nodiscard]] Index cols() const noexcept { return codes_.cols(); }
-  /// As given: -1 means the whole row.
+  /// -1 means the whole row.
   [[nodiscard]] Index group_size() const noexcept { return group_size_; }
   /// Columns in a full group: cols() when group_size() is -1.
   [[nodiscard]] Index group_length() const noexcept {
@@ -109,6 +106,40 @@ class QuantizedMatrix {
   }
   [[nodiscard]] Index groups() const noexcept { return parameters_.cols(); }
   [[nodiscard]] ScaleType scale_type() const noexcept { return scale_type_; }
+
+  /// As given.
+  [[nodiscard]] const BlockShape& blocks() const noexcept { return blocks_; }
+  /// Rows and columns of blocks; one row of them where they are runs.
+  [[nodiscard]] Shape<2> block_grid() const noexcept {
+    if (blocks_.flat) return {1, ceil_div(parameters_.size(), groups_in_run())};
+    return {ceil_div(rows(), rows_in_block()), groups()};
+  }
+  /// Row and group where block [i, j] of the grid begins.
+  [[nodiscard]] std::array<Index, 2> block_begin(Index i, Index j) const noexcept {
+    if (!blocks_.flat) return {i * rows_in_block(), j};
+    return {j * groups_in_run() / groups(), j * groups_in_run() % groups()};
+  }
+  /// The parameters of block [i, j] of the grid.
+  [[nodiscard]] const Parameters& block(Index i, Index j) const noexcept {
+    const auto [row, group] = block_begin(i, j);
+    return parameters_(row, group);
+  }
+  void set_block(Index i, Index j, const Parameters& parameters) noexcept {
+    for_each_group(i, j, [&](Index row, Index group) { parameters_(row, group) = parameters; });
+  }
+  /// Calls `visit(row, group)` for what block [i, j] of the grid is made of.
+  template <class Visit>
+  void for_each_group(Index i, Index j, const Visit& visit) const {
+    const auto [row, group] = block_begin(i, j);
+    if (blocks_.flat) {
+      const Index first = j * groups_in_run();
+      const Index end = std::min(parameters_.size(), first + groups_in_run());
+      for (Index g = first; g < end; ++g) visit(g / groups(), g % groups());
+    } else {
+      const Index end = std::min(rows(), row + rows_in_block());
+      for (Index r = row; r < end; ++r) visit(r, group);
+    }
+  }
 
   [[nodiscard]] MatrixView<Code> codes() noexcept { return codes_; }
   [[nodiscard]] MatrixView<const Code> codes() const noexcept { return codes_; }
@@ -131,8 +162,9 @@ class QuantizedMatrix {
 
   /// Assigns columns to groups freely. Each group must get as many columns as it has without an
   /// index (group_size, the last one the rest); the trivial assignment is stored as none.
-  /// Throws ShapeError for a wrong length, ArgumentError for wrong counts.
+  /// Throws ShapeError for a wrong length, ArgumentError for wrong counts and where blocks are runs.
   void set_group_index(std::span<const std::int32_t> index) {
+    if (blocks_.flat) throw ArgumentError("a group index does not go with runs");
     if (detail::check_group_index(index, cols(), groups(), group_length()))
       group_index_.assign(index.begin(), index.end());
     else
@@ -149,8 +181,9 @@ class QuantizedMatrix {
   /// Bytes as stored densely: codes, scales, zero points, and the group index if there is one.
   [[nodiscard]] Index bytes() const noexcept {
     const Index code_bits = rows() * cols() * F::code_bits;
+    const auto [block_rows, block_cols] = block_grid();
     const Index block_bits =
-        rows() * groups() * parameter_bits<F>(scale_type_) + tensor_parameter_bits<F>();
+        block_rows * block_cols * parameter_bits<F>(scale_type_) + tensor_parameter_bits<F>();
     return ceil_div(code_bits, 8) + ceil_div(block_bits, 8) +
            static_cast<Index>(group_index_.size() * sizeof(std::int32_t));
   }
@@ -163,6 +196,15 @@ class QuantizedMatrix {
   friend bool operator==(const QuantizedMatrix&, const QuantizedMatrix&) = default;
 
  private:
+  [[nodiscard]] Index rows_in_block() const noexcept {
+    return blocks_.rows == -1 ? std::max<Index>(rows(), 1) : blocks_.rows;
+  }
+  [[nodiscard]] Index groups_in_run() const noexcept {
+    if (blocks_.cols == -1 || parameters_.empty()) return std::max<Index>(parameters_.size(), 1);
+    return blocks_.cols / group_length();
+  }
+
+  BlockShape blocks_;
   Index group_size_ = -1;
   ScaleType scale_type_ = ScaleType::f32;
   Matrix<Code> codes_;
@@ -199,6 +241,22 @@ template <StoresOwnParameters F>
   });
   throw ArgumentError(culprit + ", block [" + std::to_string(i) + ", " + std::to_string(g) +
                       "], is not a number of its type");
+}
+
+/// Throws ArgumentError where groups of one block have different parameters: those of the block
+/// are stored once.
+template <Format F>
+void require_same_in_blocks(const QuantizedMatrix<F>& q) {
+  if (q.blocks().is_in_row()) return;
+  const auto parameters = q.parameters();
+  const auto [rows, cols] = q.block_grid();
+  for (Index i = 0; i < rows; ++i)
+    for (Index j = 0; j < cols; ++j)
+      q.for_each_group(i, j, [&, &block = q.block(i, j)](Index row, Index group) {
+        if (!(parameters(row, group) == block))
+          throw ArgumentError("group " + std::to_string(group) + " of row " + std::to_string(row) +
+                              " has other parameters than its block begins with");
+      });
 }
 
 /// Throws ArgumentError where a tensor's parameters differ between its blocks, or do not fit.

@@ -107,8 +107,11 @@ namespace detail {
       qweight(k, c) = word;
     }
     for (Index g = 0; g < q.groups(); ++g)
-      for (Index i = 0; i < 8; ++i)
-        qzeros(g, c) |= std::uint32_t{detail::stored_zero(q, detail::awq_output(c, i), g)} << 4 * i;
+      for (Index i = 0; i < 8; ++i) {
+        const Index n = detail::awq_output(c, i);
+        const std::uint32_t zero = detail::stored_zero<UInt<4>>(q.parameters()(n, g), n, g);
+        qzeros(g, c) |= zero << 4 * i;
+      }
   }
 
   std::vector<NamedTensor> tensors;

@@ -68,7 +68,7 @@ template <GptqFormat F>
   std::vector<std::uint8_t> zeros(static_cast<std::size_t>(out));
   for (Index g = 0; g < q.groups(); ++g) {
     for (Index n = 0; n < out; ++n) {
-      const std::uint8_t zero = detail::stored_zero(q, n, g);
+      const std::uint8_t zero = detail::stored_zero<F>(q.parameters()(n, g), n, g);
       if (stored_as == GptqVersion::v1 && zero == 0)
         throw ArgumentError(detail::layer_label(name) + ": the zero point 0 of row " +
                             std::to_string(n) + ", group " + std::to_string(g) +

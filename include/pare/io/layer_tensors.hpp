@@ -107,8 +107,8 @@ void load_row(std::span<const std::uint8_t> stored, Index i, QuantizedMatrix<F>&
 
 /// The code that stands for zero, as the unsigned number stored: value = scale * (stored - zero).
 template <Format F>
-[[nodiscard]] std::uint8_t stored_zero(const QuantizedMatrix<F>& q, Index i, Index g) {
-  const int zero = F::code_offset + F::zero_point(q.parameters()(i, g));
+[[nodiscard]] std::uint8_t stored_zero(const typename F::Parameters& parameters, Index i, Index g) {
+  const int zero = F::code_offset + F::zero_point(parameters);
   if (zero < 0 || zero >> F::code_bits != 0)
     throw ArgumentError("the zero point of group [" + std::to_string(i) + ", " + std::to_string(g) +
                         "] does not fit in " + std::to_string(F::code_bits) + " bits");

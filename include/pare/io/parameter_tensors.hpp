@@ -9,8 +9,8 @@
 #include "pare/io/layer_tensors.hpp"
 #include "pare/io/stored_tensor.hpp"
 
-/// The parameters of formats that say how they are stored, as tensors: <name>.<field>, (rows,
-/// groups) for fields of blocks, (1) for those of the whole tensor.
+/// The parameters of formats that say how they are stored, as tensors: <name>.<field>, one
+/// for each block of the grid for fields of blocks, (1) for those of the whole tensor.
 namespace pare::detail {
 
 [[nodiscard]] constexpr DType dtype_of(FieldType type) noexcept {
@@ -24,23 +24,24 @@ namespace pare::detail {
 template <StoresOwnParameters F>
 void store_parameter_tensors(const std::string& name, const QuantizedMatrix<F>& q,
                              std::vector<NamedTensor>& tensors) {
-  const auto parameters = q.parameters();
+  require_same_in_blocks(q);
   require_same_tensor_parameters(q);
-  const auto put = [&](const auto& field, std::vector<Index> shape, Index rows, Index groups) {
+  const auto put = [&](const auto& field, std::vector<Index> shape, Index rows, Index cols) {
     const auto size = static_cast<std::size_t>(bits(field.type) / 8);
-    std::vector<std::byte> data(static_cast<std::size_t>(rows * groups) * size);
+    std::vector<std::byte> data(static_cast<std::size_t>(rows * cols) * size);
     std::byte* to = data.data();
     for (Index i = 0; i < rows; ++i)
-      for (Index g = 0; g < groups; ++g, to += size)
-        if (!field.store(parameters(i, g), to))
-          refuse_parameters<F>(parameters(i, g), field.scope, i, g);
+      for (Index j = 0; j < cols; ++j, to += size)
+        if (!field.store(q.block(i, j), to))
+          refuse_parameters<F>(q.block(i, j), field.scope, i, j);
     tensors.push_back({name + "." + std::string(field.name), dtype_of(field.type), std::move(shape),
                        std::move(data)});
   };
+  const Shape<2> grid = q.block_grid();
   F::stored.for_each(FieldScope::block, [&](const auto& field) {
-    put(field, {parameters.rows(), parameters.cols()}, parameters.rows(), parameters.cols());
+    put(field, {grid[0], grid[1]}, grid[0], grid[1]);
   });
-  if (parameters.empty()) return;
+  if (q.parameters().empty()) return;
   F::stored.for_each(FieldScope::tensor, [&](const auto& field) { put(field, {1}, 1, 1); });
 }
 
@@ -48,8 +49,8 @@ void store_parameter_tensors(const std::string& name, const QuantizedMatrix<F>& 
 /// for parameters that are not usable.
 template <StoresOwnParameters F, TensorSource Source>
 void load_parameter_tensors(Source& source, const std::string& name, QuantizedMatrix<F>& q) {
-  const auto parameters = q.parameters();
-  if (parameters.empty()) return;
+  if (q.parameters().empty()) return;
+  Matrix<typename F::Parameters> blocks(q.block_grid());
   const auto get = [&](const auto& field, const std::vector<Index>& shape) {
     const std::string tensor_name = name + "." + std::string(field.name);
     const TensorInfo& tensor = source.info(tensor_name);
@@ -57,21 +58,22 @@ void load_parameter_tensors(Source& source, const std::string& name, QuantizedMa
     require_shape(tensor, field.name, shape);
     const auto size = static_cast<std::size_t>(bits(field.type) / 8);
     const std::byte* from = tensor.bytes.data();
-    for (Index i = 0; i < parameters.rows(); ++i)
-      for (Index g = 0; g < parameters.cols(); ++g) {
-        field.load(from, parameters(i, g));
-        if (field.scope == FieldScope::block) from += size;
-      }
+    for (typename F::Parameters& block : blocks) {
+      field.load(from, block);
+      if (field.scope == FieldScope::block) from += size;
+    }
   };
   F::stored.for_each(FieldScope::block, [&](const auto& field) {
-    get(field, {parameters.rows(), parameters.cols()});
+    get(field, {blocks.rows(), blocks.cols()});
   });
   F::stored.for_each(FieldScope::tensor, [&](const auto& field) { get(field, {1}); });
-  for (Index i = 0; i < parameters.rows(); ++i)
-    for (Index g = 0; g < parameters.cols(); ++g)
-      if (!is_usable<F>(parameters(i, g)))
+  for (Index i = 0; i < blocks.rows(); ++i)
+    for (Index j = 0; j < blocks.cols(); ++j) {
+      if (!is_usable<F>(blocks(i, j)))
         throw FormatError("the parameters of block [" + std::to_string(i) + ", " +
-                          std::to_string(g) + "] are of no use to " + std::string(F::name));
+                          std::to_string(j) + "] are of no use to " + std::string(F::name));
+      q.set_block(i, j, blocks(i, j));
+    }
 }
 
 }  // namespace pare::detail

@@ -18,20 +18,23 @@ namespace pare {
 
 /// The library's own checkpoint layout: every format, any shape, without loss.
 ///
-/// Shapes    weight (rows, cols) of b bits with G groups in a row. <name>.codes U8
-///           [rows, ceil(cols b / 8)]: each row a dense bit stream, first code in the lowest bits;
-///           .scales [rows, G] in the scale type; .zero_points U8 [rows, ceil(G b / 8)], packed
-///           alike, for formats that have them; .group_index I32 [cols], if there is one. A format
-///           that stores its own parameters has a tensor a field instead of scales and zero points:
-///           see StoredParameters
+/// Shapes    weight (rows, cols) of b bits in a grid of R x G blocks: rows x groups, unless blocks
+///           have more than a row. <name>.codes U8 [rows, ceil(cols b / 8)]: each row a dense bit
+///           stream, first code in the lowest bits; .scales [R, G] in the scale type; .zero_points
+///           U8 [R, ceil(G b / 8)], packed alike, for formats that have them; .group_index I32
+///           [cols], if there is one. A format that stores its own parameters has a tensor a field
+///           instead of scales and zero points: see StoredParameters
 ///
 /// Format and extents of each layer are in config.json:
 ///
 ///     "quantization_config": {"quant_method": "pare", "version": 1, "layers": {name:
 ///         {"format": "int4", "group_size": 64, "rows": 256, "cols": 768}}}
 ///
+/// Blocks that are more than a part of a row add "block_rows": r (-1: all), or "flat": true where
+/// they are runs of group_size weights of the flattened matrix.
 /// Callers add fields of their own to a layer's object; reading ignores what it does not know.
-/// Errors    ArgumentError for a code or zero point that is outside its bits
+/// Errors    ArgumentError for a code or zero point that is outside its bits, and for parameters
+///           that differ inside a block
 template <Format F>
 [[nodiscard]] std::vector<NamedTensor> pare_tensors(const std::string& name,
                                                     const QuantizedMatrix<F>& q) {
@@ -48,13 +51,15 @@ template <Format F>
   if constexpr (StoresOwnParameters<F>) {
     detail::store_parameter_tensors(name, q, tensors);
   } else {
-    Matrix<std::uint8_t> zeros({q.rows(), packed_words<std::uint8_t>(q.groups(), b)});
-    Matrix<float> scales({q.rows(), q.groups()});
-    std::vector<std::uint8_t> row_zeros(size(q.groups()));
-    for (Index i = 0; i < q.rows() && !q.codes().empty(); ++i) {
-      for (Index g = 0; g < q.groups(); ++g) {
-        scales(i, g) = q.parameters()(i, g).scale;
-        row_zeros[size(g)] = detail::stored_zero(q, i, g);
+    detail::require_same_in_blocks(q);
+    const auto [rows, groups] = q.block_grid();
+    Matrix<std::uint8_t> zeros({rows, packed_words<std::uint8_t>(groups, b)});
+    Matrix<float> scales({rows, groups});
+    std::vector<std::uint8_t> row_zeros(size(groups));
+    for (Index i = 0; i < rows && !q.codes().empty(); ++i) {
+      for (Index g = 0; g < groups; ++g) {
+        scales(i, g) = q.block(i, g).scale;
+        row_zeros[size(g)] = detail::stored_zero<F>(q.block(i, g), i, g);
       }
       pack_bits<std::uint8_t>(row_zeros, b, {&zeros(i, 0), size(zeros.cols())});
     }
@@ -76,14 +81,16 @@ template <std::same_as<AnyQuantizedMatrix> Q>
 /// A layer's object in the settings.
 template <Format F>
 [[nodiscard]] nlohmann::json pare_layer_config(const QuantizedMatrix<F>& q) {
-  return {
-      {"format", F::name}, {"group_size", q.group_size()}, {"rows", q.rows()}, {"cols", q.cols()}};
+  const BlockShape& blocks = q.blocks();
+  nlohmann::json config{
+      {"format", F::name}, {"group_size", blocks.cols}, {"rows", q.rows()}, {"cols", q.cols()}};
+  if (blocks.rows != 1) config["block_rows"] = blocks.rows;
+  if (blocks.flat) config["flat"] = true;
+  return config;
 }
-[[nodiscard]] inline nlohmann::json pare_layer_config(const AnyQuantizedMatrix& q) {
-  return {{"format", q.format()},
-          {"group_size", q.group_size()},
-          {"rows", q.rows()},
-          {"cols", q.cols()}};
+template <std::same_as<AnyQuantizedMatrix> Q>
+[[nodiscard]] nlohmann::json pare_layer_config(const Q& matrix) {
+  return matrix.visit([](const auto& q) { return pare_layer_config(q); });
 }
 
 /// The settings from an object of layers by name.
@@ -126,7 +133,8 @@ inline void unpack_row(const Matrix<std::uint8_t>& packed, Index i, int b, std::
 /// Format and extents of a layer.
 struct PareLayerConfig {
   std::string format;
-  Index group_size, rows, cols;
+  BlockShape blocks;
+  Index rows, cols;
 
   explicit PareLayerConfig(const nlohmann::json& layer) {
     const auto named = field_as<std::string>(layer, {"format"});
@@ -138,7 +146,8 @@ struct PareLayerConfig {
     if (*height < 0 || *width < 0 || *height > limit || *width > limit)
       throw FormatError("shape " + to_string(Shape<2>{*height, *width}) + " is absurd");
     format = *named;
-    group_size = *group;
+    blocks = {field_as<Index>(layer, {"block_rows"}).value_or(1), *group,
+              field_as<bool>(layer, {"flat"}).value_or(false)};
     rows = *height;
     cols = *width;
   }
@@ -152,7 +161,7 @@ template <Format F>
   constexpr int b = F::code_bits;
   const auto codes = read_elements<std::uint8_t>(
       codes_tensor, "codes", DType::U8, {config.rows, packed_words<std::uint8_t>(config.cols, b)});
-  QuantizedMatrix<F> q(config.rows, config.cols, config.group_size, scale_type);
+  QuantizedMatrix<F> q(config.rows, config.cols, config.blocks, scale_type);
   std::vector<std::uint8_t> numbers(static_cast<std::size_t>(config.cols));
   for (Index i = 0; i < config.rows && !codes.empty(); ++i) {
     unpack_row(codes, i, b, "codes", numbers);
@@ -174,11 +183,11 @@ requires(!StoresOwnParameters<F>)
     [[nodiscard]] QuantizedMatrix<F> read_pare(const PareLayer& layer,
                                                const PareLayerConfig& config) {
   constexpr int b = F::code_bits;
-  const Index groups = QuantizedMatrix<F>::group_count(config.cols, config.group_size);
   QuantizedMatrix<F> q = read_pare_codes<F>(
       layer.codes, config, scale_type_of(layer.scales.dtype).value_or(ScaleType::f32));
   (void)require_scale_type(layer.scales);
-  const Matrix<float> scales = read_scales(layer.scales, {config.rows, groups});
+  const auto [rows, groups] = q.block_grid();
+  const Matrix<float> scales = read_scales(layer.scales, {rows, groups});
   if (F::has_zero_point != (layer.zero_points != nullptr))
     throw FormatError(std::string("zero_points are ") +
                       (F::has_zero_point ? "missing" : "of no use") + " with format " +
@@ -186,14 +195,16 @@ requires(!StoresOwnParameters<F>)
   Matrix<std::uint8_t> zeros;
   if (layer.zero_points)
     zeros = read_elements<std::uint8_t>(*layer.zero_points, "zero_points", DType::U8,
-                                        {config.rows, packed_words<std::uint8_t>(groups, b)});
+                                        {rows, packed_words<std::uint8_t>(groups, b)});
 
   std::vector<std::uint8_t> numbers(static_cast<std::size_t>(groups));
-  for (Index i = 0; i < config.rows && !q.codes().empty(); ++i) {
+  for (Index i = 0; i < rows && !q.codes().empty(); ++i) {
     if (layer.zero_points) unpack_row(zeros, i, b, "zero_points", numbers);
     for (Index g = 0; g < groups; ++g) {
-      q.parameters()(i, g).scale = scales(i, g);
-      F::set_zero_point(q.parameters()(i, g), numbers[static_cast<std::size_t>(g)]);
+      typename F::Parameters parameters{};
+      parameters.scale = scales(i, g);
+      F::set_zero_point(parameters, numbers[static_cast<std::size_t>(g)]);
+      q.set_block(i, g, parameters);
     }
   }
   read_group_index(layer.group_index, q);

@@ -19,6 +19,7 @@
 #include "pare/quantization/gptq_factor.hpp"
 #include "pare/quantization/gptq_options.hpp"
 #include "pare/quantization/row_quantizer.hpp"
+#include "pare/quantization/shared_blocks.hpp"
 #include "pare/solvers/obs_sweep.hpp"
 
 namespace pare {
@@ -88,10 +89,15 @@ class NearestCode {
       return;
     }
     parameters_(i, g) = *parameters;
-    if constexpr (F::is_integer) {
-      scales_(g, i) = parameters->scale;
-      zero_points_(g, i) = F::zero_point(*parameters);
-    }
+    spread(i, g);
+  }
+
+  /// The same for blocks that are more than a part of a row, from all weights.
+  void fit_blocks(MatrixView<const float> w, const Execution& execution, QuantizedMatrix<F>& q) {
+    if (detail::fit_blocks(w, fitter_, tensor_, execution, q) != RowResult::done)
+      return fits_.store(false);
+    for (Index i = 0; i < q.rows(); ++i)
+      for (Index g = 0; g < q.groups(); ++g) spread(i, g);
   }
 
   /// False when a scale did not fit the storage type: the codes are worthless then.
@@ -100,6 +106,13 @@ class NearestCode {
   [[nodiscard]] Index raised() const { return raised_; }
 
  private:
+  void spread(Index i, Index g) {
+    if constexpr (F::is_integer) {
+      scales_(g, i) = parameters_(i, g).scale;
+      zero_points_(g, i) = F::zero_point(parameters_(i, g));
+    }
+  }
+
   const QuantizedMatrix<F>& q_;
   MatrixView<typename F::Code> codes_;
   MatrixView<typename F::Parameters> parameters_;
@@ -125,10 +138,19 @@ template <Format F>
 std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const GptqFactor& factor,
                                     const GptqOptions& options, const Execution& execution,
                                     QuantizedMatrix<F>& q) {
-  const bool whole_rows = options.group_size == -1;
-  const bool fit_in_blocks = !whole_rows && !options.static_groups;
+  const bool shared = !q.blocks().is_in_row();
+  const bool whole_rows = !shared && q.group_size() == -1;
+  const bool fit_in_blocks = !shared && !whole_rows && !options.static_groups;
   const auto tensor = tensor_parameters<F>(w, options.range, q.scale_type(), execution);
   NearestCode<F> rule(q, factor.order(), options.range, tensor, fit_in_blocks, execution);
+  if (shared) {
+    Matrix<float> alive(w);
+    for (Index i = 0; i < w.rows(); ++i)
+      for (Index j = 0; j < w.cols(); ++j)
+        if (factor.is_dead(j)) alive(i, j) = 0.0f;
+    rule.fit_blocks(alive, execution, q);
+    if (!rule.fits()) return {};
+  }
   Matrix<float> visited({w.rows(), w.cols()});
   execution.parallel_for(w.rows(), [&](Index i) {
     Vector<float> row(w.row(i));
@@ -142,7 +164,7 @@ std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const GptqFactor&
     if (whole_rows) fit_groups();
     for (Index j = 0; j < row.size(); ++j)
       if (factor.is_dead(j)) row[j] = 0.0f;
-    if (!whole_rows && options.static_groups) fit_groups();
+    if (!shared && !whole_rows && options.static_groups) fit_groups();
     for (Index p = 0; p < row.size(); ++p)
       visited(i, p) = row[factor.order()[static_cast<std::size_t>(p)]];
   });
@@ -192,8 +214,9 @@ template <Format F>
     throw ArgumentError("the Hessian was factored with another damping or column order");
   detail::require_valid(options.range);
   require_finite(w, "weight");
-  const ScaleType wanted = options.scale_type.value_or(default_scale_type<F>(options.group_size));
-  QuantizedMatrix<F> q(w.rows(), w.cols(), options.group_size, wanted);
+  const BlockShape blocks = detail::block_shape(options.group_size, options.blocks);
+  const ScaleType wanted = options.scale_type.value_or(default_scale_type<F>(blocks.cols));
+  QuantizedMatrix<F> q(w.rows(), w.cols(), blocks, wanted);
 
   const auto sweep = [&] {
     return with_standard_floats(execution, [&](const Execution& standard) {
@@ -203,7 +226,7 @@ template <Format F>
   std::optional<detail::GptqSweep> result = sweep();
   const bool widened = !result;
   if (widened) {
-    q = QuantizedMatrix<F>(w.rows(), w.cols(), options.group_size, ScaleType::f32);
+    q = QuantizedMatrix<F>(w.rows(), w.cols(), blocks, ScaleType::f32);
     result = sweep();
   }
   if (!result) detail::throw_no_usable<F>();
@@ -228,7 +251,9 @@ template <Format F>
   detail::require_valid(options.range);
   require_finite(w, "weight");
   // What is wrong with the group size should show before the work begins.
-  static_cast<void>(QuantizedMatrix<F>::group_count(w.cols(), options.group_size));
+  static_cast<void>(detail::group_count(
+      w.cols(), detail::checked_group_size(
+                    detail::block_shape(options.group_size, options.blocks), w.rows(), w.cols())));
   return gptq<F>(w, GptqFactor(h, options, execution), options, execution);
 }
 

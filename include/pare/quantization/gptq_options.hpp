@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "pare/core/index.hpp"
+#include "pare/formats/block_shape.hpp"
 #include "pare/quantization/block_parameters.hpp"
 
 namespace pare {
@@ -20,6 +21,9 @@ struct GptqReport {
 struct GptqOptions {
   /// Columns that share parameters; -1 is the whole row.
   Index group_size = -1;
+  /// Blocks that are more than a part of a row; instead of a group size. All their parameters are
+  /// found before the sweep.
+  std::optional<BlockShape> blocks{};
   /// Unset: default_scale_type.
   std::optional<ScaleType> scale_type{};
   RangeOptions range{};

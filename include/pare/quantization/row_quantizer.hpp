@@ -102,10 +102,19 @@ struct RowQuantizer {
         if (!is_usable<F>(*parameters)) return RowResult::scale_does_not_fit;
         q.parameters()(i, g) = *parameters;
       }
-      for (Index g = first; g < last; ++g)
-        encode<F>(row + g * length, count(g), q.parameters()(i, g), &q.codes()(i, g * length));
+      encode_groups(row, i, first, last, q);
     }
     return RowResult::done;
+  }
+
+  /// Codes of groups [first, last) of row `i`, whose parameters q has.
+  template <Format F>
+  void encode_groups(const float* row, Index i, Index first, Index last,
+                     QuantizedMatrix<F>& q) const {
+    const Index length = q.group_length();
+    for (Index g = first; g < last; ++g)
+      encode<F>(row + g * length, std::min(length, q.cols() - g * length), q.parameters()(i, g),
+                &q.codes()(i, g * length));
   }
 };
 

@@ -5,7 +5,10 @@
 
 #include "pare/io/safetensors_reader.hpp"
 #include "pare/io/safetensors_writer.hpp"
+#include "pare/quantization/quantize.hpp"
 #include "support/catch.hpp"
+#include "support/own_formats.hpp"
+#include "support/random_matrix.hpp"
 #include "support/stored_layers.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -36,6 +39,41 @@ TEST_CASE("every format, shape and scale type comes back bit for bit", "[pare_ch
       const auto layer = parse_json(pare_layer_config(any).dump());
       CHECK(read_pare_layer(tensors, "l", layer) == any);
     });
+}
+
+TEST_CASE("blocks of more than a row are stored once", "[pare_checkpoint]") {
+  const Matrix<float> w = test::random_matrix(7, 12);
+  struct Case {
+    BlockShape blocks;
+    std::vector<Index> scales;
+  };
+  for (const Case& c : {Case{BlockShape::tensor(), {1, 1}}, Case{BlockShape::tiles(2, 5), {4, 3}},
+                        Case{BlockShape::tiles(-1, 4), {1, 3}}, Case{BlockShape::runs(16), {1, 6}},
+                        Case{BlockShape::runs(-1), {1, 1}}})
+    for_each_type(TypeList<Int<4>, UInt<3>, NF4, test::Levels, test::TwoLevels>{},
+                  [&]<class F>(TypeTag<F>) {
+                    const auto q = quantize<F>(w, {.blocks = c.blocks});
+                    const auto tensors = pare_tensors("l", q);
+                    CHECK(tensors[1].name.starts_with("l.scale"));
+                    CHECK(tensors[1].shape == c.scales);
+                    const auto layer = parse_json(pare_layer_config(q).dump());
+                    const test::StoredTensors stored(tensors);
+                    CHECK(read_pare_layer<F>(stored, "l", layer) == q);
+                  });
+
+  // What differs inside a block has no place in the file; what the file says must be possible.
+  auto q = quantize<Int<4>>(w, {.blocks = BlockShape::tiles(2, 5)});
+  const test::StoredTensors tensors(pare_tensors("l", q));
+  nlohmann::json layer = pare_layer_config(q);
+  for (const int rows : {0, 1, 3, 8, -1}) {
+    layer["block_rows"] = rows;
+    CHECK_THROWS_AS(read_pare_layer(tensors, "l", layer), FormatError);
+  }
+  layer["block_rows"] = 2;
+  layer["flat"] = true;
+  CHECK_THROWS_WITH(read_pare_layer(tensors, "l", layer), Contains("runs"));
+  q.parameters()(3, 1).scale *= 2.0f;
+  CHECK_THROWS_WITH(pare_tensors("l", q), Contains("group 1 of row 3"));
 }
 
 TEST_CASE("codes are dense bit streams, first code in the lowest bits", "[pare_checkpoint]") {
