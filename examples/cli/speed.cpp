@@ -24,9 +24,7 @@ struct DecodeReads {
   double bytes = 0.0;
 
   DecodeReads(const engine::Model& model, Index context) {
-    const auto add = [&](const engine::Linear& linear) {
-      for (const auto part : linear.memory()) weights.push_back(part);
-    };
+    const auto add = [&](const engine::Linear& linear) { weights.push_back(linear.memory()); };
     for (const engine::Block& block : model.blocks)
       for (const engine::Linear& linear : block.linears) add(linear);
     if (model.head)

@@ -59,17 +59,9 @@ std::string Linear::describe(Index tokens, const pare::Execution& execution) con
                         activations_ ? pare::ActivationType::int8 : pare::ActivationType::float32);
 }
 
-std::vector<std::span<const std::byte>> Linear::memory() const {
-  const auto bytes = [](const auto* begin, const auto* end) {
-    return std::as_bytes(std::span(begin, end));
-  };
-  if (!packed_) return {bytes(dense_.data(), dense_.data() + dense_.size())};
-  const pare::kernels::PackedView w =
-      packed_->visit([](const auto& packed) { return packed.view(); });
-  const pare::kernels::PackedPanel begin = w.first, end = w.panel(w.panels());
-  std::vector parts{bytes(begin.codes, end.codes), bytes(begin.scales, end.scales)};
-  if (begin.zero_points) parts.push_back(bytes(begin.zero_points, end.zero_points));
-  return parts;
+std::span<const std::byte> Linear::memory() const {
+  if (packed_) return packed_->streamed();
+  return std::as_bytes(std::span(dense_.data(), static_cast<std::size_t>(dense_.size())));
 }
 
 pare::Matrix<float> Linear::forward(pare::MatrixView<const float> x,

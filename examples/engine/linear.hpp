@@ -58,7 +58,7 @@ class Linear {
   [[nodiscard]] std::string describe(Index tokens, const pare::Execution& execution) const;
 
   /// The weight's memory as a product of one token reads it.
-  [[nodiscard]] std::vector<std::span<const std::byte>> memory() const;
+  [[nodiscard]] std::span<const std::byte> memory() const;
 
   [[nodiscard]] pare::Matrix<float> forward(pare::MatrixView<const float> x,
                                             const pare::Execution& execution) const;

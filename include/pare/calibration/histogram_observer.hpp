@@ -38,7 +38,7 @@ class HistogramObserver {
 
   template <Format F>
   [[nodiscard]] typename F::Parameters params(const FitOptions& options = {}) const {
-    return F::fit(range<F>(options), options);
+    return fit_whole<F>(range<F>(options), options);
   }
 
  private:

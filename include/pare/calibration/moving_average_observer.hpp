@@ -70,7 +70,7 @@ class MovingAverageObserver {
 
   template <Format F>
   [[nodiscard]] typename F::Parameters params(const FitOptions& options = {}) const {
-    return F::fit(range(), options);
+    return fit_whole<F>(range(), options);
   }
 
  private:

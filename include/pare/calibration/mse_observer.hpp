@@ -62,7 +62,7 @@ struct MseMethod {
   template <Format F>
   [[nodiscard]] static double error(const std::vector<Point>& points, Range range,
                                     const FitOptions& options, double limit) {
-    const typename F::Parameters parameters = F::fit(range, options);
+    const typename F::Parameters parameters = fit_whole<F>(range, options);
     if (!is_usable<F>(parameters)) return std::numeric_limits<double>::infinity();
     double sum = 0.0;
     for (const Point& p : points) {

@@ -196,6 +196,15 @@ template <class F>
 template <class F>
 concept HasTensorParameters = Format<F> && detail::HasFitTensor<F>;
 
+/// Parameters of a block that is a whole tensor.
+template <Format F>
+[[nodiscard]] constexpr typename F::Parameters fit_whole(Range range, const FitOptions& options) {
+  if constexpr (HasTensorParameters<F>)
+    return F::fit(range, options, F::fit_tensor(range, options));
+  else
+    return F::fit(range, options);
+}
+
 /// How many codes there are; they are stored as the numbers below. All of `code_bits` bits unless
 /// the format says otherwise.
 template <Format F>

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -60,6 +62,10 @@ class AnyPackedMatrix {
   }
   [[nodiscard]] Index bytes() const {
     return visit([](const auto& w) { return w.bytes(); });
+  }
+  /// The memory that a matmul reads: codes and their parameters, padding included.
+  [[nodiscard]] std::span<const std::byte> streamed() const {
+    return visit([](const auto& w) { return w.streamed(); });
   }
   [[nodiscard]] double bits_per_weight() const {
     return visit([](const auto& w) { return w.bits_per_weight(); });

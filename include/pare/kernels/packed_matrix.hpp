@@ -72,11 +72,17 @@ class PackedMatrix : kernels::PackedParts {
   /// Takes bytes arranged as kernels::packed_sections<F>(shape) says.
   ///
   /// Errors    ShapeError for another number of bytes; ArgumentError when they are not 64-byte
-  ///           aligned, when a zero point has too many bits or when the column order does not hold
-  ///           every column once; all of kernels::packed_sections
+  ///           aligned, when a scale is not finite, when a zero point has too many bits or when the
+  ///           column order does not hold every column once; all of kernels::packed_sections
   PackedMatrix(const PackedShape& shape, PackedStorage storage)
       : PackedParts(shape, kernels::packed_sections<F>(shape), std::move(storage)) {
     kernels::check_packed_bytes(F::name, shape, sections_.size_bytes, storage_.bytes());
+    if constexpr (StoresOwnParameters<F>) {
+      kernels::check_parameters<F>(section<std::byte>(sections_.scales), FieldScope::block);
+      kernels::check_parameters<F>(section<std::byte>(sections_.tensor), FieldScope::tensor);
+    } else {
+      kernels::check_scales(section<std::byte>(sections_.scales), shape.scale_type);
+    }
     kernels::check_zero_points(section<std::uint8_t>(sections_.zero_points),
                                (1 << F::code_bits) - 1);
     kernels::check_column_order(column_order(), cols());
@@ -107,6 +113,10 @@ class PackedMatrix : kernels::PackedParts {
   [[nodiscard]] const PackedStorage& storage() const noexcept { return storage_; }
   /// Memory held, padding included.
   [[nodiscard]] Index bytes() const noexcept { return sections_.size_bytes; }
+  /// The memory that a matmul reads: codes and their parameters, padding included.
+  [[nodiscard]] std::span<const std::byte> streamed() const noexcept {
+    return storage_.bytes().first(static_cast<std::size_t>(sections_.row_sums.offset_bytes));
+  }
   [[nodiscard]] double bits_per_weight() const noexcept {
     return rows() * cols() == 0
                ? 0.0

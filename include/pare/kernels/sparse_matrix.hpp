@@ -27,13 +27,14 @@ class SparseMatrix {
   /// Takes bytes arranged as kernels::sparse_sections<L> says.
   ///
   /// Errors    ShapeError for another number of bytes; ArgumentError when they are not 64-byte
-  ///           aligned, for blocks that do not ascend inside the strips or a column order that
-  ///           does not hold every column once; all of kernels::sparse_sections
+  ///           aligned, for a scale that is not finite, blocks that do not ascend inside the strips
+  ///           or a column order that does not hold every column once; all of kernels::sparse_sections
   SparseMatrix(const PackedShape& shape, PackedStorage storage)
       : shape_(shape), storage_(std::move(storage)) {
     blocks_ = read_blocks();
     sections_ = kernels::sparse_sections<L>(shape, blocks_);
     kernels::check_packed_bytes(L::name, shape, sections_.size_bytes, storage_.bytes());
+    kernels::check_scales(section<std::byte>(sections_.scales), shape.scale_type);
     kernels::check_column_order(column_order(), cols());
     check_blocks();
   }
@@ -78,6 +79,10 @@ class SparseMatrix {
   [[nodiscard]] const PackedStorage& storage() const noexcept { return storage_; }
   /// Memory held, padding included.
   [[nodiscard]] Index bytes() const noexcept { return sections_.size_bytes; }
+  /// The memory that a matmul reads: codes and their parameters, padding included.
+  [[nodiscard]] std::span<const std::byte> streamed() const noexcept {
+    return storage_.bytes().first(static_cast<std::size_t>(sections_.row_sums.offset_bytes));
+  }
   [[nodiscard]] double bits_per_weight() const noexcept {
     return rows() * cols() == 0
                ? 0.0

@@ -77,12 +77,17 @@ template <Format F>
   const RowQuantizer quantizer{kernels::elementwise_kernel(execution.force), range,
                                kernels::Store::cached};
   const Index cols = w.cols(), length = q.group_length();
+  const auto scale_row = [&](Index i) {
+    copy(w.row(i), trial.row(i));
+    transform(&trial(i, 0), scales, cols, &trial(i, 0), [](float v, float s) { return v * s; });
+  };
+  if constexpr (HasTensorParameters<F>) execution.parallel_for(w.rows(), scale_row);
+  const auto tensor = tensor_parameters<F>(trial, range, q.scale_type(), execution);
   std::atomic<bool> finite = true, fits = true;
   execution.parallel_for(w.rows(), [&](Index i) {
     float* const row = &trial(i, 0);
-    copy(w.row(i), trial.row(i));
-    transform(row, scales, cols, row, [](float v, float s) { return v * s; });
-    const RowResult result = quantizer.quantize(row, i, q);
+    scale_row(i);
+    const RowResult result = quantizer.quantize(row, i, q, tensor);
     if (result == RowResult::not_finite) finite.store(false);
     if (result == RowResult::scale_does_not_fit) fits.store(false);
     if (result != RowResult::done) return;

@@ -33,11 +33,11 @@ inline constexpr Index awq_clip_rows = 32;
 /// `clipped` and `codes` are scratch. Returns false when the clipped group has no usable scale.
 template <Format F>
 bool awq_clip_difference(const RowQuantizer& quantizer, const float* group, Index count,
-                         float maximum, ScaleType scale_type, float* clipped,
-                         typename F::Code* codes, float* difference) {
+                         float maximum, ScaleType scale_type, const TensorParameters<F>& tensor,
+                         float* clipped, typename F::Code* codes, float* difference) {
   transform(group, group, count, clipped,
             [maximum](float v, float) { return std::min(std::max(v, -maximum), maximum); });
-  const auto parameters = quantizer.fit<F>(clipped, count, scale_type);
+  const auto parameters = quantizer.fit<F>(clipped, count, scale_type, tensor);
   if (!parameters || !is_usable<F>(*parameters)) return false;
   quantizer.encode<F>(clipped, count, *parameters, codes);
   quantizer.decode<F>(codes, count, *parameters, difference);
@@ -77,7 +77,8 @@ class AwqClipError {
 /// Best maxima of one group of columns for the rows of `w`.
 template <Format F>
 void awq_clip_group(MatrixView<const float> w, const AwqClipError& error, const AwqOptions& options,
-                    VectorView<float> maxima, const Execution& execution) {
+                    const TensorParameters<F>& tensor, VectorView<float> maxima,
+                    const Execution& execution) {
   const Index steps = options.clip_steps, count = w.cols();
   Matrix<float> differences({w.rows() * steps, count});
   Vector<float> absmax({w.rows()}), clipped({count});
@@ -93,7 +94,7 @@ void awq_clip_group(MatrixView<const float> w, const AwqClipError& error, const 
       usable[static_cast<std::size_t>(i * steps + step)] = awq_clip_difference<F>(
           quantizer, group.data(), count,
           awq_clip_maximum(absmax[i], static_cast<int>(step), options.clip_grid),
-          options.scale_type, clipped.data(), codes.data(), &differences(i * steps + step, 0));
+          options.scale_type, tensor, clipped.data(), codes.data(), &differences(i * steps + step, 0));
   }
   Matrix<float> products({differences.rows(), error.factor().cols()});
   gemm(1.0f, differences, error.factor(), products, execution);
@@ -128,6 +129,7 @@ void awq_clip_group(MatrixView<const float> w, const AwqClipError& error, const 
 ///           values that are not finite
 /// Edge      of equal errors the larger T wins; from 2 clip_tokens tokens on, every
 ///           (tokens / clip_tokens)-th is used
+///           parameters of the whole tensor, where a format has them, are those of w unclipped
 /// Accuracy  codes and products in float32, squares summed in float64
 /// Cost      per weight and candidate min(tokens, columns of a group) multiply-adds; with groups
 ///           of fewer columns than tokens errors come from the Gram matrices of the inputs
@@ -153,6 +155,8 @@ template <Format F>
                                        {every * x.stride(0), x.stride(1)});
   const Index groups = QuantizedMatrix<F>::group_count(w.cols(), options.group_size);
   const Index length = options.group_size == -1 ? w.cols() : options.group_size;
+  const auto tensor = detail::tensor_parameters<F>(w, detail::awq_range(options),
+                                                   options.scale_type, execution);
   Matrix<float> maxima({w.rows(), groups});
   std::vector<std::optional<detail::AwqClipError>> errors(static_cast<std::size_t>(groups));
   execution.parallel_for(groups, [&](Index g) {
@@ -166,7 +170,7 @@ template <Format F>
       const Index column = g * length, count = std::min(length, w.cols() - column);
       detail::awq_clip_group<F>(
           w.slice(0, row, rows).slice(1, column, count), *errors[static_cast<std::size_t>(g)],
-          options, maxima.view().slice(0, row, rows).select(1, g), {.force = execution.force});
+          options, tensor, maxima.view().slice(0, row, rows).select(1, g), {.force = execution.force});
     }
   });
   return maxima;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "pare/calibration/entropy_observer.hpp"
@@ -11,6 +12,7 @@
 #include "pare/calibration/percentile_observer.hpp"
 #include "pare/formats/all.hpp"
 #include "support/catch.hpp"
+#include "support/own_formats.hpp"
 #include "support/random_matrix.hpp"
 
 #define PARE_ALL_OBSERVERS \
@@ -144,4 +146,18 @@ TEMPLATE_TEST_CASE("fit options reach the parameters", "[calibration]", PARE_ALL
         observer.template params<Int<8>>(largest).scale);
   const float scale = observer.template params<Int<4>>({.scale_type = ScaleType::f16}).scale;
   CHECK(scale == store_scale(scale, ScaleType::f16));
+}
+
+TEMPLATE_TEST_CASE("formats with parameters of the whole tensor are observed, too", "[calibration]",
+                   PARE_ALL_OBSERVERS) {
+  const Matrix<float> x = test::random_matrix(9, 33);
+  TestType observer;
+  observer.observe(x);
+  const auto p = observer.template params<test::TwoLevels>();
+  CHECK(p.tensor_scale > 0.0f);
+  CHECK(p.tensor_scale != 1.0f);
+  // Six steps reach as far as those of another symmetric format, up to the rounding to E4M3.
+  const float reach = 6.0f * test::TwoLevels::step(p);
+  const float other = 7.5f * observer.template params<Int<4>>().scale;
+  if constexpr (!std::is_same_v<TestType, MseObserver>) CHECK(reach == Approx(other).epsilon(0.07));
 }

@@ -414,7 +414,7 @@ TEST_CASE("what a sparse payload holds besides its indices leads nobody astray",
     Image image(two_matrices(w));
     const kernels::SparseSections& sections = w.sections();
     for (const kernels::Section& section :
-         {sections.codes, sections.compensation, sections.scales, sections.row_sums})
+         {sections.codes, sections.compensation, sections.row_sums})
       for (Index i = 0; i < section.size_bytes; ++i)
         image.set(in_payload(section) + static_cast<std::size_t>(i),
                   static_cast<std::uint8_t>(random.below(256)));

@@ -134,6 +134,12 @@ TEST_CASE("packed sizes count padding and parameters", "[packed_matrix]") {
   CHECK(any.rows() == 3);
   CHECK(any.cols() == 5);
   CHECK(any.bytes() == 64 + 64 + 64);  // codes, scales, row sums, on cache lines
+
+  // A product streams codes and parameters.
+  CHECK(any.streamed().size() == 64 + 64);
+  CHECK(any.streamed().data() == any.as<PackedMatrix<NF4>>().storage().bytes().data());
+  CHECK(w.streamed().size() == 4096 * 4096 / 2 + 4096 * 32 * 2);
+  CHECK(PackedMatrix<NF4>().streamed().empty());
 }
 
 TEST_CASE("codes outside their bits are refused by position", "[packed_matrix]") {
@@ -232,7 +238,7 @@ TEST_CASE("a matrix over shared bytes keeps their owner alive", "[packed_matrix]
 TEST_CASE("bytes that are no packed matrix are refused", "[packed_matrix]") {
   using W = PackedMatrix<UInt<3>>;
   Random random(7);
-  auto q = test::random_quantized<UInt<3>>(5, 65, 32, ScaleType::f32, random);
+  auto q = test::random_quantized<UInt<3>>(5, 65, 32, ScaleType::f16, random);
   test::shuffle_groups(q, random);
   const W w = pack(q);
   const auto sections = kernels::packed_sections<UInt<3>>(w.shape());
@@ -246,6 +252,8 @@ TEST_CASE("bytes that are no packed matrix are refused", "[packed_matrix]") {
   CHECK(changed(shape, 0, w.storage().bytes()[0]) == w);
   CHECK_THROWS_WITH(changed(shape, sections.zero_points.offset_bytes + 3, std::byte{8}),
                     "packed zero point 3 is 8, beyond 7");
+  CHECK_THROWS_WITH(changed(shape, sections.scales.offset_bytes + 3, std::byte{0x7f}),
+                    "packed scale 1 is not finite");
   CHECK_THROWS_WITH(changed(shape, sections.column_order.offset_bytes + 6, std::byte{1}),
                     Catch::Contains("position 1 of the column order holds column 65"));
   shape.rows = 17;

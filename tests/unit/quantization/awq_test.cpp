@@ -12,6 +12,7 @@
 #include "pare/io/safetensors_reader.hpp"
 #include "pare/quantization/awq_clip.hpp"
 #include "support/catch.hpp"
+#include "support/own_formats.hpp"
 #include "support/random_matrix.hpp"
 
 using namespace pare;
@@ -180,7 +181,7 @@ TEST_CASE("both searches give the same bits for any number of threads") {
 }
 
 TEMPLATE_TEST_CASE("scales help every kind of format, for layers that share an input", "", Int<4>,
-                   UInt<3>, NF4) {
+                   UInt<3>, NF4, test::TwoLevels) {
   const Index inputs = 96;
   const Matrix<float> a = test::random_matrix(9, inputs, 1), b = test::random_matrix(5, inputs, 2);
   Matrix<float> x = test::random_matrix(64, inputs, 3);
@@ -225,6 +226,41 @@ Matrix<float> clip_inputs(bool correlated) {
     for (Index c = 0; c < x.cols(); ++c)
       x(t, c) = (c % 16 == 3 ? 500.0f : 1.0f) * (x(t, 0) + 1e-2f * x(t, c));
   return x;
+}
+
+TEST_CASE("parameters of the whole tensor are found before the searches", "[awq]") {
+  using F = test::TwoLevels;
+  Matrix<float> w = test::random_matrix(5, 48, 5);
+  w(4, 47) = 40.0f;
+  const Matrix<float> x(clip_inputs(false).view().slice(1, 0, 48));
+  // Unscaled, a trial is what quantize makes of the weight.
+  const MatrixView<const float> sharing[] = {w};
+  Matrix<float> first;
+  (void)awq_scales<F>(
+      sharing, mean_abs(x),
+      [&](std::span<const Matrix<float>> trial) {
+        first = trial[0];
+        return 0.0;
+      },
+      {.group_size = 16, .ratios = 1});
+  CHECK(first == dequantize(quantize<F>(w, {.group_size = 16})));
+
+  // Clipping a group changes its error as quantize shows, with the tensor's scale as it was.
+  const Matrix<float> maxima = awq_clip<F>(w, x, {.group_size = 16});
+  for (Index i = 0; i < w.rows(); ++i) {
+    const auto error = [&](float maximum) {
+      Matrix<float> clipped = w, limits({5, 3});
+      limits.fill(1e9f);
+      limits(i, 0) = maximum;
+      apply_clip(clipped, limits, 16);
+      const Matrix<float> changed = dequantize(quantize<F>(clipped, {.group_size = 16}));
+      return output_error(x.view().slice(1, 0, 16), changed.view().slice(0, i, 1).slice(1, 0, 16),
+                          w.view().slice(0, i, 1).slice(1, 0, 16));
+    };
+    const float absmax = range_of(&w(i, 0), 16).absmax();
+    for (int k = 0; k < 10; ++k)
+      CHECK(error(maxima(i, 0)) <= 1.0001 * error(absmax * (1.0f - static_cast<float>(k) / 20.0f)));
+  }
 }
 
 TEST_CASE("clip maxima lie on the grid and never make the sampled outputs worse") {

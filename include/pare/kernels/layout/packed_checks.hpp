@@ -2,11 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "pare/core/finite.hpp"
 #include "pare/kernels/layout/packed_sections.hpp"
 
 /// What packed bytes must satisfy before kernels read them.
@@ -43,6 +45,38 @@ inline void check_zero_points(std::span<const std::uint8_t> zero_points, int lar
     if (zero_points[i] > largest)
       throw ArgumentError("packed zero point " + std::to_string(i) + " is " +
                           std::to_string(zero_points[i]) + ", beyond " + std::to_string(largest));
+}
+
+/// Throws ArgumentError for a scale that is no finite number.
+inline void check_scales(std::span<const std::byte> scales, ScaleType type) {
+  const auto check = [&]<class Stored>(Stored stored) {
+    for (std::size_t i = 0; i < scales.size() / sizeof(stored); ++i) {
+      std::memcpy(&stored, scales.data() + i * sizeof(stored), sizeof(stored));
+      if (!is_finite(static_cast<float>(stored)))
+        throw ArgumentError("packed scale " + std::to_string(i) + " is not finite");
+    }
+  };
+  if (type == ScaleType::f32)
+    check(float{});
+  else if (type == ScaleType::f16)
+    check(Float16{});
+  else
+    check(BFloat16{});
+}
+
+/// The same for parameters that a format stores itself, those of blocks or of the tensor.
+template <StoresOwnParameters F>
+void check_parameters(std::span<const std::byte> records, FieldScope scope) {
+  const auto size = static_cast<std::size_t>(F::stored.bytes(scope));
+  for (std::size_t i = 0; size > 0 && i < records.size() / size; ++i) {
+    typename F::Parameters parameters{};
+    load_parameters<F>(records.data() + i * size, scope, parameters);
+    F::stored.for_each(scope, [&](const auto& field) {
+      if (!is_finite(static_cast<double>(parameters.*field.member)))
+        throw ArgumentError("packed parameter " + std::to_string(i) + " of \"" +
+                            std::string(field.name) + "\" is not finite");
+    });
+  }
 }
 
 /// The elements of a section; empty without any.
