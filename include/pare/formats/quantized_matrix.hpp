@@ -162,7 +162,8 @@ class QuantizedMatrix {
 
   /// Assigns columns to groups freely. Each group must get as many columns as it has without an
   /// index (group_size, the last one the rest); the trivial assignment is stored as none.
-  /// Throws ShapeError for a wrong length, ArgumentError for wrong counts and where blocks are runs.
+  /// Throws ShapeError for a wrong length, ArgumentError for wrong counts and where blocks are
+  /// runs.
   void set_group_index(std::span<const std::int32_t> index) {
     if (blocks_.flat) throw ArgumentError("a group index does not go with runs");
     if (detail::check_group_index(index, cols(), groups(), group_length()))

@@ -32,8 +32,7 @@ void store_parameter_tensors(const std::string& name, const QuantizedMatrix<F>& 
     std::byte* to = data.data();
     for (Index i = 0; i < rows; ++i)
       for (Index j = 0; j < cols; ++j, to += size)
-        if (!field.store(q.block(i, j), to))
-          refuse_parameters<F>(q.block(i, j), field.scope, i, j);
+        if (!field.store(q.block(i, j), to)) refuse_parameters<F>(q.block(i, j), field.scope, i, j);
     tensors.push_back({name + "." + std::string(field.name), dtype_of(field.type), std::move(shape),
                        std::move(data)});
   };

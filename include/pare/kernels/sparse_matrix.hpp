@@ -28,7 +28,8 @@ class SparseMatrix {
   ///
   /// Errors    ShapeError for another number of bytes; ArgumentError when they are not 64-byte
   ///           aligned, for a scale that is not finite, blocks that do not ascend inside the strips
-  ///           or a column order that does not hold every column once; all of kernels::sparse_sections
+  ///           or a column order that does not hold every column once; all of
+  ///           kernels::sparse_sections
   SparseMatrix(const PackedShape& shape, PackedStorage storage)
       : shape_(shape), storage_(std::move(storage)) {
     blocks_ = read_blocks();

@@ -94,7 +94,8 @@ void awq_clip_group(MatrixView<const float> w, const AwqClipError& error, const 
       usable[static_cast<std::size_t>(i * steps + step)] = awq_clip_difference<F>(
           quantizer, group.data(), count,
           awq_clip_maximum(absmax[i], static_cast<int>(step), options.clip_grid),
-          options.scale_type, tensor, clipped.data(), codes.data(), &differences(i * steps + step, 0));
+          options.scale_type, tensor, clipped.data(), codes.data(),
+          &differences(i * steps + step, 0));
   }
   Matrix<float> products({differences.rows(), error.factor().cols()});
   gemm(1.0f, differences, error.factor(), products, execution);
@@ -155,8 +156,8 @@ template <Format F>
                                        {every * x.stride(0), x.stride(1)});
   const Index groups = QuantizedMatrix<F>::group_count(w.cols(), options.group_size);
   const Index length = options.group_size == -1 ? w.cols() : options.group_size;
-  const auto tensor = detail::tensor_parameters<F>(w, detail::awq_range(options),
-                                                   options.scale_type, execution);
+  const auto tensor =
+      detail::tensor_parameters<F>(w, detail::awq_range(options), options.scale_type, execution);
   Matrix<float> maxima({w.rows(), groups});
   std::vector<std::optional<detail::AwqClipError>> errors(static_cast<std::size_t>(groups));
   execution.parallel_for(groups, [&](Index g) {
@@ -168,9 +169,10 @@ template <Format F>
     const Index rows = std::min(detail::awq_clip_rows, w.rows() - row);
     for (Index g = 0; g < groups; ++g) {
       const Index column = g * length, count = std::min(length, w.cols() - column);
-      detail::awq_clip_group<F>(
-          w.slice(0, row, rows).slice(1, column, count), *errors[static_cast<std::size_t>(g)],
-          options, tensor, maxima.view().slice(0, row, rows).select(1, g), {.force = execution.force});
+      detail::awq_clip_group<F>(w.slice(0, row, rows).slice(1, column, count),
+                                *errors[static_cast<std::size_t>(g)], options, tensor,
+                                maxima.view().slice(0, row, rows).select(1, g),
+                                {.force = execution.force});
     }
   });
   return maxima;

@@ -252,8 +252,8 @@ template <Format F>
   require_finite(w, "weight");
   // What is wrong with the group size should show before the work begins.
   static_cast<void>(detail::group_count(
-      w.cols(), detail::checked_group_size(
-                    detail::block_shape(options.group_size, options.blocks), w.rows(), w.cols())));
+      w.cols(), detail::checked_group_size(detail::block_shape(options.group_size, options.blocks),
+                                           w.rows(), w.cols())));
   return gptq<F>(w, GptqFactor(h, options, execution), options, execution);
 }
 

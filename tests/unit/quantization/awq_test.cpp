@@ -236,13 +236,12 @@ TEST_CASE("parameters of the whole tensor are found before the searches", "[awq]
   // Unscaled, a trial is what quantize makes of the weight.
   const MatrixView<const float> sharing[] = {w};
   Matrix<float> first;
-  (void)awq_scales<F>(
-      sharing, mean_abs(x),
-      [&](std::span<const Matrix<float>> trial) {
-        first = trial[0];
-        return 0.0;
-      },
-      {.group_size = 16, .ratios = 1});
+  (void)awq_scales<F>(sharing, mean_abs(x),
+                      [&](std::span<const Matrix<float>> trial) {
+                        first = trial[0];
+                        return 0.0;
+                      },
+                      {.group_size = 16, .ratios = 1});
   CHECK(first == dequantize(quantize<F>(w, {.group_size = 16})));
 
   // Clipping a group changes its error as quantize shows, with the tensor's scale as it was.

@@ -24,18 +24,12 @@ struct Case {
   std::size_t count;
 };
 
-const Case cases[] = {{7, 12, BlockShape::tensor(), 1},
-                      {1, 1, BlockShape::tensor(), 1},
-                      {5, 33, BlockShape::tiles(2, 16), 9},
-                      {33, 65, BlockShape::tiles(16, 32), 9},
-                      {4, 8, BlockShape::tiles(4, 1), 8},
-                      {6, 10, BlockShape::tiles(-1, 4), 3},
-                      {6, 10, BlockShape::tiles(3, -1), 2},
-                      {3, 64, BlockShape::runs(32), 6},
-                      {9, 48, BlockShape::runs(64), 7},
-                      {3, 7, BlockShape::runs(5), 5},
-                      {17, 40, BlockShape::runs(128), 6},
-                      {4, 9, BlockShape::runs(-1), 1}};
+const Case cases[] = {{7, 12, BlockShape::tensor(), 1},     {1, 1, BlockShape::tensor(), 1},
+                      {5, 33, BlockShape::tiles(2, 16), 9}, {33, 65, BlockShape::tiles(16, 32), 9},
+                      {4, 8, BlockShape::tiles(4, 1), 8},   {6, 10, BlockShape::tiles(-1, 4), 3},
+                      {6, 10, BlockShape::tiles(3, -1), 2}, {3, 64, BlockShape::runs(32), 6},
+                      {9, 48, BlockShape::runs(64), 7},     {3, 7, BlockShape::runs(5), 5},
+                      {17, 40, BlockShape::runs(128), 6},   {4, 9, BlockShape::runs(-1), 1}};
 
 /// The block of weight [i, j], from the definition.
 Index block_of(const Case& c, Index i, Index j) {
@@ -68,8 +62,7 @@ template <Format F>
 void check_blocks(const Case& c, const RangeOptions& range) {
   CAPTURE(F::name, c.rows, c.cols, c.blocks.rows, c.blocks.cols, c.blocks.flat);
   const Matrix<float> w = test::random_matrix(c.rows, c.cols, 5);
-  const auto q =
-      quantize<F>(w, {.blocks = c.blocks, .scale_type = ScaleType::f16, .range = range});
+  const auto q = quantize<F>(w, {.blocks = c.blocks, .scale_type = ScaleType::f16, .range = range});
   const auto parameters = parameters_of<F>(c, w, range, q.scale_type());
   CHECK(q.block_grid()[0] * q.block_grid()[1] == static_cast<Index>(c.count));
   for (Index i = 0; i < c.rows; ++i)
@@ -78,14 +71,13 @@ void check_blocks(const Case& c, const RangeOptions& range) {
       REQUIRE(q.parameters()(i, q.group_of(j)) == p);
       REQUIRE(q.code(i, j) == F::encode(w(i, j), p));
     }
-  const Index parameter_bytes =
-      ceil_div(static_cast<Index>(c.count) * parameter_bits<F>(ScaleType::f16) +
-                   tensor_parameter_bits<F>(),
-               8);
+  const Index parameter_bytes = ceil_div(
+      static_cast<Index>(c.count) * parameter_bits<F>(ScaleType::f16) + tensor_parameter_bits<F>(),
+      8);
   CHECK(q.bytes() == ceil_div(c.rows * c.cols * F::code_bits, 8) + parameter_bytes);
   const test::Strided<float> strided(w);
-  CHECK(quantize<F>(strided.view(), {.blocks = c.blocks, .scale_type = q.scale_type(),
-                                     .range = range}) == q);
+  CHECK(quantize<F>(strided.view(),
+                    {.blocks = c.blocks, .scale_type = q.scale_type(), .range = range}) == q);
 
   const Matrix<float> values = dequantize(q);
   CHECK(dequantize(unpack(pack(q))) == values);
@@ -151,7 +143,9 @@ TEST_CASE("blocks do not depend on the number of threads", "[quantize]") {
 
 TEST_CASE("blocks that a matrix cannot have are refused", "[quantize]") {
   const Matrix<float> w = test::random_matrix(4, 6);
-  const auto with = [&](const BlockShape& blocks) { return quantize<Int<4>>(w, {.blocks = blocks}); };
+  const auto with = [&](const BlockShape& blocks) {
+    return quantize<Int<4>>(w, {.blocks = blocks});
+  };
   for (const BlockShape& blocks :
        {BlockShape::tiles(0, 2), BlockShape::tiles(5, 2), BlockShape::tiles(-2, 2),
         BlockShape::tiles(2, 0), BlockShape::tiles(2, 7), BlockShape::runs(0), BlockShape::runs(25),

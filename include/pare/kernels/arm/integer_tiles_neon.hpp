@@ -6,6 +6,7 @@
 #include <arm_neon.h>
 
 #include "pare/kernels/contract/integer.hpp"
+#include "pare/kernels/contract/tile_assertions.hpp"
 #include "pare/kernels/contract/tile_run.hpp"
 
 /// Tiles of tokens by 16 channels: sdot down the lanes of four registers.
@@ -67,6 +68,7 @@ PARE_FORCE_INLINE void store_result(float32x4_t sum, int token, int quarter, con
 template <int Tokens>
 void row_tile(const IntegerWeights& w, const IntegerTokens& x,
               const IntegerResult& result) noexcept {
+  assert_row_tile(w, x, result, Tokens, panel_channels);
   int32x4_t sums[Tokens][4];
   if (result.first) {
     start_sums(x.offsets, w.zero_points, sums);
@@ -94,6 +96,8 @@ void row_tile(const IntegerWeights& w, const IntegerTokens& x,
 template <int Tokens>
 void group_tile(const IntegerWeights& w, const IntegerTokens& x,
                 const IntegerResult& result) noexcept {
+  assert_group_tile(w, x, result, Tokens, panel_channels);
+  PARE_ASSERT(result.partial);
   float* scaled = result.partial;
   if (result.first)
     for (int i = 0; i < 4 * Tokens; ++i)

@@ -2,6 +2,7 @@
 
 #include "pare/core/config.hpp"
 #include "pare/kernels/contract/float.hpp"
+#include "pare/kernels/contract/tile_assertions.hpp"
 #include "pare/kernels/portable/simd.hpp"
 
 /// Float matmul for whatever instruction set the consumer compiles for: decoding is a loop over 16
@@ -34,6 +35,7 @@ void decode(const PackedPanel& w, Index first_unit, Index units, float* values) 
 template <int Tokens>
 void float_tile(const float* x, const float* values, Index k_count,
                 const FloatResult& result) noexcept {
+  assert_float_tile(x, values, result, Tokens, 2 * panel_channels);
   constexpr Index width = static_cast<Index>(Pack<float>::size);
   for (Index lane = 0; lane < 2 * panel_channels; lane += 2 * width) {
     Pack<float> sums[Tokens][2];

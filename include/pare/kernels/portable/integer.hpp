@@ -5,6 +5,7 @@
 
 #include "pare/core/config.hpp"
 #include "pare/kernels/contract/integer.hpp"
+#include "pare/kernels/contract/tile_assertions.hpp"
 #include "pare/kernels/contract/tile_run.hpp"
 #include "pare/kernels/portable/simd.hpp"
 
@@ -93,6 +94,7 @@ void add_quads(const std::int16_t*& weights, const std::int16_t*& codes, Index q
 template <int Tokens>
 void row_tile(const IntegerWeights& w, const IntegerTokens& x,
               const IntegerResult& result) noexcept {
+  assert_row_tile(w, x, result, Tokens, panel_channels);
   const auto* weights = reinterpret_cast<const std::int16_t*>(w.codes);
   const auto* codes = reinterpret_cast<const std::int16_t*>(x.codes);
   std::int32_t sums[Tokens][panel_channels];
@@ -114,6 +116,7 @@ void row_tile(const IntegerWeights& w, const IntegerTokens& x,
 template <int Tokens>
 void group_tile(const IntegerWeights& w, const IntegerTokens& x,
                 const IntegerResult& result) noexcept {
+  assert_group_tile(w, x, result, Tokens, panel_channels);
   const auto* weights = reinterpret_cast<const std::int16_t*>(w.codes);
   const auto* codes = reinterpret_cast<const std::int16_t*>(x.codes);
   if (result.first)

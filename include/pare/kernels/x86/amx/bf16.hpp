@@ -1,6 +1,7 @@
 #pragma once
 
 #include "pare/kernels/contract/bf16.hpp"
+#include "pare/kernels/contract/tile_assertions.hpp"
 #include "pare/kernels/x86/amx/tile.hpp"
 #include "pare/kernels/x86/avx512bf16/bf16.hpp"
 
@@ -38,6 +39,7 @@ template <int Halves>
 PARE_TARGET_AMX void bf16_tile(const float* x, const Bf16Weights& w,
                                const FloatResult& result) noexcept {
   constexpr Index tokens = Halves * tile_rows;
+  assert_float_tile(x, w.values, result, tokens, two_tiles);
   alignas(64) float sums[2][tokens * two_tiles];
   alignas(64) float scaled[tokens * two_tiles];
   for (Index i = 0; i < tokens * two_tiles; i += panel_channels)

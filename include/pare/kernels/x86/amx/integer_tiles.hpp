@@ -1,6 +1,7 @@
 #pragma once
 
 #include "pare/kernels/contract/integer.hpp"
+#include "pare/kernels/contract/tile_assertions.hpp"
 #include "pare/kernels/x86/amx/tile.hpp"
 #include "pare/kernels/x86/avx512/panel.hpp"
 
@@ -45,6 +46,8 @@ PARE_TARGET_AMX PARE_FORCE_INLINE void store_result(__m512 sum, Index t, int hal
 template <bool SignedWeights, int Halves>
 PARE_TARGET_AMX PARE_FORCE_INLINE void row_tile(const IntegerWeights& w, const IntegerTokens& x,
                                                 const IntegerResult& result) noexcept {
+  assert_row_tile(w, x, result, Halves * tile_rows, two_tiles);
+  PARE_ASSERT(x.step_quads > 0);
   if (result.first)
     zero_sums<Halves>();
   else
@@ -121,6 +124,8 @@ class ScaleSums {
 template <bool SignedWeights, int Halves>
 PARE_TARGET_AMX PARE_FORCE_INLINE void group_tile(const IntegerWeights& w, const IntegerTokens& x,
                                                   const IntegerResult& result) noexcept {
+  assert_group_tile(w, x, result, Halves * tile_rows, two_tiles);
+  PARE_ASSERT(result.partial && x.step_quads > 0);
   constexpr Index tokens = Halves * tile_rows;
   alignas(64) std::int32_t sums[2][tokens * two_tiles];
   if (result.first) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "pare/kernels/contract/float.hpp"
+#include "pare/kernels/contract/tile_assertions.hpp"
 #include "pare/kernels/x86/avx2/panel.hpp"
 
 /// Tiles of tokens by 32 channels, 16 at a time: two multiply-adds for every broadcast activation.
@@ -16,6 +17,7 @@ PARE_TARGET_AVX2 PARE_FORCE_INLINE void store_sum(__m256 sum, Index channel, flo
 template <int Tokens>
 PARE_TARGET_AVX2 void float_tile(const float* x, const float* values, Index k_count,
                                  const FloatResult& result) noexcept {
+  assert_float_tile(x, values, result, Tokens, 2 * panel_channels);
   for (Index channel = 0; channel < 2 * panel_channels; channel += panel_channels) {
     const float *in = x, *w = values + channel;
     __m256 sums[Tokens][2];

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "pare/kernels/contract/integer.hpp"
+#include "pare/kernels/contract/tile_assertions.hpp"
 #include "pare/kernels/x86/avx2/panel.hpp"
 
 /// Tiles of tokens by 16 channels in registers of 256 bits, for AVX2 and AVX-VNNI. `Products` says
@@ -63,6 +64,7 @@ PARE_TARGET_AVX2 PARE_FORCE_INLINE void store_result(__m256 sum, int token, int 
 template <class Products, int Tokens>
 PARE_TARGET_AVX2 PARE_FORCE_INLINE void row_tile(const IntegerWeights& w, const IntegerTokens& x,
                                                  const IntegerResult& result) noexcept {
+  assert_row_tile(w, x, result, Tokens, panel_channels);
   __m256i sums[Tokens][2];
   if (result.first) {
     start_sums(x.offsets, w.zero_points, sums);
@@ -90,6 +92,8 @@ PARE_TARGET_AVX2 PARE_FORCE_INLINE void row_tile(const IntegerWeights& w, const 
 template <class Products, int Tokens>
 PARE_TARGET_AVX2 PARE_FORCE_INLINE void group_tile(const IntegerWeights& w, const IntegerTokens& x,
                                                    const IntegerResult& result) noexcept {
+  assert_group_tile(w, x, result, Tokens, panel_channels);
+  PARE_ASSERT(result.partial);
   float* scaled = result.partial;
   if (result.first) {
     PARE_UNROLL

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "pare/kernels/contract/float.hpp"
+#include "pare/kernels/contract/tile_assertions.hpp"
 #include "pare/kernels/x86/avx512/panel.hpp"
 
 /// Tiles of tokens by 32 channels: two multiply-adds for every broadcast activation.
@@ -16,6 +17,7 @@ PARE_TARGET_AVX512 PARE_FORCE_INLINE void store_sum(__m512 sum, Index channel, f
 template <int Tokens>
 PARE_TARGET_AVX512 void float_tile(const float* x, const float* values, Index k_count,
                                    const FloatResult& result) noexcept {
+  assert_float_tile(x, values, result, Tokens, 2 * panel_channels);
   __m512 sums[Tokens][2];
   PARE_UNROLL
   for (int i = 0; i < 2 * Tokens; ++i) sums[i / 2][i % 2] = _mm512_setzero_ps();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "pare/kernels/contract/bf16.hpp"
+#include "pare/kernels/contract/tile_assertions.hpp"
 #include "pare/kernels/x86/avx512/float_tiles.hpp"
 #include "pare/kernels/x86/avx512bf16/dot.hpp"
 
@@ -29,6 +30,8 @@ PARE_TARGET_AVX512BF16 PARE_FORCE_INLINE void add_quads(const float*& x,
 template <int Tokens>
 PARE_TARGET_AVX512BF16 void bf16_tile(const float* x, const Bf16Weights& w,
                                       const FloatResult& result) noexcept {
+  assert_float_tile(x, w.values, result, Tokens, 2 * panel_channels);
+  PARE_ASSERT(w.group_quads > 0);
   __m512 scaled[Tokens][2];
   PARE_UNROLL
   for (int t = 0; t < Tokens; ++t) scaled[t][0] = scaled[t][1] = _mm512_setzero_ps();

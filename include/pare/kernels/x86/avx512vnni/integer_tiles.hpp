@@ -1,6 +1,7 @@
 #pragma once
 
 #include "pare/kernels/contract/integer.hpp"
+#include "pare/kernels/contract/tile_assertions.hpp"
 #include "pare/kernels/x86/avx512vnni/dot.hpp"
 
 /// Tiles of tokens by 32 channels. Each step over four k loads two vectors of weights and
@@ -91,6 +92,7 @@ template <int Tokens>
 PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void row_tile(const IntegerWeights& w,
                                                        const IntegerTokens& x,
                                                        const IntegerResult& result) noexcept {
+  assert_row_tile(w, x, result, Tokens, 2 * panel_channels);
   __m512i sums[Tokens][2];
   if (result.first) {
     start_sums(x.offsets, w.zero_points, sums);
@@ -120,6 +122,7 @@ template <int Tokens>
 PARE_TARGET_AVX512VNNI PARE_FORCE_INLINE void group_tile(const IntegerWeights& w,
                                                          const IntegerTokens& x,
                                                          const IntegerResult& result) noexcept {
+  assert_group_tile(w, x, result, Tokens, 2 * panel_channels);
   __m512 scaled[Tokens][2];
   PARE_UNROLL
   for (int i = 0; i < 2 * Tokens; ++i)
