@@ -1,7 +1,11 @@
-/// The program of README.md: a consumer of the umbrella; scripts/bench.sh prints how long it takes.
+/// The program of README.md; scripts/bench.sh prints how long it takes to compile, and how long
+/// where pare/pare.hpp is included instead.
 
 #include <cstdio>
-#include <pare/pare.hpp>
+#include <pare/core/random.hpp>
+#include <pare/kernels/matmul.hpp>
+#include <pare/kernels/pack.hpp>
+#include <pare/quantization/quantize.hpp>
 
 int main() {
   pare::Random random(1);
