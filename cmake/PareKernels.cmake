@@ -29,6 +29,9 @@ namespace pare::kernels {
 endforeach()
 
 add_library(pare_kernels STATIC ${pare_kernel_sources})
+if(NOT PROJECT_IS_TOP_LEVEL)
+  set_target_properties(pare_kernels PROPERTIES EXCLUDE_FROM_ALL ON)  # built where it is linked
+endif()
 add_library(pare::kernels ALIAS pare_kernels)
 set_target_properties(pare_kernels PROPERTIES EXPORT_NAME kernels POSITION_INDEPENDENT_CODE ON)
 target_link_libraries(pare_kernels PUBLIC pare)

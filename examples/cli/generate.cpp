@@ -81,8 +81,11 @@ void generate(const GenerateCommand& options) {
       logits = decoder.extend(std::span<const std::int32_t>(ids).last(1));
   }
   if (is_text) std::printf("\n");
+  flush_standard_output();
   const double made = static_cast<double>(static_cast<Index>(ids.size()) - start);
   std::fprintf(stderr, "%.0f tokens, %.0f tokens/s\n", made, made / watch.seconds());
+  if (capacity < start + options.length && static_cast<Index>(ids.size()) == capacity)
+    std::fprintf(stderr, "note: the context of %td tokens is full\n", config.max_positions);
 }
 
 }  // namespace cli

@@ -72,16 +72,31 @@ void print_layer(const std::string& name, const Weight& weight, const engine::Li
 void inspect_layers(const engine::Checkpoint& checkpoint) {
   std::printf("%-34s %-8s %6s %7s %12s  %s\n", "layer", "format", "group", "bits/w", "bytes",
               "kernel for one token");
-  const engine::Block block = checkpoint.packed() ? checkpoint.block(0) : engine::Block{};
+  // The first one with a quantized layer: rules may have skipped others.
+  const Index blocks = checkpoint.config().layers;
+  const auto is_quantized = [&](Index index) {
+    const auto has = [&](engine::LinearId id) {
+      const std::string name = engine::linear_name(index, id);
+      return checkpoint.packed() ? checkpoint.packed()->find(name) != nullptr
+                                 : checkpoint.quantized_linear(name).has_value();
+    };
+    for (std::size_t i = 0; i < engine::linear_names.size(); ++i)
+      if (has(static_cast<engine::LinearId>(i))) return true;
+    return false;
+  };
+  Index shown = 0;
+  while (shown < blocks && !is_quantized(shown)) ++shown;
+  if (shown == blocks) shown = 0;
+  const engine::Block block = checkpoint.packed() ? checkpoint.block(shown) : engine::Block{};
   for (std::size_t i = 0; i < engine::linear_names.size(); ++i) {
     const auto id = static_cast<engine::LinearId>(i);
-    const std::string name = engine::linear_name(0, id);
+    const std::string name = engine::linear_name(shown, id);
     if (const auto linear = checkpoint.quantized_linear(name))
       print_layer(name, linear->weight, engine::Linear(linear->weight, linear->activations));
     else if (const auto& packed = block.linears[i]; packed.is_packed())
       print_layer(name, *packed.packed(), packed);
   }
-  std::printf("(block 0 of %td)\n", checkpoint.config().layers);
+  std::printf("(block %td of %td)\n", shown, blocks);
   const std::string name(engine::output_layer_name);
   if (const auto linear = checkpoint.quantized_linear(name))
     print_layer(name, linear->weight, engine::Linear(linear->weight, linear->activations));

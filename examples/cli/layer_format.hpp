@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "pare/core/index.hpp"
+#include "pare/formats/all.hpp"
 
 namespace cli {
 
@@ -15,10 +16,11 @@ using pare::Index;
 /// How the activations of a quantized layer are represented.
 enum class Activations : std::uint8_t { float32, dynamic_int8, static_int8 };
 
-/// Formats of the command line. The library has more widths; these are the ones tools exchange.
-inline constexpr std::array<std::string_view, 14> format_names{
-    "int8",  "uint8", "int4", "uint4",   "int3",         "uint3",       "int2",
-    "uint2", "nf4",   "fp4",  "ternary", "w8a8-dynamic", "w8a8-static", "w4a8-dynamic"};
+/// Formats of the command line: every one of the library, and those with int8 activations.
+inline constexpr auto format_names = []<class... Fs>(pare::TypeList<Fs...>) {
+  return std::array<std::string_view, sizeof...(Fs) + 3>{Fs::name..., "w8a8-dynamic", "w8a8-static",
+                                                         "w4a8-dynamic"};
+}(pare::AllFormats{});
 
 /// What becomes of one layer: the format of its weight and of what enters it, or nothing.
 struct LayerFormat {

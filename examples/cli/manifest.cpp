@@ -5,14 +5,14 @@
 
 namespace cli {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
 namespace {
 
-std::string value_text(const json& value) {
+std::string value_text(const Json& value) {
   if (value.is_null()) return "not set";
   std::string text = value.is_string() ? value.get<std::string>()
-                                       : value.dump(-1, ' ', true, json::error_handler_t::replace);
+                                       : value.dump(-1, ' ', true, Json::error_handler_t::replace);
   constexpr std::size_t longest = 80;
   if (text.size() > longest) {
     text.resize(longest);
@@ -21,21 +21,21 @@ std::string value_text(const json& value) {
   return text;
 }
 
-json child(const json& value, const std::string& key) {
+Json child(const Json& value, const std::string& key) {
   if (!value.is_object() || !value.contains(key)) return nullptr;
   return value.at(key);
 }
 
-void collect(const json& before, const json& now, std::vector<std::string>& path,
+void collect(const Json& before, const Json& now, std::vector<std::string>& path,
              std::vector<ManifestDifference>& found) {
   if (before == now) return;
-  const auto is_open = [](const json& value) { return value.is_object() || value.is_null(); };
+  const auto is_open = [](const Json& value) { return value.is_object() || value.is_null(); };
   if (!is_open(before) || !is_open(now) || path.size() == 2) {
     found.push_back({path, before, now});
     return;
   }
   std::set<std::string> keys;
-  for (const json* value : {&before, &now})
+  for (const Json* value : {&before, &now})
     if (value->is_object())
       for (const auto& item : value->items()) keys.insert(item.key());
   for (const std::string& key : keys) {
@@ -68,7 +68,7 @@ std::string ManifestDifference::text() const {
   return name + change;
 }
 
-std::vector<ManifestDifference> manifest_differences(const json& before, const json& now) {
+std::vector<ManifestDifference> manifest_differences(const Json& before, const Json& now) {
   std::vector<ManifestDifference> found;
   std::vector<std::string> path;
   collect(before, now, path, found);

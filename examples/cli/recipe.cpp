@@ -45,7 +45,9 @@ void Recipe::validate() const {
   if (act_order && !uses_gptq())
     throw pare::ArgumentError("--act-order orders the columns of gptq and awq+gptq, not of " +
                               std::string(name_of(method_names, method)));
-  if (save_as == SaveAs::gptq && !(format.starts_with("int") || format.starts_with("uint")))
+  constexpr std::string_view held_by_gptq[] = {"int2",  "int3",  "int4",  "int8",
+                                               "uint2", "uint3", "uint4", "uint8"};
+  if (save_as == SaveAs::gptq && std::ranges::count(held_by_gptq, format) == 0)
     throw pare::ArgumentError("--save-as gptq does not hold " + format +
                               ": use int or uint of 2, 3, 4 or 8 bits, or --save-as pare");
   if (save_as != SaveAs::pare && scale_type && *scale_type != pare::ScaleType::f16)

@@ -10,13 +10,13 @@
 namespace cli {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
-std::string shown(const json& value) {
-  return value.dump(-1, ' ', true, json::error_handler_t::replace);
+std::string shown(const Json& value) {
+  return value.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
 
-void require_fields(const json& object, const std::string& what,
+void require_fields(const Json& object, const std::string& what,
                     std::initializer_list<std::string_view> known) {
   if (!object.is_object()) throw pare::FormatError(what + " is " + shown(object) + ", no object");
   std::string names;
@@ -31,9 +31,9 @@ void require_fields(const json& object, const std::string& what,
   }
 }
 
-std::optional<Index> size_field(const json& object, const char* name) {
+std::optional<Index> size_field(const Json& object, const char* name) {
   if (!object.contains(name)) return std::nullopt;
-  const json& value = object[name];
+  const Json& value = object[name];
   if (!value.is_number_integer() || value.get<std::int64_t>() < 0)
     throw pare::FormatError("the field \"" + std::string(name) + "\" is " + shown(value) +
                             ", no count");
@@ -41,10 +41,10 @@ std::optional<Index> size_field(const json& object, const char* name) {
 }
 
 /// Other steps may come; of this one there is one, since it quantizes all layers.
-Recipe read_step(const json& steps) {
+Recipe read_step(const Json& steps) {
   if (!steps.is_array() || steps.empty())
     throw pare::FormatError("the field \"steps\" is " + shown(steps) + ", no list of steps");
-  for (const json& step : steps) {
+  for (const Json& step : steps) {
     if (!step.is_object()) throw pare::FormatError("a step is " + shown(step) + ", no object");
     if (!step.contains("step")) throw pare::FormatError("a step lacks the field \"step\"");
     if (step["step"] != "quantize")
@@ -54,7 +54,7 @@ Recipe read_step(const json& steps) {
     throw pare::FormatError("there are " + std::to_string(steps.size()) +
                             " steps \"quantize\": one quantizes all layers; give layers formats of "
                             "their own by \"rules\"");
-  json values = steps[0];
+  Json values = steps[0];
   values.erase("step");
   return pare::with_context("step \"quantize\"", [&] { return recipe_from_values(values); });
 }
@@ -62,7 +62,7 @@ Recipe read_step(const json& steps) {
 }  // namespace
 
 RecipeFile read_recipe(const std::filesystem::path& path) {
-  const json file = pare::read_json(path);
+  const Json file = pare::read_json(path);
   return pare::with_context(path.string(), [&] {
     require_fields(file, "the recipe", {"version", "calibration", "steps"});
     if (!file.contains("version") || file["version"] != 1)
@@ -72,7 +72,7 @@ RecipeFile read_recipe(const std::filesystem::path& path) {
     if (!file.contains("steps")) throw pare::FormatError("the field \"steps\" is missing");
     RecipeFile result{.recipe = read_step(file["steps"])};
     if (file.contains("calibration")) {
-      const json& calibration = file["calibration"];
+      const Json& calibration = file["calibration"];
       require_fields(calibration, "\"calibration\"", {"window", "windows"});
       result.window = size_field(calibration, "window");
       result.windows = size_field(calibration, "windows");
@@ -81,10 +81,10 @@ RecipeFile read_recipe(const std::filesystem::path& path) {
   });
 }
 
-json recipe_json(const RecipeFile& recipe) {
-  json step = values_of_recipe(recipe.recipe);
+Json recipe_json(const RecipeFile& recipe) {
+  Json step = values_of_recipe(recipe.recipe);
   step["step"] = "quantize";
-  json file{{"version", 1}, {"steps", json::array({std::move(step)})}};
+  Json file{{"version", 1}, {"steps", Json::array({std::move(step)})}};
   if (recipe.window) file["calibration"]["window"] = *recipe.window;
   if (recipe.windows) file["calibration"]["windows"] = *recipe.windows;
   return file;

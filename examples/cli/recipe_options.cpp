@@ -7,7 +7,7 @@
 namespace cli {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 using Kind = RecipeOption::Kind;
 
 constexpr std::array<std::string_view, 3> scale_type_names{"f16", "bf16", "f32"};
@@ -32,7 +32,7 @@ std::string_view kind_text(Kind kind) {
   return "a text";
 }
 
-bool has_kind(const json& value, Kind kind) {
+bool has_kind(const Json& value, Kind kind) {
   switch (kind) {
     case Kind::integer:
       return value.is_number_integer() &&
@@ -51,16 +51,16 @@ bool has_kind(const json& value, Kind kind) {
   return value.is_string();
 }
 
-void require_kind(const std::string& field, const json& value, Kind kind) {
+void require_kind(const std::string& field, const Json& value, Kind kind) {
   if (!has_kind(value, kind))
     throw pare::ArgumentError("the field \"" + field + "\" is " +
-                              value.dump(-1, ' ', true, json::error_handler_t::replace) + ", not " +
+                              value.dump(-1, ' ', true, Json::error_handler_t::replace) + ", not " +
                               std::string(kind_text(kind)));
 }
 
 /// {"match": REGEX, "format": FORMAT or "skip", "group_size": N}
-Rule rule_from_json(const json& value) {
-  const std::string source = "rule " + value.dump(-1, ' ', true, json::error_handler_t::replace);
+Rule rule_from_json(const Json& value) {
+  const std::string source = "rule " + value.dump(-1, ' ', true, Json::error_handler_t::replace);
   return pare::with_context(source, [&] {
     if (!value.is_object()) throw pare::ArgumentError("it is no object");
     for (const char* field : {"match", "format"})
@@ -86,10 +86,10 @@ Rule rule_from_json(const json& value) {
   });
 }
 
-json rules_to_json(const std::vector<Rule>& rules) {
-  json list = json::array();
+Json rules_to_json(const std::vector<Rule>& rules) {
+  Json list = Json::array();
   for (const Rule& rule : rules) {
-    json fields{{"match", rule.match}, {"format", rule.format.format}};
+    Json fields{{"match", rule.match}, {"format", rule.format.format}};
     if (!rule.format.is_skip()) fields["group_size"] = rule.format.weight_group_size();
     list.push_back(std::move(fields));
   }
@@ -108,9 +108,9 @@ std::vector<RecipeOption> describe() {
        .compared = false,
        .in_manifest = true,
        .has_effect = always,
-       .get = [](const Recipe& r) { return json(name_of(method_names, r.method)); },
+       .get = [](const Recipe& r) { return Json(name_of(method_names, r.method)); },
        .set =
-           [](Recipe& r, const json& v) {
+           [](Recipe& r, const Json& v) {
              r.method = parse_name<Method>(method_names, v.get<std::string>(), "method");
            }},
       {.name = "format",
@@ -120,8 +120,8 @@ std::vector<RecipeOption> describe() {
        .compared = false,
        .in_manifest = true,
        .has_effect = always,
-       .get = [](const Recipe& r) { return json(r.format); },
-       .set = [](Recipe& r, const json& v) { r.format = v.get<std::string>(); }},
+       .get = [](const Recipe& r) { return Json(r.format); },
+       .set = [](Recipe& r, const Json& v) { r.format = v.get<std::string>(); }},
       {.name = "group_size",
        .flag = "--group-size",
        .kind = Kind::integer,
@@ -130,8 +130,8 @@ std::vector<RecipeOption> describe() {
        .compared = true,
        .in_manifest = true,
        .has_effect = always,
-       .get = [](const Recipe& r) { return json(r.weight_group_size()); },
-       .set = [](Recipe& r, const json& v) { r.group_size = v.get<Index>(); }},
+       .get = [](const Recipe& r) { return Json(r.weight_group_size()); },
+       .set = [](Recipe& r, const Json& v) { r.group_size = v.get<Index>(); }},
       {.name = "rules",
        .flag = "--rule",
        .kind = Kind::rules,
@@ -142,19 +142,20 @@ std::vector<RecipeOption> describe() {
        .has_effect = [](const Recipe& r) { return !r.rules.empty(); },
        .get = [](const Recipe& r) { return rules_to_json(r.rules); },
        .set =
-           [](Recipe& r, const json& v) {
-             for (const json& rule : v) r.rules.push_back(rule_from_json(rule));
+           [](Recipe& r, const Json& v) {
+             for (const Json& rule : v) r.rules.push_back(rule_from_json(rule));
            }},
       {.name = "layers",
        .flag = "--layers",
        .kind = Kind::text,
-       .help = "quantize only the layers whose whole names this regular expression matches",
+       .help = "quantize only the layers whose whole names this regular expression matches: a rule "
+               "for all others to skip",
        .default_note = "all of the blocks",
        .compared = false,
        .in_manifest = false,
        .has_effect = [](const Recipe& r) { return !r.layers.empty(); },
-       .get = [](const Recipe& r) { return r.layers.empty() ? json() : json(r.layers); },
-       .set = [](Recipe& r, const json& v) { r.layers = v.get<std::string>(); }},
+       .get = [](const Recipe& r) { return r.layers.empty() ? Json() : Json(r.layers); },
+       .set = [](Recipe& r, const Json& v) { r.layers = v.get<std::string>(); }},
       {.name = "output_layer",
        .flag = "--output-layer",
        .kind = Kind::text,
@@ -162,9 +163,9 @@ std::vector<RecipeOption> describe() {
        .compared = false,
        .in_manifest = false,
        .has_effect = always,
-       .get = [](const Recipe& r) { return json(name_of(output_layer_names, r.output_layer)); },
+       .get = [](const Recipe& r) { return Json(name_of(output_layer_names, r.output_layer)); },
        .set =
-           [](Recipe& r, const json& v) {
+           [](Recipe& r, const Json& v) {
              r.output_layer =
                  parse_name<OutputLayer>(output_layer_names, v.get<std::string>(), "output layer");
            }},
@@ -176,8 +177,8 @@ std::vector<RecipeOption> describe() {
        .in_manifest = true,
        .has_effect = uses_gptq,
        .where = "gptq and awq+gptq",
-       .get = [](const Recipe& r) { return json(r.act_order); },
-       .set = [](Recipe& r, const json& v) { r.act_order = v.get<bool>(); }},
+       .get = [](const Recipe& r) { return Json(r.act_order); },
+       .set = [](Recipe& r, const Json& v) { r.act_order = v.get<bool>(); }},
       {.name = "static_groups",
        .flag = "--no-static-groups",
        .kind = Kind::flag,
@@ -186,8 +187,8 @@ std::vector<RecipeOption> describe() {
        .in_manifest = true,
        .has_effect = [](const Recipe& r) { return r.act_order; },
        .where = "--act-order: other sweeps have no static groups",
-       .get = [](const Recipe& r) { return json(r.static_groups); },
-       .set = [](Recipe& r, const json& v) { r.static_groups = v.get<bool>(); }},
+       .get = [](const Recipe& r) { return Json(r.static_groups); },
+       .set = [](Recipe& r, const Json& v) { r.static_groups = v.get<bool>(); }},
       {.name = "damping",
        .flag = "--damping",
        .kind = Kind::number,
@@ -196,8 +197,8 @@ std::vector<RecipeOption> describe() {
        .in_manifest = true,
        .has_effect = uses_gptq,
        .where = "gptq and awq+gptq",
-       .get = [](const Recipe& r) { return json(r.damping); },
-       .set = [](Recipe& r, const json& v) { r.damping = v.get<double>(); }},
+       .get = [](const Recipe& r) { return Json(r.damping); },
+       .set = [](Recipe& r, const Json& v) { r.damping = v.get<double>(); }},
       {.name = "alpha",
        .flag = "--alpha",
        .kind = Kind::number,
@@ -206,8 +207,8 @@ std::vector<RecipeOption> describe() {
        .in_manifest = true,
        .has_effect = [](const Recipe& r) { return r.method == Method::smoothquant; },
        .where = "smoothquant",
-       .get = [](const Recipe& r) { return json(r.alpha); },
-       .set = [](Recipe& r, const json& v) { r.alpha = v.get<float>(); }},
+       .get = [](const Recipe& r) { return Json(r.alpha); },
+       .set = [](Recipe& r, const Json& v) { r.alpha = v.get<float>(); }},
       {.name = "range",
        .flag = "--range",
        .kind = Kind::text,
@@ -217,10 +218,10 @@ std::vector<RecipeOption> describe() {
        .has_effect = always,
        .get =
            [](const Recipe& r) {
-             return json(range_names[r.range == pare::RangeMethod::mse_clip ? 1 : 0]);
+             return Json(range_names[r.range == pare::RangeMethod::mse_clip ? 1 : 0]);
            },
        .set =
-           [](Recipe& r, const json& v) {
+           [](Recipe& r, const Json& v) {
              r.range = parse_name<int>(range_names, v.get<std::string>(), "range") == 1
                            ? pare::RangeMethod::mse_clip
                            : pare::RangeMethod::min_max;
@@ -234,9 +235,9 @@ std::vector<RecipeOption> describe() {
        .in_manifest = true,
        .has_effect = always,
        .get =
-           [](const Recipe& r) { return r.scale_type ? json(to_string(*r.scale_type)) : json(); },
+           [](const Recipe& r) { return r.scale_type ? Json(to_string(*r.scale_type)) : Json(); },
        .set =
-           [](Recipe& r, const json& v) {
+           [](Recipe& r, const Json& v) {
              r.scale_type = scale_types[parse_name<std::size_t>(
                  scale_type_names, v.get<std::string>(), "scale type")];
            }},
@@ -248,9 +249,9 @@ std::vector<RecipeOption> describe() {
        .in_manifest = true,
        .has_effect = uses_static_activations,
        .where = "w8a8-static",
-       .get = [](const Recipe& r) { return json(name_of(observer_names, r.observer)); },
+       .get = [](const Recipe& r) { return Json(name_of(observer_names, r.observer)); },
        .set =
-           [](Recipe& r, const json& v) {
+           [](Recipe& r, const Json& v) {
              r.observer =
                  parse_name<ObserverKind>(observer_names, v.get<std::string>(), "observer");
            }},
@@ -262,8 +263,8 @@ std::vector<RecipeOption> describe() {
        .in_manifest = true,
        .has_effect = uses_static_activations,
        .where = "w8a8-static",
-       .get = [](const Recipe& r) { return json(r.activation_zero_point); },
-       .set = [](Recipe& r, const json& v) { r.activation_zero_point = v.get<bool>(); }},
+       .get = [](const Recipe& r) { return Json(r.activation_zero_point); },
+       .set = [](Recipe& r, const Json& v) { r.activation_zero_point = v.get<bool>(); }},
       {.name = "save_as",
        .flag = "--save-as",
        .kind = Kind::text,
@@ -271,9 +272,9 @@ std::vector<RecipeOption> describe() {
        .compared = false,
        .in_manifest = true,
        .has_effect = always,
-       .get = [](const Recipe& r) { return json(name_of(save_as_names, r.save_as)); },
+       .get = [](const Recipe& r) { return Json(name_of(save_as_names, r.save_as)); },
        .set =
-           [](Recipe& r, const json& v) {
+           [](Recipe& r, const Json& v) {
              r.save_as = parse_name<SaveAs>(save_as_names, v.get<std::string>(), "file format");
            }},
   };
@@ -286,7 +287,7 @@ std::span<const RecipeOption> recipe_options() {
   return options;
 }
 
-Recipe recipe_from_values(const json& values) {
+Recipe recipe_from_values(const Json& values) {
   Recipe recipe;
   std::string names;
   for (const RecipeOption& option : recipe_options())
@@ -309,16 +310,16 @@ Recipe recipe_from_values(const json& values) {
   return recipe;
 }
 
-json values_of_recipe(const Recipe& recipe) {
-  json values = json::object();
+Json values_of_recipe(const Recipe& recipe) {
+  Json values = Json::object();
   for (const RecipeOption& option : recipe_options())
-    if (json value = option.get(recipe); option.has_effect(recipe) && !value.is_null())
+    if (Json value = option.get(recipe); option.has_effect(recipe) && !value.is_null())
       values[std::string(option.name)] = std::move(value);
   return values;
 }
 
-json manifest_of_recipe(const Recipe& recipe) {
-  json values = json::object();
+Json manifest_of_recipe(const Recipe& recipe) {
+  Json values = Json::object();
   for (const RecipeOption& option : recipe_options())
     if (option.in_manifest) values[std::string(option.name)] = option.get(recipe);
   return values;

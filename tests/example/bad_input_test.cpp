@@ -18,9 +18,9 @@ using namespace pare::test;
 using nlohmann::json;
 
 /// A tiny model in a directory of its own, and runs that must fail.
-class Fixture {
+class BadInputFixture {
  public:
-  Fixture() { model.write(directory / "m"); }
+  BadInputFixture() { model.write(directory / "m"); }
 
   [[nodiscard]] std::string path(const std::string& name) const {
     return (directory / name).string();
@@ -75,7 +75,7 @@ std::string tensor(const std::string& name, const std::string& dtype, const std:
 }  // namespace
 
 TEST_CASE("a malformed safetensors file is refused by name and reason") {
-  const Fixture fixture;
+  const BadInputFixture fixture;
   const std::string file = fixture.path("m/model.safetensors");
   const std::string good = read_text(file);
   const struct {
@@ -116,7 +116,7 @@ TEST_CASE("a malformed safetensors file is refused by name and reason") {
 }
 
 TEST_CASE("a model that is not what its configuration says is refused before work begins") {
-  Fixture fixture;
+  BadInputFixture fixture;
   const std::string config = fixture.path("m/config.json");
   const struct {
     const char* what;
@@ -213,7 +213,7 @@ struct PackedDirectory {
 }  // namespace
 
 TEST_CASE("a packed model that is not whole is refused by file, matrix and reason") {
-  const Fixture fixture;
+  const BadInputFixture fixture;
   REQUIRE(run_pare({"quantize", fixture.path("m"), "--out", fixture.path("q")}).status == 0);
   const PackedDirectory packed{fixture.directory / "p"};
   const std::string block = packed.block().string(), config = fixture.path("p") + "/config.json",
@@ -323,7 +323,7 @@ TEST_CASE("a packed model that is not whole is refused by file, matrix and reaso
 }
 
 TEST_CASE("a weight that is not finite is named") {
-  Fixture fixture;
+  BadInputFixture fixture;
   const std::string name = "model.layers.1.mlp.down_proj.weight";
   const float bad =
       GENERATE(std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity());
@@ -345,7 +345,7 @@ TEST_CASE("a weight that is not finite is named") {
 }
 
 TEST_CASE("activations that overflow in calibration are an error naming the block") {
-  Fixture fixture;
+  BadInputFixture fixture;
   for (const char* layer : {"mlp.gate_proj", "mlp.up_proj"})
     fixture.model.change("model.layers.1." + std::string(layer) + ".weight",
                          [](float v) { return 1e25f * v; });
@@ -368,7 +368,7 @@ TEST_CASE("activations that overflow in calibration are an error naming the bloc
 }
 
 TEST_CASE("texts and token files that cannot be used are refused by name") {
-  const Fixture fixture;
+  const BadInputFixture fixture;
   const std::string empty = fixture.path("empty.txt"), one = fixture.path("one.txt"),
                     ids = fixture.path("ids"), none = fixture.path("none.txt"),
                     m = fixture.path("m");
@@ -426,7 +426,7 @@ TEST_CASE("texts and token files that cannot be used are refused by name") {
 }
 
 TEST_CASE("an output that cannot be written is an error naming the file") {
-  const Fixture fixture;
+  const BadInputFixture fixture;
   const std::string m = fixture.path("m");
   write_text(fixture.path("file"), "");
   const std::string below = fixture.path("file") + "/q";

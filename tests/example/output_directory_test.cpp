@@ -30,9 +30,9 @@ std::map<std::string, std::string> tree(const fs::path& directory) {
 }
 
 /// A float model `models/m`, what pare makes of it, `models/q`, and files to calibrate on.
-class Fixture {
+class OutputFixture {
  public:
-  Fixture() {
+  OutputFixture() {
     model.write(path("models/m"));
     REQUIRE(run_pare({"quantize", text("models/m"), "--out", text("models/q")}).status == 0);
     fs::create_directories(path("texts"));
@@ -60,7 +60,7 @@ class Fixture {
 }  // namespace
 
 TEST_CASE("an output that would take an input with it is refused by every command") {
-  const Fixture fixture;
+  const OutputFixture fixture;
   fs::create_directory_symlink(fixture.path("models"), fixture.path("link"));
   fs::create_directory_symlink(fixture.path("models/m"), fixture.path("m-link"));
   // As caches of downloads are: the model's files are links to where they lie.
@@ -115,7 +115,7 @@ TEST_CASE("an output that would take an input with it is refused by every comman
 }
 
 TEST_CASE("names that are alike are no reason to refuse an output") {
-  const Fixture fixture;
+  const OutputFixture fixture;
   for (const char* out : {"models/m2", "models/m.q", "models/new/../n", "texts/q/"}) {
     CAPTURE(out);
     CHECK(run_pare({"quantize", fixture.text("models/m"), "--out", fixture.text(out)}).status == 0);
@@ -123,7 +123,7 @@ TEST_CASE("names that are alike are no reason to refuse an output") {
 }
 
 TEST_CASE("only what pare made is replaced, and only when asked to") {
-  const Fixture fixture;
+  const OutputFixture fixture;
   const auto quantize = [&](const std::string& out) {
     return std::vector<std::string>{"quantize", fixture.text("models/m"), "--out",
                                     fixture.text(out)};
@@ -193,7 +193,7 @@ TEST_CASE("only what pare made is replaced, and only when asked to") {
 }
 
 TEST_CASE("a partial directory that is not of pare is named and left alone") {
-  const Fixture fixture;
+  const OutputFixture fixture;
   const fs::path partial = fixture.path("new.partial");
   const std::vector<std::pair<const char*, std::function<void()>>> cases{
       {"another's files",
@@ -231,7 +231,7 @@ TEST_CASE("a partial directory that is not of pare is named and left alone") {
 }
 
 TEST_CASE("copied files are writable whatever the source's are") {
-  const Fixture fixture;
+  const OutputFixture fixture;
   write_text(fixture.path("models/m/generation_config.json"), "{}");
   for (const auto& entry : fs::directory_iterator(fixture.path("models/m")))
     fs::permissions(entry.path(), fs::perms::owner_read);

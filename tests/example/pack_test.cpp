@@ -22,17 +22,11 @@ using namespace pare::test;
 using engine::PackedAccess;
 using nlohmann::json;
 
-/// Runs a command that must succeed; gives its standard output.
-std::string output(const std::vector<std::string>& arguments) {
-  const Outcome outcome = run_pare(arguments);
-  CAPTURE(arguments, outcome.err);
-  REQUIRE(outcome.status == 0);
-  return outcome.out;
-}
-
 /// A directory with a model "m", and what commands make of it: "q" quantized, "p" packed.
-struct Fixture {
-  explicit Fixture(const TinyModelOptions& options) { TinyModel(options).write(directory / "m"); }
+struct PackFixture {
+  explicit PackFixture(const TinyModelOptions& options) {
+    TinyModel(options).write(directory / "m");
+  }
 
   [[nodiscard]] std::string path(const std::string& name) const {
     return (directory / name).string();
@@ -41,7 +35,7 @@ struct Fixture {
     std::vector<std::string> words{"quantize",  path("m"), "--out",  path("q"),
                                    "--threads", "1",       "--force"};
     words.insert(words.end(), recipe.begin(), recipe.end());
-    (void)output(words);
+    (void)output_of(words);
   }
   [[nodiscard]] std::vector<std::string> pack(const std::string& out = "p",
                                               const std::string& threads = "1") const {
@@ -64,9 +58,9 @@ Matrix<float> logits(const engine::Model& model) {
 }  // namespace
 
 TEST_CASE("a packed model gives the logits of the checkpoint it was made from, bit for bit") {
-  const Fixture fixture({.kv_heads = 4,
-                         .biased = {"self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj"},
-                         .dtype = DType::F16});
+  const PackFixture fixture({.kv_heads = 4,
+                             .biased = {"self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj"},
+                             .dtype = DType::F16});
   const std::vector<std::vector<std::string>> recipes{
       {"--format", "int4", "--group-size", "32"},
       {"--format", "uint3", "--group-size", "20"},
@@ -88,7 +82,7 @@ TEST_CASE("a packed model gives the logits of the checkpoint it was made from, b
   for (const auto& recipe : recipes) {
     CAPTURE(recipe);
     fixture.quantize(recipe);
-    CHECK_THAT(output(fixture.pack()), ContainsSubstring("2 blocks packed"));
+    CHECK_THAT(output_of(fixture.pack()), ContainsSubstring("2 blocks packed"));
     const bool has_head = std::count(recipe.begin(), recipe.end(), "--output-layer") > 0;
     CHECK(count_files(fixture.path("p"), ".pack") == (has_head ? 3 : 2));
     CHECK(count_files(fixture.path("p"), ".safetensors") == 1);
@@ -120,7 +114,7 @@ TEST_CASE("a packed model gives the logits of the checkpoint it was made from, b
 
 TEST_CASE("an int8 output layer is the model's, rounded; a tied one is refused") {
   for (const bool tied : {false, true}) {
-    const Fixture fixture({.tied = tied});
+    const PackFixture fixture({.tied = tied});
     const std::vector<std::string> command{"quantize",        fixture.path("m"), "--out",
                                            fixture.path("q"), "--output-layer",  "int8"};
     if (tied) {
@@ -128,20 +122,20 @@ TEST_CASE("an int8 output layer is the model's, rounded; a tied one is refused")
       CHECK_FALSE(std::filesystem::exists(fixture.path("q")));
       continue;
     }
-    (void)output(command);
+    (void)output_of(command);
     const engine::Checkpoint original(fixture.path("m")), quantized(fixture.path("q"));
     const auto expected = quantize<Int<8>>(original.head()->dense());
     CHECK(quantized.head()->packed() == AnyPackedMatrix(pack(expected)));
     CHECK_FALSE(quantized.tensors().contains("lm_head.weight"));
-    CHECK_THAT(output({"inspect", fixture.path("q")}), ContainsSubstring("int8 x float32: "));
+    CHECK_THAT(output_of({"inspect", fixture.path("q")}), ContainsSubstring("int8 x float32: "));
   }
 }
 
 TEST_CASE("the commands say the same of a packed model, loaded or mapped") {
-  const Fixture fixture({.tied = true, .biased = {"self_attn.k_proj"}, .dtype = DType::BF16});
+  const PackFixture fixture({.tied = true, .biased = {"self_attn.k_proj"}, .dtype = DType::BF16});
   write_text(fixture.path("m") + "/generation_config.json", "{}\n");
   fixture.quantize({"--format", "w4a8-dynamic"});
-  (void)output(fixture.pack());
+  (void)output_of(fixture.pack());
   CHECK(read_text(fixture.path("p") + "/generation_config.json") == "{}\n");
   const auto eval = [&](const std::string& model, const std::string& reference,
                         const std::vector<std::string>& options) {
@@ -149,7 +143,7 @@ TEST_CASE("the commands say the same of a packed model, loaded or mapped") {
         "eval",     fixture.path(model),    "--reference", fixture.path(reference),
         "--report", fixture.path("r.json"), "--text",      fixture.path("m") + "/eval.txt"};
     words.insert(words.end(), options.begin(), options.end());
-    (void)output(words);
+    (void)output_of(words);
     return read_json(fixture.path("r.json"));
   };
   const json expected = eval("q", "m", {});
@@ -163,14 +157,14 @@ TEST_CASE("the commands say the same of a packed model, loaded or mapped") {
     std::vector<std::string> words{"generate", fixture.path(model), "--prompt",
                                    "In the ",  "--length",          "20"};
     words.insert(words.end(), options.begin(), options.end());
-    return output(words);
+    return output_of(words);
   };
   CHECK(text("p", {}) == text("q", {}));
   CHECK(text("p", {"--map"}) == text("q", {}));
 }
 
 TEST_CASE("a checkpoint with layers that were not quantized keeps them as they are") {
-  const Fixture fixture({});
+  const PackFixture fixture({});
   fixture.quantize({"--format", "int4", "--group-size", "32", "--save-as", "gptq"});
   // As GPTQ tools write it that leave out a layer.
   const std::string name = "model.layers.1.mlp.down_proj";
@@ -194,7 +188,7 @@ TEST_CASE("a checkpoint with layers that were not quantized keeps them as they a
   map["weight_map"][name + ".weight"] = shard.filename().string();
   write_json(index, map);
 
-  (void)output(fixture.pack());
+  (void)output_of(fixture.pack());
   const engine::Model packed = load(fixture.path("p"), PackedAccess::load);
   CHECK_FALSE(packed.blocks[1][engine::LinearId::down].is_packed());
   CHECK(bit_differences(logits(packed), logits(load(fixture.path("q"), PackedAccess::load))) == 0);
@@ -202,9 +196,9 @@ TEST_CASE("a checkpoint with layers that were not quantized keeps them as they a
 
 TEST_CASE("after a kill no broken directory is left, and the same command resumes") {
   constexpr int layers = 10;
-  const Fixture fixture({.layers = layers, .hidden = 128, .intermediate = 384, .head_dim = 32});
+  const PackFixture fixture({.layers = layers, .hidden = 128, .intermediate = 384, .head_dim = 32});
   fixture.quantize({"--format", "w8a8-dynamic"});
-  (void)output(fixture.pack("whole", "2"));
+  (void)output_of(fixture.pack("whole", "2"));
   const auto expected = directory_content(fixture.directory / "whole");
   for (const int blocks : {1, layers / 2, layers - 1}) {
     CAPTURE(blocks);
@@ -229,7 +223,7 @@ TEST_CASE("after a kill no broken directory is left, and the same command resume
     const Outcome outcome = run_pare(fixture.pack("r"));
     CHECK(outcome.status == 0);
     CHECK(outcome.err.find("resuming") == std::string::npos);
-    (void)output(fixture.pack());  // over the packed model of other weights
+    (void)output_of(fixture.pack());  // over the packed model of other weights
     CHECK(directory_content(fixture.directory / "r") == directory_content(fixture.directory / "p"));
     CHECK(directory_content(fixture.directory / "p") != expected);
   }

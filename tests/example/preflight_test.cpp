@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
 /// A tiny model of four blocks and commands on it.
-class Fixture {
+class PreflightFixture {
  public:
   [[nodiscard]] std::string path(const std::string& name) const {
     return (directory / name).string();
@@ -70,7 +70,7 @@ Written run_with_output(const std::vector<std::string>& words, const std::string
 }  // namespace
 
 TEST_CASE("after an error finished blocks stay and the same command ends with the same bytes") {
-  Fixture fixture;
+  PreflightFixture fixture;
   fixture.write();
   for (const std::vector<std::string>& recipe : std::vector<std::vector<std::string>>{
            {}, {"--method", "gptq", "--act-order"}, {"--method", "awq", "--format", "uint4"}}) {
@@ -96,7 +96,7 @@ TEST_CASE("after an error finished blocks stay and the same command ends with th
 }
 
 TEST_CASE("an error before any block is finished leaves nothing") {
-  const Fixture fixture;
+  const PreflightFixture fixture;
   fixture.write();
   const Outcome failed = run_pare(fixture.quantize({}), rlim_t{3000});
   CHECK(failed.status == 1);
@@ -105,7 +105,7 @@ TEST_CASE("an error before any block is finished leaves nothing") {
 }
 
 TEST_CASE("a part that a failing disk left damaged is made again") {
-  const Fixture fixture;
+  const PreflightFixture fixture;
   fixture.write();
   REQUIRE(run_pare(fixture.quantize({})).status == 0);
   const auto expected = directory_content(fixture.directory / "q");
@@ -134,7 +134,7 @@ TEST_CASE("what is not finite is found before the first block by methods that ca
   for (const char* tensor :
        {"model.layers.3.mlp.down_proj.weight", "model.norm.weight",
         "model.layers.2.input_layernorm.weight", "lm_head.weight", "model.embed_tokens.weight"}) {
-    Fixture fixture;
+    PreflightFixture fixture;
     fixture.spoil(tensor);
     fixture.write();
     for (const std::vector<std::string>& recipe :
@@ -153,7 +153,7 @@ TEST_CASE("what is not finite is found before the first block by methods that ca
 }
 
 TEST_CASE("rtn checks blocks as it reads them and keeps those before, and the rest at once") {
-  Fixture fixture;
+  PreflightFixture fixture;
   fixture.spoil("model.layers.2.mlp.down_proj.weight", std::nanf(""));
   fixture.write();
   for (int run = 0; run < 2; ++run) {
@@ -168,7 +168,7 @@ TEST_CASE("rtn checks blocks as it reads them and keeps those before, and the re
     if (run == 1) CHECK_THAT(outcome.err, StartsWith("resuming: 2 of 4"));
   }
   for (const char* tensor : {"model.norm.weight", "lm_head.weight", "model.embed_tokens.weight"}) {
-    Fixture other;
+    PreflightFixture other;
     other.spoil(tensor);
     other.write();
     const Outcome outcome = run_pare(other.quantize({}));
@@ -178,7 +178,7 @@ TEST_CASE("rtn checks blocks as it reads them and keeps those before, and the re
 }
 
 TEST_CASE("buffers that the arithmetic never reads are copied whatever they hold") {
-  Fixture fixture;
+  PreflightFixture fixture;
   const std::vector<std::string> buffers{
       "model.causal_mask", "model.layers.1.self_attn.rotary_emb.inv_freq",
       "model.layers.1.self_attn.bias", "model.layers.9.mlp.up_proj.weight", "visual.proj.weight"};
@@ -206,7 +206,7 @@ TEST_CASE("buffers that the arithmetic never reads are copied whatever they hold
 }
 
 TEST_CASE("output that cannot be printed is an error of every command") {
-  Fixture fixture;
+  PreflightFixture fixture;
   fixture.write();
   const std::string m = fixture.path("m");
   REQUIRE(run_pare({"quantize", m, "--out", fixture.path("float")}).status == 0);
@@ -234,7 +234,7 @@ TEST_CASE("output that cannot be printed is an error of every command") {
 }
 
 TEST_CASE("what is printed never ends up in a file that is written") {
-  Fixture fixture;
+  PreflightFixture fixture;
   fixture.write();
   const std::string m = fixture.path("m");
   REQUIRE(run_pare(fixture.quantize({})).status == 0);
@@ -244,7 +244,7 @@ TEST_CASE("what is printed never ends up in a file that is written") {
 }
 
 TEST_CASE("a file for results that is an input or cannot be written is refused before the work") {
-  Fixture fixture;
+  PreflightFixture fixture;
   fixture.write();
   const std::string m = fixture.path("m");
   fs::create_symlink("m/config.json", fixture.path("link.json"));

@@ -16,14 +16,6 @@ using namespace pare;
 using namespace pare::test;
 using nlohmann::json;
 
-/// Runs a command that must succeed; gives its standard output.
-std::string output(const std::vector<std::string>& arguments) {
-  const Outcome outcome = run_pare(arguments);
-  CAPTURE(arguments, outcome.err);
-  REQUIRE(outcome.status == 0);
-  return outcome.out;
-}
-
 std::set<std::string> keys(const json& object) {
   std::set<std::string> keys;
   for (const auto& item : object.items()) keys.insert(item.key());
@@ -51,9 +43,10 @@ std::string npy(const std::vector<T>& values) {
 }  // namespace
 
 TEST_CASE("every command explains itself") {
-  CHECK_THAT(output({"--help"}), ContainsSubstring("compare") && ContainsSubstring("quantize") &&
-                                     ContainsSubstring("eval") && ContainsSubstring("generate") &&
-                                     ContainsSubstring("inspect") && ContainsSubstring("pack"));
+  CHECK_THAT(output_of({"--help"}), ContainsSubstring("compare") && ContainsSubstring("quantize") &&
+                                        ContainsSubstring("eval") &&
+                                        ContainsSubstring("generate") &&
+                                        ContainsSubstring("inspect") && ContainsSubstring("pack"));
   const struct {
     const char* command;
     std::vector<std::string> options;
@@ -69,10 +62,10 @@ TEST_CASE("every command explains itself") {
       {"make-checkpoint", {"--layers", "--hidden", "--kv-heads", "--dtype"}},
   };
   for (const auto& c : cases) {
-    const std::string help = output({c.command, "--help"});
+    const std::string help = output_of({c.command, "--help"});
     for (const std::string& option : c.options) CHECK_THAT(help, ContainsSubstring(option));
   }
-  CHECK(output({"--version"}).find('.') != std::string::npos);
+  CHECK(output_of({"--version"}).find('.') != std::string::npos);
 }
 
 TEST_CASE("the JSON report has the documented keys, the float row first") {
@@ -80,8 +73,8 @@ TEST_CASE("the JSON report has the documented keys, the float row first") {
   TinyModel().write(directory / "m");
   const std::string report = (directory / "r.json").string();
   const std::string table =
-      output({"compare", (directory / "m").string(), "--methods", "rtn,gptq", "--formats",
-              "int4,w8a8-dynamic", "--threads", "2", "--report", report});
+      output_of({"compare", (directory / "m").string(), "--methods", "rtn,gptq", "--formats",
+                 "int4,w8a8-dynamic", "--threads", "2", "--report", report});
   const auto lines = split(table, '\n');
   REQUIRE(lines.size() >= 1 + 5);  // the legend of marked rows may follow
   CHECK(lines[5].starts_with("gptq"));
@@ -128,8 +121,8 @@ TEST_CASE("the CSV report is a table with a header") {
   const TemporaryDirectory directory;
   TinyModel().write(directory / "m");
   const std::string report = (directory / "r.csv").string();
-  (void)output({"compare", (directory / "m").string(), "--formats", "int4,nf4", "--threads", "1",
-                "--report", report});
+  (void)output_of({"compare", (directory / "m").string(), "--formats", "int4,nf4", "--threads", "1",
+                   "--report", report});
   const auto lines = split(read_text(report), '\n');
   REQUIRE(lines.size() == 1 + 3);
   const auto header = split(lines[0], ',');
@@ -147,7 +140,7 @@ TEST_CASE("token ids give the numbers of the text they stand for") {
     const std::string report = (directory / "r.json").string();
     std::vector<std::string> words{"eval", m, "--threads", "1", "--report", report};
     words.insert(words.end(), options.begin(), options.end());
-    (void)output(words);
+    (void)output_of(words);
     return read_json(report);
   };
   const json text = evaluate({});
@@ -178,7 +171,7 @@ TEST_CASE("token ids give the numbers of the text they stand for") {
       std::vector<std::string> words{"quantize", m,      "--out",     out, "--force",
                                      "--method", "gptq", "--threads", "1"};
       words.insert(words.end(), options.begin(), options.end());
-      (void)output(words);
+      (void)output_of(words);
       return directory_content(out);
     };
     CHECK(quantize({}) == quantize({"--calib-tokens", (directory / "ids").string()}));
@@ -192,8 +185,8 @@ TEST_CASE("a sharded model quantizes to the bytes of its single file") {
   model.write(directory / "one");
   model.write_sharded(directory / "three", 3);
   for (const std::string name : {"one", "three"})
-    (void)output({"quantize", (directory / name).string(), "--out",
-                  (directory / ("q-" + name)).string(), "--method", "gptq", "--threads", "1"});
+    (void)output_of({"quantize", (directory / name).string(), "--out",
+                     (directory / ("q-" + name)).string(), "--method", "gptq", "--threads", "1"});
   // The manifest too: what it identifies is the tensors, however they are cut into files.
   CHECK(directory_content(directory / "q-one") == directory_content(directory / "q-three"));
 }
@@ -203,35 +196,35 @@ TEST_CASE("inspect lists a model, a file, a quantized and a packed model") {
   TinyModel().write(directory / "m");
   const std::string m = (directory / "m").string(), q = (directory / "q").string();
   const std::string name = "model.layers.1.mlp.down_proj.weight";
-  CHECK_THAT(output({"inspect", m}), ContainsSubstring("2 blocks, 64 wide") &&
-                                         ContainsSubstring("quantization: none") &&
-                                         ContainsSubstring(name) && ContainsSubstring("[64, 96]"));
-  CHECK_THAT(output({"inspect", m + "/model.safetensors"}),
+  CHECK_THAT(output_of({"inspect", m}),
+             ContainsSubstring("2 blocks, 64 wide") && ContainsSubstring("quantization: none") &&
+                 ContainsSubstring(name) && ContainsSubstring("[64, 96]"));
+  CHECK_THAT(output_of({"inspect", m + "/model.safetensors"}),
              ContainsSubstring(name) && ContainsSubstring("21 tensors"));
   for (const std::string save_as : {"pare", "gptq", "awq"}) {
-    (void)output({"quantize", m, "--out", q, "--force", "--format", "uint4", "--group-size", "32",
-                  "--save-as", save_as});
-    CHECK_THAT(output({"inspect", q}), ContainsSubstring("quantization: " + save_as) &&
-                                           ContainsSubstring("self_attn.q_proj") &&
-                                           ContainsSubstring("uint4"));
+    (void)output_of({"quantize", m, "--out", q, "--force", "--format", "uint4", "--group-size",
+                     "32", "--save-as", save_as});
+    CHECK_THAT(output_of({"inspect", q}), ContainsSubstring("quantization: " + save_as) &&
+                                              ContainsSubstring("self_attn.q_proj") &&
+                                              ContainsSubstring("uint4"));
   }
   const std::string p = (directory / "p").string();
-  (void)output({"pack", q, "--out", p});
-  CHECK_THAT(output({"inspect", p}),
+  (void)output_of({"pack", q, "--out", p});
+  CHECK_THAT(output_of({"inspect", p}),
              ContainsSubstring("quantization: pare, packed") && ContainsSubstring("7 tensors, ") &&
                  ContainsSubstring("14 packed matrices in 2 files, ") &&
                  ContainsSubstring("model.layers.1.mlp.down_proj") &&
                  ContainsSubstring("[64, 96]") && ContainsSubstring("kernel for one token") &&
                  ContainsSubstring("uint4 x float"));
-  CHECK_THAT(output({"inspect", p + "/block-00002-of-00002.pack"}),
+  CHECK_THAT(output_of({"inspect", p + "/block-00002-of-00002.pack"}),
              ContainsSubstring("model.layers.1.mlp.down_proj") && ContainsSubstring("uint4") &&
                  ContainsSubstring("7 packed matrices, "));
 }
 
 TEST_CASE("generate repeats itself, and draws other texts from other seeds") {
   const auto text = [](const std::string& seed, const std::string& threads) {
-    return output({"generate", "--prompt", "And it came to pass", "--length", "40", "--temperature",
-                   "0.9", "--seed", seed, "--threads", threads});
+    return output_of({"generate", "--prompt", "And it came to pass", "--length", "40",
+                      "--temperature", "0.9", "--seed", seed, "--threads", threads});
   };
   const std::string first = text("1", "1");
   CHECK(first.starts_with("And it came to pass"));
@@ -239,12 +232,13 @@ TEST_CASE("generate repeats itself, and draws other texts from other seeds") {
   CHECK(text("1", "1") == first);
   CHECK(text("1", "2") == first);
   CHECK(text("2", "1") != first);
-  const std::string likeliest = output({"generate", "--prompt", "In the ", "--length", "30"});
-  CHECK(output({"generate", "--prompt", "In the ", "--length", "30", "--seed", "9"}) == likeliest);
+  const std::string likeliest = output_of({"generate", "--prompt", "In the ", "--length", "30"});
+  CHECK(output_of({"generate", "--prompt", "In the ", "--length", "30", "--seed", "9"}) ==
+        likeliest);
 }
 
 TEST_CASE("bench reads as many tokens as the context has room for") {
-  CHECK_THAT(output({"bench", "--tokens", "2", "--threads", "1"}),
+  CHECK_THAT(output_of({"bench", "--tokens", "2", "--threads", "1"}),
              ContainsSubstring("prefill of 254 tokens"));
 }
 
@@ -257,41 +251,41 @@ TEST_CASE("bench says how fast a model runs, on which kernels, beside which limi
   const auto bench = [&](const std::string& model) {
     std::vector<std::string> words{"bench", model};
     words.insert(words.end(), few.begin(), few.end());
-    return output(words);
+    return output_of(words);
   };
   CHECK_THAT(bench(m), ContainsSubstring("loading: ") && ContainsSubstring(" s, float32") &&
                            ContainsSubstring("prefill of 20 tokens, 1 thread: float32 gemm") &&
                            ContainsSubstring("decode: float32 gemm") &&
                            ContainsSubstring("MB per token"));
-  (void)output({"quantize", m, "--out", q, "--format", "w4a8-dynamic"});
+  (void)output_of({"quantize", m, "--out", q, "--format", "w4a8-dynamic"});
   const auto check = [](const std::string& text, const std::string& loaded) {
     CHECK_THAT(text, ContainsSubstring("loading: ") && ContainsSubstring(loaded) &&
                          ContainsSubstring("1 thread: int4 x int8: ") &&
                          ContainsSubstring("decode: int4 x int8: "));
   };
   check(bench(q), " s, codes packed");
-  (void)output({"pack", q, "--out", p});
+  (void)output_of({"pack", q, "--out", p});
   check(bench(p), " s, packed files copied into huge pages");
-  check(output({"bench", p, "--map", "--prompt", "20", "--tokens", "4", "--threads", "1"}),
+  check(output_of({"bench", p, "--map", "--prompt", "20", "--tokens", "4", "--threads", "1"}),
         " s, packed files mapped");
 }
 
 TEST_CASE("a random checkpoint is the same each time, and usable") {
   const TemporaryDirectory directory;
   const auto make = [&](const std::string& name, const std::string& dtype) {
-    (void)output({"make-checkpoint", "--out", (directory / name).string(), "--layers", "2",
-                  "--hidden", "64", "--intermediate", "96", "--heads", "4", "--kv-heads", "2",
-                  "--vocab", "300", "--dtype", dtype});
+    (void)output_of({"make-checkpoint", "--out", (directory / name).string(), "--layers", "2",
+                     "--hidden", "64", "--intermediate", "96", "--heads", "4", "--kv-heads", "2",
+                     "--vocab", "300", "--dtype", dtype});
   };
   make("a", "bf16");
   make("b", "bf16");
   CHECK(directory_content(directory / "a") == directory_content(directory / "b"));
   make("c", "f32");
   for (const char* name : {"a", "c"}) {
-    (void)output({"quantize", (directory / name).string(), "--out", (directory / "q").string(),
-                  "--force", "--method", "gptq", "--window", "32", "--calib-windows", "4"});
-    CHECK_THAT(output({"eval", (directory / "q").string(), "--tokens",
-                       (directory / name).string() + "/eval.npy", "--window", "64"}),
+    (void)output_of({"quantize", (directory / name).string(), "--out", (directory / "q").string(),
+                     "--force", "--method", "gptq", "--window", "32", "--calib-windows", "4"});
+    CHECK_THAT(output_of({"eval", (directory / "q").string(), "--tokens",
+                          (directory / name).string() + "/eval.npy", "--window", "64"}),
                ContainsSubstring("perplexity"));
   }
 }

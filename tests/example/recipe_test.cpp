@@ -124,7 +124,7 @@ TEST_CASE("bad recipes are refused in one line that names the field") {
       {with_step({{"rules", json::array({{{"match", "("}, {"format", "int4"}}})}}),
        {"no regular expression"}},
       {with_step({{"rules", json::array({{{"match", "x"}, {"format", "int4"}}})}}),
-       {"no layer is called \"x\""}},
+       {"no layer's whole name matches \"x\""}},
       {with_step({{"method", "best"}}), {"unknown method \"best\""}},
       {with_step({{"alpha", 0.7}}), {"--alpha has no effect here"}},
   };

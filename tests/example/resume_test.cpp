@@ -20,9 +20,9 @@ using namespace pare::test;
 constexpr int layers = 10;
 
 /// A model deep enough to be caught between its blocks.
-class Fixture {
+class ResumeFixture {
  public:
-  Fixture() { model.write(directory / "m"); }
+  ResumeFixture() { model.write(directory / "m"); }
 
   [[nodiscard]] std::vector<std::string> command(const std::vector<std::string>& recipe,
                                                  const std::string& out = "q",
@@ -65,7 +65,7 @@ class Fixture {
 }  // namespace
 
 TEST_CASE("after a kill the same command resumes and ends with the same bytes") {
-  const Fixture fixture;
+  const ResumeFixture fixture;
   const std::vector<std::vector<std::string>> recipes{
       {"--method", "gptq", "--format", "int4", "--act-order"},
       {"--method", "gptq", "--format", "uint4", "--group-size", "32", "--save-as", "gptq"},
@@ -91,7 +91,7 @@ TEST_CASE("after a kill the same command resumes and ends with the same bytes") 
 }
 
 TEST_CASE("finished work that depends on something else is kept, and one line says what differs") {
-  Fixture fixture;
+  ResumeFixture fixture;
   const std::vector<std::string> recipe{"--method", "gptq", "--format", "int4"};
   fixture.interrupt(recipe, {3});
   std::vector<std::string> other = recipe;
@@ -139,7 +139,7 @@ TEST_CASE("finished work that depends on something else is kept, and one line sa
 }
 
 TEST_CASE("what the result does not depend on does not keep work from resuming") {
-  const Fixture fixture;
+  const ResumeFixture fixture;
   const std::vector<std::string> recipe{"--method", "gptq", "--format", "int4"};
   const auto expected = fixture.expected(recipe);
   fixture.interrupt(recipe, {3});
@@ -154,7 +154,7 @@ TEST_CASE("what the result does not depend on does not keep work from resuming")
 }
 
 TEST_CASE("the number of threads changes no byte") {
-  const Fixture fixture;
+  const ResumeFixture fixture;
   for (const std::vector<std::string>& recipe : std::vector<std::vector<std::string>>{
            {"--method", "gptq", "--format", "uint4", "--act-order"},
            {"--method", "awq", "--format", "uint4", "--calib-windows", "4"},
@@ -168,7 +168,7 @@ TEST_CASE("the number of threads changes no byte") {
 }
 
 TEST_CASE("two runs do not write to one output") {
-  const Fixture fixture;
+  const ResumeFixture fixture;
   const std::vector<std::string> recipe{"--method", "gptq", "--format", "int4"};
   fixture.interrupt(recipe, {2});
   const auto left = directory_content(fixture.directory / "q.partial");

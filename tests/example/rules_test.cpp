@@ -95,16 +95,20 @@ TEST_CASE("bad rules are refused in one line that names them") {
   const std::vector<Case> cases{
       {{"--rule", "int8"}, {"--rule 'int8'", "REGEX=FORMAT"}},
       {{"--rule", "=int8"}, {"--rule '=int8'", "REGEX=FORMAT"}},
-      {{"--rule", ".*="}, {"rule '.*='", "unknown format \"\"", "there are int8"}},
-      {{"--rule", ".*=int5"}, {"int5", "there are int8"}},
+      {{"--rule", ".*="}, {"rule '.*='", "unknown format \"\"", "there are int2"}},
+      {{"--rule", ".*=int9"}, {"int9", "there are int2"}},
       {{"--rule", ".*=int4:"}, {"\"\" is no group size"}},
       {{"--rule", ".*=int4:3x"}, {"\"3x\" is no group size"}},
       {{"--rule", ".*=int4:0"}, {"rule '.*=int4:0'", "0 is neither"}},
       {{"--rule", ".*=skip:32"}, {"skipped have no group size"}},
       {{"--rule", "(q_proj=int8"}, {"\"(q_proj\" is no regular expression"}},
-      {{"--rule", "q_proj=int8"}, {"rule 'q_proj=int8'", "no layer is called \"q_proj\""}},
-      {{"--rule", ".*q_proj.weight=int8"}, {"no layer is called"}},
-      {{"--layers", "mlp"}, {"--layers 'mlp'", "no layer is called"}},
+      {{"--rule", "q_proj=int8"},
+       {"rule 'q_proj=int8'", "no layer's whole name matches \"q_proj\""}},
+      {{"--rule", ".*q_proj.weight=int8"}, {"no layer's whole name matches"}},
+      {{"--layers", "mlp"}, {"--layers 'mlp'", "no layer's whole name matches"}},
+      {{"--layers", ".*q_proj", "--rule", ".*=int8"},
+       {"rule '.*=int8' takes", "--layers '.*q_proj' leaves out"}},
+      {{"--save-as", "gptq", "--format", "int5"}, {"gptq does not hold int5"}},
       {{"--layers", "["}, {"--layers", "no regular expression"}},
       {{"--rule", ".*=skip"}, {"the rules skip every layer"}},
       {{"--rule", ".*down_proj=int4:97"}, {"down_proj of shape [64, 96]", "larger than the row"}},
@@ -128,7 +132,7 @@ TEST_CASE("bad rules are refused in one line that names them") {
   }
   TinyModel({.tied = true}).write(directory / "m");
   CHECK_THAT(run_pare(quantize_command(directory, {"--rule", "lm_head=int8"})).err,
-             ContainsSubstring("no layer is called \"lm_head\""));
+             ContainsSubstring("no layer's whole name matches \"lm_head\""));
 }
 
 TEST_CASE("skipped layers keep every bit, whatever the method") {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "support/catch.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace pare::test {
@@ -84,6 +85,14 @@ class Program {
 inline Outcome run_pare(const std::vector<std::string>& arguments,
                         rlim_t file_limit_bytes = RLIM_INFINITY) {
   return Program(arguments, file_limit_bytes).wait();
+}
+
+/// Runs a command that must succeed; gives its standard output.
+[[nodiscard]] inline std::string output_of(const std::vector<std::string>& arguments) {
+  const Outcome outcome = run_pare(arguments);
+  CAPTURE(arguments, outcome.err);
+  REQUIRE(outcome.status == 0);
+  return outcome.out;
 }
 
 }  // namespace pare::test

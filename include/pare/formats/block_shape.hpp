@@ -49,12 +49,18 @@ namespace detail {
 /// The columns of a row that share parameters in every row: all that can for runs, which begin
 /// anywhere. Throws ArgumentError for blocks that a matrix of rows x cols cannot have.
 [[nodiscard]] inline Index checked_group_size(const BlockShape& blocks, Index rows, Index cols) {
-  if (blocks.rows == 0 || blocks.rows < -1 || blocks.rows > std::max<Index>(rows, 1))
-    throw ArgumentError("blocks of " + std::to_string(blocks.rows) + " rows do not fit " +
-                        std::to_string(rows) + ": 1 to all, or -1 for all");
-  if (!blocks.flat) return blocks.cols;
+  const auto fits = [](Index size, Index all) { return size == -1 || (size > 0 && size <= all); };
+  if (!blocks.flat) {
+    const Index least = std::max<Index>(rows, 1);
+    if (blocks.rows != 1 && !(fits(blocks.rows, least) && fits(blocks.cols, cols)))
+      throw ArgumentError("blocks of " + std::to_string(blocks.rows) + " x " +
+                          std::to_string(blocks.cols) + " do not fit a matrix of " +
+                          std::to_string(rows) + " x " + std::to_string(cols) +
+                          ": sizes are 1 to all, or -1 for all");
+    return blocks.cols;
+  }
   if (blocks.rows != 1) throw ArgumentError("runs have no rows of their own");
-  if (blocks.cols == 0 || blocks.cols < -1 || blocks.cols > rows * cols)
+  if (!fits(blocks.cols, rows * cols))
     throw ArgumentError("runs of " + std::to_string(blocks.cols) + " do not fit " +
                         std::to_string(rows * cols) + " weights: 1 to all, or -1 for all");
   return blocks.cols == -1 || rows * cols == 0 ? -1 : std::gcd(blocks.cols, cols);
