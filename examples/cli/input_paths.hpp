@@ -8,15 +8,18 @@
 namespace cli {
 
 /// What a model's directory says about text: its tokenizer and how to generate.
-inline constexpr std::array<std::string_view, 9> text_file_names{"tokenizer.model",
-                                                                 "tokenizer.json",
-                                                                 "tokenizer_config.json",
-                                                                 "special_tokens_map.json",
-                                                                 "added_tokens.json",
-                                                                 "vocab.json",
-                                                                 "merges.txt",
-                                                                 "generation_config.json",
-                                                                 "chat_template.jinja"};
+inline constexpr std::array<std::string_view, 12> text_file_names{"tokenizer.model",
+                                                                  "tokenizer.json",
+                                                                  "tokenizer_config.json",
+                                                                  "special_tokens_map.json",
+                                                                  "added_tokens.json",
+                                                                  "vocab.json",
+                                                                  "merges.txt",
+                                                                  "generation_config.json",
+                                                                  "chat_template.jinja",
+                                                                  "chat_template.json",
+                                                                  "vocab.txt",
+                                                                  "tekken.json"};
 
 /// True for the name of a file that commands read from a model's directory.
 [[nodiscard]] bool is_model_file(std::string_view name);

@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -129,11 +130,12 @@ void add_window(CLI::App& command, cli::ModelOptions& model) {
 }
 
 void add_text(CLI::App& command, cli::TextOptions& text) {
-  command
-      .add_option("--text", text.text, "text to evaluate on (default: eval.txt beside the model)")
-      ->type_name("FILE");
+  auto* option = command.add_option("--text", text.text,
+                                    "text to evaluate on (default: eval.txt beside the model)");
+  option->type_name("FILE");
   command.add_option("--tokens", text.tokens, "token ids instead of text: .npy or raw int32")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->excludes(option);
 }
 
 void add_no_speed(CLI::App& command, bool& speed) {
@@ -142,14 +144,33 @@ void add_no_speed(CLI::App& command, bool& speed) {
 }
 
 void add_calibration(CLI::App& command, cli::CalibrationOptions& calibration) {
-  command
-      .add_option("--calib", calibration.text,
-                  "calibration text (default: calib.txt beside the model)")
-      ->type_name("FILE");
+  auto* text = command.add_option("--calib", calibration.text,
+                                  "calibration text (default: calib.txt beside the model)");
+  text->type_name("FILE");
   command.add_option("--calib-tokens", calibration.tokens, "token ids: .npy or raw int32")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->excludes(text);
   command.add_option("--calib-windows", calibration.windows, "use the first N windows; 0 is all")
       ->type_name("N");
+}
+
+/// Of an empty variable of a shell nothing is guessed, nor of an option that lacks its value.
+void require_values(const CLI::App& app) {
+  for (const CLI::App* command : app.get_subcommands())
+    for (const CLI::Option* option : command->get_options())
+      for (const std::string& value : option->results()) {
+        if (value.empty()) throw pare::ArgumentError(option->get_name() + " has an empty value");
+        if (value.starts_with("--") && option->get_name() != "--prompt")
+          throw pare::ArgumentError(option->get_name() + " has no value: " + value +
+                                    " is an option");
+      }
+}
+
+/// A line, whatever a message quotes from a file.
+std::string one_line(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  return text;
 }
 
 int run(int argc, char** argv) {
@@ -276,6 +297,7 @@ int run(int argc, char** argv) {
     return 2;
   }
 
+  require_values(app);
   if (c->parsed()) {
     compare.base = compare_recipe.recipe();
     cli::compare(compare);
@@ -302,6 +324,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   cli::reserve_standard_files();
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on files is an error of writing
   try {
     const int status = run(argc, argv);
     std::cout.flush();  // CLI11 prints help there
@@ -310,7 +333,7 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "pare: out of memory\n");
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "pare: %s\n", error.what());
+    std::fprintf(stderr, "pare: %s\n", one_line(error.what()).c_str());
   }
   return 1;
 }

@@ -73,6 +73,15 @@ std::uint64_t estimated_bytes(
   return static_cast<std::uint64_t>(total);
 }
 
+void require_text_files(const engine::Checkpoint& checkpoint) {
+  for (const std::string_view name : text_file_names) {
+    const fs::path source = checkpoint.directory() / name;
+    std::error_code error;
+    if (fs::is_symlink(source, error) && !fs::exists(source, error))
+      throw pare::IoError(source.string() + ": the link leads nowhere");
+  }
+}
+
 void copy_tokenizer(const engine::Checkpoint& checkpoint, const OutputDirectory& to) {
   for (const std::string_view name : text_file_names) {
     const fs::path source = checkpoint.directory() / name;

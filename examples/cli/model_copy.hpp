@@ -30,6 +30,10 @@ void copy_tensors(const engine::Checkpoint& checkpoint, const std::vector<std::s
     const engine::Checkpoint& checkpoint,
     const std::function<std::optional<double>(const std::string& tensor)>& bits);
 
+/// Throws IoError for a file of those that copy_tokenizer copies which cannot be there: a link that
+/// leads nowhere, as in a broken cache.
+void require_text_files(const engine::Checkpoint& checkpoint);
+
 /// Copies what a model's directory says about text: its tokenizer and how to generate.
 void copy_tokenizer(const engine::Checkpoint& checkpoint, const OutputDirectory& to);
 

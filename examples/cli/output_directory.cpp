@@ -105,6 +105,12 @@ void remove_files(const fs::path& directory, const std::set<std::string>& names)
   if (names.contains(manifest_name)) remove(manifest_name);
 }
 
+[[noreturn]] void refuse_foreign(const fs::path& file) {
+  throw pare::ArgumentError(file.string() +
+                            " would become a part of the new model, but pare did not write it: "
+                            "move it away or choose another --out");
+}
+
 /// Opens and locks a directory for this process, however it ends; -1 when another one has it.
 int lock_directory(const fs::path& directory) {
   const int file = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -157,12 +163,26 @@ void OutputPath::check_existing() const {
                               manifest_name +
                               "): choose another --out; --force would not replace it");
   if (!replace_) throw pare::ArgumentError(name + " exists: choose another --out or add --force");
+  check_replaceable();
   const std::set<std::string> own = own_files(directory_);
   for (const std::string& file : names)
-    if (is_model_file(file) && !own.contains(file))
-      throw pare::ArgumentError((directory_ / file).string() +
-                                " would become a part of the new model, but pare did not write "
-                                "it: move it away or choose another --out");
+    if (is_model_file(file) && !own.contains(file)) refuse_foreign(directory_ / file);
+}
+
+/// What the exchange of names at the end would fail at.
+void OutputPath::check_replaceable() const {
+  const std::string name = directory_.string();
+  struct ::stat itself {
+  }, parent{};
+  std::error_code error;
+  const fs::path above = fs::absolute(directory_, error).parent_path();
+  if (::stat(directory_.c_str(), &itself) == 0 && ::stat(above.c_str(), &parent) == 0 &&
+      itself.st_dev != parent.st_dev)
+    throw pare::ArgumentError(name +
+                              " is where a file system is mounted, and cannot be replaced: choose "
+                              "an --out inside it");
+  if (::access(directory_.c_str(), R_OK | W_OK | X_OK) != 0)
+    throw pare::IoError(name + " cannot be replaced: " + std::generic_category().message(errno));
 }
 
 void OutputPath::check_partial() const {
@@ -236,6 +256,8 @@ void OutputDirectory::lock() {
 /// Decides what becomes of earlier work. Until it is removed its manifest stays: a kill at any
 /// moment leaves either of the two with what belongs to it.
 void OutputDirectory::prepare() {
+  for (const std::string& name : names_in(path_.partial()))
+    if (is_model_file(name) && !is_own_name(name)) refuse_foreign(path_.partial() / name);
   const fs::path manifest = file_path(manifest_name);
   if (is_there(manifest)) {
     std::string why;
@@ -301,13 +323,16 @@ std::string OutputDirectory::differences(const nlohmann::json& before) const {
     }
     return false;
   };
+  constexpr int most = 4;  // more make no line that anyone reads
+  int count = 0;
   std::string text;
   for (const ManifestDifference& difference : manifest_differences(before, manifest_)) {
     if (difference.path.size() == 2 && difference.path[0] == "layers" &&
         !is_finished(difference.path[1]))
       continue;
-    text += (text.empty() ? "" : ", ") + difference.text();
+    if (++count <= most) text += (text.empty() ? "" : ", ") + difference.text();
   }
+  if (count > most) text += " and " + std::to_string(count - most) + " more";
   return text;
 }
 
@@ -374,6 +399,11 @@ void OutputDirectory::replace() {
   const int old_lock = lock_directory(directory);
   if (old_lock < 0) throw pare::IoError(directory.string() + ": another process is using it");
   const std::set<std::string> own = own_files(directory);
+  checked(path_.partial(), "cannot get the permissions of what it replaces",
+          [&](std::error_code& error) {
+            const fs::perms permissions = fs::status(directory, error).permissions();
+            if (!error) fs::permissions(path_.partial(), permissions, error);
+          });
   const fs::path old =
       replace_directory(path_.partial(), directory, beside(directory, ".replaced"));
   finished_ = true;

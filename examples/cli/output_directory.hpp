@@ -36,6 +36,7 @@ class OutputPath {
 
  private:
   void check_existing() const;
+  void check_replaceable() const;
   void check_partial() const;
   void check_writable() const;
 

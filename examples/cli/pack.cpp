@@ -129,6 +129,7 @@ void pack(const PackCommand& options) {
     throw pare::ArgumentError(options.model.model.string() +
                               " is not quantized: pack what pare quantize makes of it");
 
+  require_text_files(checkpoint);
   out.warn_if_no_room(estimated_bytes(checkpoint, [](const std::string&) { return std::nullopt; }));
   PackedModelWriter writer(out, checkpoint);
   const Index blocks = checkpoint.config().layers, done = writer.finished_blocks();

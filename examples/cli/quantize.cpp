@@ -61,6 +61,19 @@ std::optional<double> stored_bits(const LayerFormats& formats, const std::string
   return code_bits + (group > 0.0 ? 24.0 / group : 0.0);
 }
 
+/// A tensor beside a layer's weight and bias would be taken for a part of the quantized layer.
+void require_no_parts(const engine::Checkpoint& checkpoint, const LayerFormats& formats) {
+  for (const std::string& tensor : checkpoint.tensors().names()) {
+    const std::size_t dot = std::min(tensor.rfind('.'), tensor.size());
+    const auto layer = formats.find(tensor.substr(0, dot));
+    const std::string part = tensor.substr(dot);
+    if (layer != formats.end() && !layer->second.is_skip() && part != ".weight" && part != ".bias")
+      throw pare::FormatError(checkpoint.directory().string() + ": " + tensor +
+                              " would be taken for a part of the quantized layer: remove it, or "
+                              "skip the layer");
+  }
+}
+
 /// What readers of the files cannot do that pare can.
 void print_notes(const Recipe& recipe) {
   const Index g = recipe.weight_group_size();
@@ -93,6 +106,8 @@ void quantize(const QuantizeCommand& options) {
   const std::vector<LayerShape> layers = layers_of_model(checkpoint.config());
   const LayerFormats formats = formats_of_layers(recipe, layers);
   require_shapes(recipe, formats, layers);
+  require_no_parts(checkpoint, formats);
+  require_text_files(checkpoint);
   RecipeFile saved{.recipe = recipe};
   std::optional<CalibrationWindows> windows;
   const Index length = window_length(options.model, checkpoint.config());

@@ -80,6 +80,18 @@ void require_report_path(const std::string& option, const std::filesystem::path&
     throw pare::IoError(option + " " + path.string() + ": there is no such directory");
   if (std::filesystem::is_directory(path, ignored))
     throw pare::IoError(option + " " + path.string() + " is a directory");
+  const auto status = std::filesystem::symlink_status(path, ignored);
+  if (std::filesystem::exists(status)) {
+    // It would be replaced, not written to.
+    if (!std::filesystem::is_regular_file(status))
+      throw pare::ArgumentError(option + " " + path.string() + " is no regular file");
+    if (is_model_file(path.filename().string()))
+      throw pare::ArgumentError(option + " " + path.string() +
+                                " is a file of a model: choose another name");
+    if (::access(path.c_str(), W_OK) != 0)
+      throw pare::IoError(option + " " + path.string() +
+                          ": cannot be written to: " + std::generic_category().message(errno));
+  }
   if (::access(directory.c_str(), W_OK | X_OK) != 0)
     throw pare::IoError(option + " " + path.string() + ": cannot write to " + directory.string() +
                         ": " + std::generic_category().message(errno));

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <nlohmann/json.hpp>
 #include <regex>
 
 #include "cli/recipe.hpp"
+#include "engine/regular_expression.hpp"
 
 namespace cli {
 namespace {
@@ -28,7 +30,10 @@ std::vector<Rule> all_rules(const Recipe& recipe) {
 
 std::regex compile(const Rule& rule) {
   try {
-    return std::regex(rule.match, std::regex::ECMAScript);
+    (void)nlohmann::json(rule.match).dump();  // as saved models hold it
+    return engine::compile_expression(rule.match);
+  } catch (const nlohmann::json::exception&) {
+    throw pare::ArgumentError(rule.source + ": the expression is not UTF-8");
   } catch (const std::regex_error& error) {
     throw pare::ArgumentError(rule.source + ": \"" + rule.match +
                               "\" is no regular expression: " + error.what());

@@ -47,6 +47,11 @@ Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
   require_tensors();
   shapes_ = linear_shapes(config_);  // now the number of layers is known to be true
   if (packed_) require_packed_layers();
+  if (quantization_ && std::none_of(shapes_.begin(), shapes_.end(),
+                                    [&](const auto& layer) { return has_codes(layer.first); }))
+    throw pare::FormatError(found_->file.string() + " says that the model is quantized by " +
+                            quantization() + ", but every weight in " + directory_.string() +
+                            " is float: take the settings out, or the other weights");
   warn_of_oddities();
 }
 
@@ -98,6 +103,13 @@ void Checkpoint::warn_of_oddities() const {
     for (const std::string& notice : found_->notices) warn_once(notice);
   warn_of_blocks_beyond();
   if (!quantization_ && !packed_) warn_of_biases();
+  const auto is_there = [&](const char* name) {
+    std::error_code error;
+    return std::filesystem::exists(directory_ / name, error);
+  };
+  if (is_there("model.safetensors") && is_there("model.safetensors.index.json"))
+    warn_once(directory_.string() +
+              ": model.safetensors is read, model.safetensors.index.json is not");
 }
 
 void Checkpoint::warn_of_blocks_beyond() const {

@@ -10,6 +10,7 @@
 #include "pare/io/json.hpp"
 #include "support/catch.hpp"
 #include "support/directory_content.hpp"
+#include "support/killed_run.hpp"
 #include "support/program.hpp"
 #include "support/tiny_model.hpp"
 
@@ -291,4 +292,80 @@ TEST_CASE("names of temporary files are told from others") {
   const TemporaryDirectory directory;
   AtomicFile file(directory / "weights");
   CHECK(atomic_file_target(*directory.entries().begin()) == "weights");
+}
+
+TEST_CASE("what would fail or mix at the end is refused before the work") {
+  const OutputFixture fixture;
+  const std::string m = fixture.text("models/m"), o = fixture.text("o");
+  const auto refusal = [&](std::vector<std::string> options) {
+    std::vector<std::string> words{"quantize", m};
+    words.insert(words.end(), options.begin(), options.end());
+    return fixture.refusal(words);
+  };
+  CHECK_THAT(refusal({"--out", o, "--rule", ".*up_proj|\xff=int8"}), ContainsSubstring("UTF-8"));
+  CHECK_THAT(refusal({"--out", "--force"}), ContainsSubstring("--out has no value: --force"));
+  CHECK_THAT(refusal({"--out", ""}), ContainsSubstring("--out has an empty value"));
+  CHECK_THAT(refusal({"--out", o, "--damping", ""}), ContainsSubstring("--damping has an empty"));
+  // Backtracking would take longer than the universe has.
+  CHECK_THAT(refusal({"--out", o, "--layers", "(([a-z0-9._])+)+X"}),
+             ContainsSubstring("no layer's whole name matches"));
+
+  fs::create_symlink("../nowhere", fixture.path("models/m/tokenizer.json"));
+  CHECK_THAT(refusal({"--out", o}), ContainsSubstring("tokenizer.json: the link leads nowhere"));
+  fs::remove(fixture.path("models/m/tokenizer.json"));
+
+  TinyModel model;
+  model.add("model.layers.0.mlp.up_proj.scales", {2}, 0.0f, 1.0f);
+  model.write(fixture.path("models/m"));
+  CHECK_THAT(refusal({"--out", o}), ContainsSubstring("up_proj.scales would be taken for a part"));
+}
+
+TEST_CASE("a file of another model does not become a part of one that is resumed") {
+  const OutputFixture fixture;
+  const std::string out = fixture.text("o");
+  const std::vector<std::string> command{"quantize", fixture.text("models/m"), "--out", out};
+  REQUIRE(killed_run(command, out, ".safetensors", 1));
+  fs::copy(fixture.path("models/m/model.safetensors"), fixture.path("o.partial"));
+  const Outcome refused = run_pare(command);
+  CHECK(refused.status == 1);
+  CHECK_THAT(refused.last_error(), ContainsSubstring("would become a part of the new model"));
+  fs::remove(fixture.path("o.partial/model.safetensors"));
+  CHECK(run_pare(command).status == 0);
+}
+
+TEST_CASE("a private directory stays private when it is replaced") {
+  const OutputFixture fixture;
+  const fs::path q = fixture.path("models/q");
+  fs::permissions(q, fs::perms::owner_all);
+  REQUIRE(run_pare({"quantize", fixture.text("models/m"), "--out", q.string(), "--force"}).status ==
+          0);
+  CHECK(fs::status(q).permissions() == fs::perms::owner_all);
+}
+
+TEST_CASE("results do not take the place of a model's files, links and pipes") {
+  const OutputFixture fixture;
+  const auto refusal = [&](const std::string& report) {
+    return fixture.refusal({"eval", fixture.text("models/m"), "--no-speed", "--report", report});
+  };
+  CHECK_THAT(refusal(fixture.text("models/q/config.json")), ContainsSubstring("file of a model"));
+  CHECK_THAT(refusal(fixture.text("models/q/pare_manifest.json")),
+             ContainsSubstring("file of a model"));
+  fs::create_symlink("elsewhere.json", fixture.path("link.json"));
+  CHECK_THAT(refusal(fixture.text("link.json")), ContainsSubstring("no regular file"));
+  REQUIRE(::mkfifo(fixture.path("pipe.json").c_str(), 0600) == 0);
+  const Outcome outcome = run_pare(
+      {"eval", fixture.text("models/m"), "--no-speed", "--report", fixture.text("pipe.json")});
+  CHECK(outcome.status == 1);
+  CHECK_THAT(outcome.last_error(), ContainsSubstring("no regular file"));
+}
+
+TEST_CASE("settings that call float weights quantized are not believed") {
+  const OutputFixture fixture;
+  TinyModel model;
+  model.config["quantization_config"] = {
+      {"quant_method", "gptq"}, {"bits", 4}, {"group_size", 32}, {"desc_act", false}};
+  model.write(fixture.path("models/m"));
+  for (const char* command : {"eval", "inspect"})
+    CHECK_THAT(fixture.refusal({command, fixture.text("models/m")}),
+               ContainsSubstring("quantized by gptq, but every weight in"));
 }

@@ -49,7 +49,6 @@ class Program {
     if (file_limit_bytes != RLIM_INFINITY) {
       const rlimit limit{file_limit_bytes, file_limit_bytes};
       ::setrlimit(RLIMIT_FSIZE, &limit);
-      ::signal(SIGXFSZ, SIG_IGN);
     }
     ::execv(argv[0], argv.data());
     ::_exit(127);

@@ -15,9 +15,6 @@ namespace {
 static_assert(static_cast<float>(E4M3(448.0f)) == 448.0f);
 static_assert(static_cast<float>(E8M0(0.25f)) == 0.25f);
 
-constexpr float infinity = std::numeric_limits<float>::infinity();
-constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
-
 }  // namespace
 
 TEST_CASE("E4M3 agrees with ml_dtypes both ways", "[core]") {
@@ -42,6 +39,7 @@ TEST_CASE("E4M3 agrees with ml_dtypes both ways", "[core]") {
       REQUIRE(E4M3(value) == number);
     }
   }
+  constexpr float infinity = std::numeric_limits<float>::infinity();
   CHECK(static_cast<float>(E4M3(infinity)) == 448.0f);
   CHECK(static_cast<float>(E4M3(-infinity)) == -448.0f);
 }
@@ -71,6 +69,8 @@ TEST_CASE("E8M0 holds the powers of two from 2^-127 to 2^127", "[core]") {
     REQUIRE(E8M0(1.5f * power).bits == exponent + 128);
     REQUIRE(E8M0(std::nextafter(1.5f * power, 0.0f)).bits == exponent + 127);
   }
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
   CHECK(E8M0(std::numeric_limits<float>::max()).bits == 254);
   CHECK(E8M0(std::numeric_limits<float>::denorm_min()).bits == 0);
   for (const float bad : {0.0f, -0.0f, -1.0f, infinity, -infinity, not_a_number})

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <regex>
+#include <string>
+
+namespace engine {
+
+/// An ECMAScript expression whose matching takes time in proportion to the text where the standard
+/// library can do so (libstdc++, unless it refers back): expressions come from files of others, and
+/// backtracking would take ages for some. Throws std::regex_error.
+[[nodiscard]] inline std::regex compile_expression(const std::string& pattern) {
+#if defined(__GLIBCXX__)
+  try {
+    return std::regex(pattern, std::regex::ECMAScript | std::regex_constants::__polynomial);
+  } catch (const std::regex_error& error) {
+    if (error.code() != std::regex_constants::error_complexity) throw;
+  }
+#endif
+  return std::regex(pattern, std::regex::ECMAScript);
+}
+
+}  // namespace engine
