@@ -148,8 +148,9 @@ std::vector<RecipeOption> describe() {
       {.name = "layers",
        .flag = "--layers",
        .kind = Kind::text,
-       .help = "quantize only the layers whose whole names this regular expression matches: a rule "
-               "for all others to skip",
+       .help =
+           "quantize only the layers whose whole names this regular expression matches, but for "
+           "what rules say",
        .default_note = "all of the blocks",
        .compared = false,
        .in_manifest = false,

@@ -84,16 +84,12 @@ LayerFormats formats_of_layers(const Recipe& recipe, const std::vector<LayerShap
   for (const LayerShape& layer : layers)
     formats[layer.name] = layer.name == engine::output_layer_name ? LayerFormat{.format = "skip"}
                                                                   : recipe.layer_format();
-  const std::regex chosen = compile({recipe.layers, {}, "--layers '" + recipe.layers + "'"});
   for (const Rule& rule : all_rules(recipe)) {
     pare::with_context(rule.source, [&] { recipe.validate_format(rule.format); });
     const std::regex pattern = compile(rule);
     bool matched = false;
     for (auto& [name, format] : formats) {
       if (!std::regex_match(name, pattern)) continue;
-      if (!recipe.layers.empty() && !rule.format.is_skip() && !std::regex_match(name, chosen))
-        throw pare::ArgumentError(rule.source + " takes " + name + ", which --layers '" +
-                                  recipe.layers + "' leaves out: drop one of them");
       format = rule.format;
       matched = true;
     }

@@ -41,8 +41,8 @@ TEST_CASE("quantize refuses what does not combine, and says what would work") {
   check(command,
         {
             {{"--method", "best"}, "there are rtn, gptq, awq, awq+gptq, smoothquant"},
-            {{"--format", "int5"}, "there are int8, uint8, int4"},
-            {{"--format", ""}, "unknown format"},
+            {{"--format", "int9"}, "there are int2, int3, int4"},
+            {{"--format", ""}, "empty value"},
             {{"--save-as", "gguf"}, "there are pare, gptq, awq"},
             {{"--output-layer", "int4"}, "there are float, int8"},
             {{"--output-layer", "int8", "--format", "int4", "--save-as", "gptq"}, "--save-as pare"},

@@ -106,8 +106,6 @@ TEST_CASE("bad rules are refused in one line that names them") {
        {"rule 'q_proj=int8'", "no layer's whole name matches \"q_proj\""}},
       {{"--rule", ".*q_proj.weight=int8"}, {"no layer's whole name matches"}},
       {{"--layers", "mlp"}, {"--layers 'mlp'", "no layer's whole name matches"}},
-      {{"--layers", ".*q_proj", "--rule", ".*=int8"},
-       {"rule '.*=int8' takes", "--layers '.*q_proj' leaves out"}},
       {{"--save-as", "gptq", "--format", "int5"}, {"gptq does not hold int5"}},
       {{"--layers", "["}, {"--layers", "no regular expression"}},
       {{"--rule", ".*=skip"}, {"the rules skip every layer"}},
