@@ -36,7 +36,7 @@ void bench(const BenchCommand& options) {
   if (length + options.tokens > config.max_positions)
     throw pare::ArgumentError("--prompt and --tokens exceed the model's context of " +
                               std::to_string(config.max_positions));
-  checkpoint.require_forward(length + options.tokens);
+  checkpoint.require_forward();
   const engine::Model model = checkpoint.load(runtime.execution());
   const double load_seconds = loading.seconds();
   std::vector<std::int32_t> prompt(static_cast<std::size_t>(length));

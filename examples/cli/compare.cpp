@@ -95,7 +95,7 @@ class Comparison {
       require_shapes(recipe, formats_of_layers(recipe, layers_), layers_);
     tokens_ = evaluation_tokens(options.text, checkpoint_);
     const Index length = window_length(options.model, checkpoint_.config());
-    checkpoint_.require_forward(length);
+    checkpoint_.require_forward();
     if (std::any_of(recipes_.begin(), recipes_.end(),
                     [](const Recipe& r) { return r.needs_calibration(); }))
       calibration_.emplace(calibration_windows(options.calibration, checkpoint_, length));

@@ -37,7 +37,7 @@ void eval(const EvalCommand& options) {
   require_report_path("--logits", options.logits, {".safetensors"}, inputs);
   const engine::Checkpoint checkpoint = open_model(options.model);
   const Index length = window_length(options.model, checkpoint.config());
-  checkpoint.require_forward(length);
+  checkpoint.require_forward();
   const Tokens tokens = evaluation_tokens(options.text, checkpoint);
   const EvaluationWindows windows(tokens, length);
   const engine::Model model = checkpoint.load(runtime.execution());
@@ -45,7 +45,7 @@ void eval(const EvalCommand& options) {
   std::optional<engine::Model> reference;
   if (!options.reference.empty()) {
     const engine::Checkpoint other(options.reference);
-    other.require_forward(length);
+    other.require_forward();
     reference = other.load(runtime.execution());
     if (reference->config.vocab_size != model.config.vocab_size)
       throw pare::ArgumentError(options.reference.string() + " has another vocabulary than " +

@@ -53,7 +53,7 @@ void generate(const GenerateCommand& options) {
                               " tokens, the model's context is " +
                               std::to_string(config.max_positions));
   const Index capacity = start + std::min(options.length, config.max_positions - start);
-  checkpoint.require_forward(capacity);
+  checkpoint.require_forward();
   const std::vector<Index> ends = engine::end_tokens(checkpoint.directory(), config);
   const engine::Model model = checkpoint.load(runtime.execution());
   engine::Decoder decoder(model, runtime.execution());

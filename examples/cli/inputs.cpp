@@ -81,7 +81,7 @@ CalibrationWindows calibration_windows(const CalibrationOptions& options,
   if (options.windows < 0)
     throw pare::ArgumentError("--calib-windows " + std::to_string(options.windows) +
                               " is negative");
-  checkpoint.require_forward(length);
+  checkpoint.require_forward();
   const Tokens tokens =
       read_tokens(options.tokens, options.text, "calib",
                   "no calibration text: give --calib FILE or --calib-tokens FILE (there is no "

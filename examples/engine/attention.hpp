@@ -12,12 +12,13 @@
 
 namespace engine {
 
-/// Causal grouped-query attention of one sequence.
+/// Causal grouped-query attention of one sequence, to all positions or those in a window.
 ///
 ///     out_h = softmax(q_h k_gᵀ / sqrt(head_dim)) v_g,   g = h / (heads / kv_heads)
 ///
 /// Shapes    q and out (tokens, heads * head_dim); k and v (start + tokens, kv_heads * head_dim);
-///           query t is at position start + t and sees keys 0 .. start + t
+///           query t is at position start + t and sees the last `window` keys of
+///           0 .. start + t
 class Attention {
  public:
   explicit Attention(const ModelConfig& config)
@@ -27,15 +28,15 @@ class Attention {
         tile_tokens_(std::clamp<Index>(tile_rows / heads_, 1, 64)) {}
 
   void operator()(pare::MatrixView<const float> q, pare::MatrixView<const float> k,
-                  pare::MatrixView<const float> v, Index start, pare::MatrixView<float> out,
-                  const pare::Execution& execution) const {
+                  pare::MatrixView<const float> v, Index start, Index window,
+                  pare::MatrixView<float> out, const pare::Execution& execution) const {
     const Index tiles = pare::ceil_div(q.rows(), tile_tokens_);
     const Index work = q.cols() * q.rows() * (start + q.rows());
     const auto loop = work < pare::parallel_grain ? pare::ParallelFor() : execution.parallel_for;
     loop(groups_ * tiles, [&](Index task) {
       const Index group = task / tiles;
-      attend(q, k.slice(1, group * dim_, dim_), v.slice(1, group * dim_, dim_), start, group,
-             task % tiles * tile_tokens_, out);
+      attend(q, k.slice(1, group * dim_, dim_), v.slice(1, group * dim_, dim_), start, window,
+             group, task % tiles * tile_tokens_, out);
     });
   }
 
@@ -46,9 +47,12 @@ class Attention {
   /// One group's heads for some tokens from `first` on. Row t * heads + h of what is in between
   /// belongs to token t, head h.
   void attend(pare::MatrixView<const float> q, pare::MatrixView<const float> k,
-              pare::MatrixView<const float> v, Index start, Index group, Index first,
+              pare::MatrixView<const float> v, Index start, Index window, Index group, Index first,
               pare::MatrixView<float> out) const {
-    const Index tokens = std::min(tile_tokens_, q.rows() - first), keys = start + first + tokens;
+    const Index tokens = std::min(tile_tokens_, q.rows() - first), end = start + first + tokens;
+    // Keys before those of the first query are seen by none.
+    const auto begin_of = [&](Index position) { return std::max<Index>(0, position + 1 - window); };
+    const Index begin = begin_of(start + first), keys = end - begin;
     const Index rows = tokens * heads_, width = heads_ * dim_;
     thread_local pare::Workspace workspace;
     const ScratchMatrix heads(&workspace, rows, dim_), scores(&workspace, rows, keys);
@@ -56,12 +60,15 @@ class Attention {
     for (Index t = 0; t < tokens; ++t)
       std::copy_n(&q(first + t, group * width), width, values + t * width);
     std::fill_n(scores.view().data(), rows * keys, 0.0f);
-    pare::gemm(1.0f / std::sqrt(static_cast<float>(dim_)), heads, k.slice(0, 0, keys).transposed(),
-               scores);
-    for (Index row = 0; row < rows; ++row)
-      softmax_row(&scores.view()(row, 0), start + first + row / heads_ + 1, keys);
+    pare::gemm(1.0f / std::sqrt(static_cast<float>(dim_)), heads,
+               k.slice(0, begin, keys).transposed(), scores);
+    for (Index row = 0; row < rows; ++row) {
+      const Index position = start + first + row / heads_, unseen = begin_of(position) - begin;
+      float* const seen = std::fill_n(&scores.view()(row, 0), unseen, 0.0f);
+      softmax_row(seen, position + 1 - begin - unseen, keys - unseen);
+    }
     std::fill_n(values, rows * dim_, 0.0f);
-    pare::gemm(1.0f, scores, v.slice(0, 0, keys), heads);
+    pare::gemm(1.0f, scores, v.slice(0, begin, keys), heads);
     for (Index t = 0; t < tokens; ++t)
       std::copy_n(values + t * width, width, &out(first + t, group * width));
   }

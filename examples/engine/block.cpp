@@ -25,7 +25,6 @@ void BlockRunner::attend(const Block& block, pare::MatrixView<const float> norme
                          const Sequences& sequences, pare::MatrixView<float> mixed,
                          std::optional<Capture> capture) const {
   const auto& [length, start, cache] = sequences;
-  config_.require_forward(start + length);
   const Index tokens = normed.rows(), kept = cache ? 0 : tokens;
   const ScratchMatrix q(execution_, tokens, config_.q_size());
   const ScratchMatrix own_keys(execution_, kept, config_.kv_size());
@@ -39,8 +38,8 @@ void BlockRunner::attend(const Block& block, pare::MatrixView<const float> norme
   rope_.apply(q, k, start, length, execution_);
   for (Index first = 0; first < tokens; first += length)
     attention_(q.view().slice(0, first, length), keys.slice(0, first, start + length),
-               values.slice(0, first, start + length), start, mixed.slice(0, first, length),
-               execution_);
+               values.slice(0, first, start + length), start, block.window,
+               mixed.slice(0, first, length), execution_);
   if (capture) (*capture)(Site::attention_output, mixed);
 }
 

@@ -85,6 +85,7 @@ struct Block {
   pare::Vector<float> input_norm;
   pare::Vector<float> post_attention_norm;
   std::array<Linear, 7> linears;
+  Index window = no_window;
 
   [[nodiscard]] Linear& operator[](LinearId id) { return linears[static_cast<std::size_t>(id)]; }
   [[nodiscard]] const Linear& operator[](LinearId id) const {

@@ -161,9 +161,8 @@ void Checkpoint::warn_of_biases() const {
   }
 }
 
-void Checkpoint::require_forward(Index length) const {
-  pare::with_context((directory_ / "config.json").string(),
-                     [&] { config_.require_forward(length); });
+void Checkpoint::require_forward() const {
+  pare::with_context((directory_ / "config.json").string(), [&] { config_.require_forward(); });
 }
 
 std::string Checkpoint::quantization() const {
@@ -276,6 +275,7 @@ pare::Matrix<float> Checkpoint::embedding() const { return read_matrix(embedding
 
 Block Checkpoint::block(Index index, const pare::Execution& execution) const {
   Block block;
+  block.window = config_.windows[static_cast<std::size_t>(index)];
   const std::string prefix = block_prefix(index);
   block.input_norm = read_vector(prefix + "input_layernorm.weight");
   block.post_attention_norm = read_vector(prefix + "post_attention_layernorm.weight");
@@ -335,7 +335,7 @@ std::optional<Linear> Checkpoint::head(const pare::Execution& execution) const {
 }
 
 Model Checkpoint::load(const pare::Execution& execution) const {
-  require_forward(1);
+  require_forward();
   Model model{config_, std::make_shared<pare::Matrix<float>>(embedding()), {}, final_norm(), {}};
   if (auto output = head(execution)) model.head = std::make_shared<Linear>(std::move(*output));
   for (Index i = 0; i < config_.layers; ++i) model.blocks.push_back(block(i, execution));

@@ -34,7 +34,7 @@ class Checkpoint {
   [[nodiscard]] const ModelConfig& config() const noexcept { return config_; }
   [[nodiscard]] pare::SafetensorsCollection& tensors() const noexcept { return tensors_; }
   /// See ModelConfig::require_forward; the error names the file.
-  void require_forward(Index length) const;
+  void require_forward() const;
   /// Nothing unless the layers are in packed files.
   [[nodiscard]] const std::optional<PackedLayers>& packed() const noexcept { return packed_; }
   /// How the layers are stored: "pare", "gptq", "awq" or "pare, packed"; empty for a float

@@ -1,10 +1,12 @@
 #include "engine/config.hpp"
 
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string_view>
+
+#include "engine/config_fields.hpp"
+#include "engine/rope_config.hpp"
 
 namespace engine {
 namespace {
@@ -27,39 +29,6 @@ constexpr std::array<FamilyDefaults, 3> families{{
     {"qwen2", "Qwen2ForCausalLM", 32, 32768, 4096, false, 28, true, -1, -1},
 }};
 
-bool is_set(const nlohmann::json& config, const char* key) {
-  return config.contains(key) && !config[key].is_null();
-}
-
-std::string field(const char* key) { return std::string("the field \"") + key + "\""; }
-
-Index read_size(const nlohmann::json& config, const char* key, std::optional<Index> fallback = {}) {
-  if (!is_set(config, key)) {
-    if (fallback) return *fallback;
-    throw pare::FormatError(field(key) + " is missing");
-  }
-  const auto& value = config[key];
-  const auto size = value.is_number_integer() ? value.get<std::int64_t>() : 0;
-  if (size < 1 || size > std::int64_t{1} << 31)
-    throw pare::FormatError(field(key) + " is " + value.dump() + ", not a size between 1 and 2^31");
-  return size;
-}
-
-float read_positive(const nlohmann::json& config, const char* key, float fallback) {
-  if (!is_set(config, key)) return fallback;
-  const auto& value = config[key];
-  if (!value.is_number() || !(value.get<float>() > 0.0f) || !std::isfinite(value.get<float>()))
-    throw pare::FormatError(field(key) + " is " + value.dump() + ", not a positive number");
-  return value.get<float>();
-}
-
-bool read_flag(const nlohmann::json& config, const char* key, bool fallback) {
-  if (!is_set(config, key)) return fallback;
-  if (!config[key].is_boolean())
-    throw pare::FormatError(field(key) + " is " + config[key].dump() + ", neither true nor false");
-  return config[key].get<bool>();
-}
-
 /// The family by model_type, else by the first of the architectures; LLaMA where nothing is said.
 const FamilyDefaults& family_of(const nlohmann::json& config) {
   const auto refuse = [](const char* key, const nlohmann::json& value) -> const FamilyDefaults& {
@@ -80,101 +49,44 @@ const FamilyDefaults& family_of(const nlohmann::json& config) {
   return families[0];
 }
 
-/// Collects the first reason why a forward pass would be wrong.
-class ForwardLimits {
- public:
-  explicit ForwardLimits(ModelConfig& config) : config_(config) {}
-
-  void add(const std::string& key, const std::string& what) {
-    if (config_.not_computed.empty())
-      config_.not_computed =
-          "the field \"" + key + "\" asks for " + what + ", which this engine does not compute";
-  }
-
- private:
-  ModelConfig& config_;
-};
-
-bool is_number(const nlohmann::json& value, double number) {
-  return value.is_number() && value.get<double>() == number;
-}
-
-/// Rotary embeddings: what changes nothing is let pass, whatever it is called.
-void read_rope(const nlohmann::json& json, const char* key, ForwardLimits& limits) {
-  if (!is_set(json, key) || json[key].empty()) return;
-  const auto& rope = json[key];
-  if (!rope.is_object())
-    throw pare::FormatError(field(key) + " is " + rope.dump() + ", not an object");
-  std::string type = "default";
-  for (const char* name : {"rope_type", "type"}) {
-    if (!is_set(rope, name)) continue;
-    if (!rope[name].is_string())
-      throw pare::FormatError(field(key) + ": \"" + name + "\" is " + rope[name].dump() +
-                              ", not a string");
-    if (rope[name] != "default") type = rope[name].get<std::string>();
-  }
-  for (const auto& [name, value] : rope.items())
-    if (value.is_object()) return limits.add(key, "rotations that differ by layer (" + name + ")");
-  if (is_set(rope, "partial_rotary_factor") && !is_number(rope["partial_rotary_factor"], 1.0))
-    limits.add(key, "rotating a part of each head");
-  for (const char* name : {"attention_factor", "mscale", "mscale_all_dim"})
-    if (type != "default" && is_set(rope, name) && !is_number(rope[name], 1.0))
-      limits.add(key, std::string(name) + " " + rope[name].dump());
-  // Stretched by one is not stretched.
-  const bool can_be_trivial =
-      type == "linear" || type == "dynamic" || type == "llama3" || type == "yarn";
-  const bool is_trivial = type == "default" || (can_be_trivial && is_set(rope, "factor") &&
-                                                is_number(rope["factor"], 1.0));
-  if (!is_trivial) limits.add(key, "rope type \"" + type + "\"");
-}
-
-void read_theta(const nlohmann::json& json, ModelConfig& config) {
-  config.rope_theta = read_positive(json, "rope_theta", 10000.0f);
-  if (!is_set(json, "rope_parameters") || !json["rope_parameters"].is_object()) return;
-  const float theta = read_positive(json["rope_parameters"], "rope_theta", config.rope_theta);
-  if (is_set(json, "rope_theta") && theta != config.rope_theta)
-    config.notices.push_back("rope_theta is " + json["rope_theta"].dump() +
-                             ", but rope_parameters has another, " +
-                             json["rope_parameters"]["rope_theta"].dump() + ", which is followed");
-  config.rope_theta = theta;
-}
-
-void read_sliding_window(const nlohmann::json& json, const FamilyDefaults& family,
-                         ModelConfig& config, ForwardLimits& limits) {
+/// The windows of layers; `layer_types` says it where it is there.
+void read_windows(const nlohmann::json& json, const FamilyDefaults& family, ModelConfig& config,
+                  ForwardLimits& limits) {
   std::optional<Index> window = family.sliding_window;
   if (json.contains("sliding_window"))
     window = is_set(json, "sliding_window") ? std::optional(read_size(json, "sliding_window"))
                                             : std::nullopt;
-  bool used = read_flag(json, "use_sliding_window", family.uses_sliding_window);
+  config.windows.assign(static_cast<std::size_t>(config.layers), no_window);
   if (is_set(json, "layer_types") && json["layer_types"].is_array()) {
-    used = false;
-    for (const auto& type : json["layer_types"]) {
-      if (type == "sliding_attention")
-        used = true;
-      else if (type != "full_attention")
-        limits.add("layer_types", "layers of type " + type.dump());
+    const auto& types = json["layer_types"];
+    for (std::size_t i = 0; i < types.size(); ++i) {
+      if (types[i] == "sliding_attention") {
+        if (window && i < config.windows.size()) config.windows[i] = *window;
+      } else if (types[i] != "full_attention") {
+        limits.add("layer_types", "layers of type " + types[i].dump());
+      }
     }
-  } else if (family.max_window_layers > 0) {
-    const Index first = is_set(json, "max_window_layers") && json["max_window_layers"] == 0
-                            ? 0
-                            : read_size(json, "max_window_layers", family.max_window_layers);
-    used = used && first < config.layers;
+    return;
   }
-  if (window && used) config.sliding_window = *window;
+  if (!window || !read_flag(json, "use_sliding_window", family.uses_sliding_window)) return;
+  Index first = 0;
+  if (family.max_window_layers > 0 &&
+      !(is_set(json, "max_window_layers") && json["max_window_layers"] == 0))
+    first = read_size(json, "max_window_layers", family.max_window_layers);
+  for (Index i = first; i < config.layers; ++i)
+    config.windows[static_cast<std::size_t>(i)] = *window;
 }
 
 /// What a forward pass would compute wrongly, and nothing else would.
 void read_forward_limits(const nlohmann::json& json, const FamilyDefaults& family,
                          ModelConfig& config) {
-  ForwardLimits limits(config);
-  for (const char* key : {"rope_scaling", "rope_parameters"}) read_rope(json, key, limits);
-  if (is_set(json, "partial_rotary_factor") && !is_number(json["partial_rotary_factor"], 1.0))
-    limits.add("partial_rotary_factor", "rotating a part of each head");
+  ForwardLimits limits(config.not_computed);
+  config.rope = read_rope(json, config.head_dim, config.max_positions, limits, config.notices);
   for (const char* key : {"qk_norm", "use_qk_norm", "qk_layernorm"})
     if (read_flag(json, key, false)) limits.add(key, "normalized queries and keys");
   if (is_set(json, "hidden_act") && json["hidden_act"] != "silu" && json["hidden_act"] != "swish")
     limits.add("hidden_act", "the activation " + json["hidden_act"].dump());
-  read_sliding_window(json, family, config, limits);
+  read_windows(json, family, config, limits);
 }
 
 void read_tokens(const nlohmann::json& json, const FamilyDefaults& family, ModelConfig& config) {
@@ -214,15 +126,9 @@ std::vector<Index> read_token_ids(const nlohmann::json& json, const char* key, I
   return ids;
 }
 
-void ModelConfig::require_forward(Index length) const {
+void ModelConfig::require_forward() const {
   if (!not_computed.empty())
     throw pare::FormatError(not_computed + "; inspect and quantize --method rtn need none of it");
-  if (length > sliding_window)
-    throw pare::FormatError("the field \"sliding_window\" asks for attention to the last " +
-                            std::to_string(sliding_window) +
-                            " positions, which this engine computes only for sequences up to "
-                            "that length, not for " +
-                            std::to_string(length));
 }
 
 ModelConfig parse_config(const nlohmann::json& json) {
@@ -249,7 +155,6 @@ ModelConfig parse_config(const nlohmann::json& json) {
   config.head_dim = read_size(json, "head_dim", config.hidden_size / config.heads);
   config.max_positions = read_size(json, "max_position_embeddings", family.max_positions);
   config.rms_norm_eps = read_positive(json, "rms_norm_eps", 1e-6f);
-  read_theta(json, config);
   config.tied_embeddings = read_flag(json, "tie_word_embeddings", false);
   const bool own_bias = read_flag(json, "attention_bias", false);
   config.attention_bias = family.attention_bias || own_bias;

@@ -5,12 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "engine/rope_parameters.hpp"
 #include "pare/core/error.hpp"
 #include "pare/core/index.hpp"
 
 namespace engine {
 
 using pare::Index;
+
+/// Of layers that see all positions.
+inline constexpr Index no_window = std::numeric_limits<Index>::max();
 
 /// The numbers of a LLaMA-family decoder, from a Hugging Face config.json.
 ///
@@ -26,7 +30,7 @@ struct ModelConfig {
   Index head_dim = 0;
   Index max_positions = 0;
   float rms_norm_eps = 1e-6f;
-  float rope_theta = 10000.0f;
+  RopeParameters rope;
   bool tied_embeddings = false;
   /// Layers that have a bias by the configuration; what is stored may differ.
   bool attention_bias = false, output_bias = false, mlp_bias = false;
@@ -37,8 +41,8 @@ struct ModelConfig {
 
   /// Why this engine would compute the model wrongly, naming the field; empty when it would not.
   std::string not_computed;
-  /// Sequences up to this length are computed right: a sliding window sees all of them.
-  Index sliding_window = std::numeric_limits<Index>::max();
+  /// Of each layer: a position sees as many, itself the last of them.
+  std::vector<Index> windows;
   /// Contradictions and oddities, each in one line.
   std::vector<std::string> notices;
 
@@ -49,9 +53,8 @@ struct ModelConfig {
 
   /// What commands that run the model ask before they do.
   ///
-  /// Errors    FormatError naming the field when sequences of `length` tokens would be computed
-  ///           wrongly
-  void require_forward(Index length) const;
+  /// Errors    FormatError naming the field that would be computed wrongly
+  void require_forward() const;
 };
 
 /// Reads config.json. Fields that are missing have the values that transformers gives the family.

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cmath>
-#include <initializer_list>
 
 #include "engine/config.hpp"
 #include "engine/elementwise.hpp"
@@ -12,30 +11,31 @@
 namespace engine {
 
 /// Rotary position embedding in the half-split order of Hugging Face LLaMA: element i of a head is
-/// paired with element i + head_dim / 2.
-/// Source    Su et al., "RoFormer", 2021
+/// paired with element i + rotated / 2. See RopeParameters.
 class Rope {
  public:
-  explicit Rope(const ModelConfig& config)
-      : head_dim_(config.head_dim), frequencies_({config.head_dim / 2}) {
-    for (Index i = 0; i < head_dim_ / 2; ++i)
-      frequencies_[i] =
-          std::pow(config.rope_theta, -static_cast<float>(2 * i) / static_cast<float>(head_dim_));
+  explicit Rope(const ModelConfig& config) : head_dim_(config.head_dim), parameters_(config.rope) {
+    if (!parameters_.depend_on_length()) frequencies_ = parameters_.frequencies(0);
   }
 
   /// Rotates every head of q and k (tokens, heads * head_dim) in place; row t is at
-  /// `first + t % period`.
+  /// `first + t % period`. Keys keep the rotation that they get, whatever follows.
   void apply(pare::MatrixView<float> q, pare::MatrixView<float> k, Index first, Index period,
              const pare::Execution& execution) const {
-    const Index half = head_dim_ / 2;
-    const ScratchMatrix angles(execution, q.rows(), head_dim_);  // cosines, then sines
+    pare::Vector<float> of_length;
+    if (parameters_.depend_on_length()) of_length = parameters_.frequencies(first + period);
+    const float* const frequencies =
+        parameters_.depend_on_length() ? of_length.data() : frequencies_.data();
+    const Index half = parameters_.rotated / 2;
+    const float magnitude = parameters_.magnitude;
+    const ScratchMatrix angles(execution, q.rows(), 2 * half);  // cosines, then sines
     execution.parallel_for(q.rows(), [&](Index t) {
       float* const cosines = &angles.view()(t, 0);
       float* const sines = cosines + half;
       const float position = static_cast<float>(first + t % period);
       for (Index i = 0; i < half; ++i) {
-        cosines[i] = std::cos(position * frequencies_[i]);
-        sines[i] = std::sin(position * frequencies_[i]);
+        cosines[i] = magnitude * std::cos(position * frequencies[i]);
+        sines[i] = magnitude * std::sin(position * frequencies[i]);
       }
       for (const auto& x : {q, k})
         for (Index head = 0; head < x.cols(); head += head_dim_)
@@ -45,6 +45,7 @@ class Rope {
 
  private:
   Index head_dim_;
+  RopeParameters parameters_;
   pare::Vector<float> frequencies_;
 };
 

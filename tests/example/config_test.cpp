@@ -33,7 +33,7 @@ TEST_CASE("configurations of the supported families are read") {
                                                           {"rope_theta", 1000000.0}}));
     CHECK(c.kv_heads == 1);
     CHECK(c.max_positions == 4096);
-    CHECK(c.rope_theta == 1e6f);
+    CHECK(c.rope.theta == 1e6f);
   }
   SECTION("Qwen2 states a window it does not use") {
     const auto c = engine::parse_config(changed(llama(), {{"model_type", "qwen2"},
@@ -67,7 +67,7 @@ TEST_CASE("configurations of the supported families are read") {
   SECTION("rope parameters as newer versions write them") {
     const auto c = engine::parse_config(changed(
         llama(), {{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 500000.0}}}}));
-    CHECK(c.rope_theta == 5e5f);
+    CHECK(c.rope.theta == 5e5f);
   }
 }
 
@@ -93,12 +93,12 @@ TEST_CASE("what a family leaves unsaid has the values of its family") {
     const auto check = [&](const engine::ModelConfig& read) {
       CHECK(read.kv_heads == c.kv_heads);
       CHECK(read.max_positions == c.max_positions);
-      CHECK(read.sliding_window == c.sliding_window);
+      CHECK(read.windows == std::vector<Index>(2, c.sliding_window));
       CHECK(read.begin_token == c.begin);
       CHECK(read.end_tokens == c.ends);
       CHECK(read.attention_bias == c.attention_bias);
       CHECK(read.rms_norm_eps == 1e-6f);
-      CHECK(read.rope_theta == 10000.0f);
+      CHECK(read.rope.theta == 10000.0f);
       CHECK_FALSE(read.tied_embeddings);
     };
     check(engine::parse_config(config));
@@ -138,13 +138,10 @@ TEST_CASE("what would be computed wrongly is refused by field when a model runs,
   } cases[] = {
       {"hidden_act", "gelu"},
       {"hidden_act", "relu"},
-      {"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}},
       {"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}},
-      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 1.0}, {"attention_factor", 1.2}}},
       {"rope_parameters", {{"rope_type", "yarn"}}},
       {"rope_parameters", {{"partial_rotary_factor", 0.5}}},
       {"rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}},
-      {"sliding_window", 16},
       {"layer_types", {"full_attention", "linear_attention"}},
       {"qk_norm", true},
       {"partial_rotary_factor", 0.5},
@@ -152,12 +149,10 @@ TEST_CASE("what would be computed wrongly is refused by field when a model runs,
   for (const auto& c : cases) {
     CAPTURE(c.field, c.value.dump());
     const auto config = engine::parse_config(changed(llama(), {{c.field, c.value}}));
-    CHECK_THROWS_AS(config.require_forward(17), FormatError);
-    CHECK_THROWS_WITH(config.require_forward(17),
+    CHECK_THROWS_AS(config.require_forward(), FormatError);
+    CHECK_THROWS_WITH(config.require_forward(),
                       ContainsSubstring(std::string("\"") + c.field + "\""));
   }
-  CHECK_NOTHROW(
-      engine::parse_config(changed(llama(), {{"sliding_window", 16}})).require_forward(16));
 }
 
 TEST_CASE("fields that change nothing are let pass") {
@@ -177,12 +172,12 @@ TEST_CASE("fields that change nothing are let pass") {
   for (const json& changes : cases) {
     CAPTURE(changes.dump());
     const auto config = engine::parse_config(changed(llama(), changes));
-    CHECK_NOTHROW(config.require_forward(32));
+    CHECK_NOTHROW(config.require_forward());
     CHECK(config.notices.empty());
   }
   const auto differing = engine::parse_config(
       changed(llama(), {{"rope_theta", 1e4}, {"rope_parameters", {{"rope_theta", 5e5}}}}));
-  CHECK(differing.rope_theta == 5e5f);
+  CHECK(differing.rope.theta == 5e5f);
   CHECK(differing.notices.size() == 1);
 }
 

@@ -138,15 +138,6 @@ TEST_CASE("commands that compute no attention need none") {
     CHECK(outcome.error_lines() == 1);
     CHECK_THAT(outcome.err, ContainsSubstring("config.json") && ContainsSubstring("rope_scaling"));
   }
-
-  write({{"model_type", "mistral"}, {"sliding_window", 16}});
-  CHECK(quantize(directory, {"--method", "gptq", "--window", "16"}).status == 0);
-  CHECK(quantize(directory, {"--method", "awq", "--format", "uint4", "--window", "16"}).status ==
-        0);
-  CHECK(run_pare({"eval", m, "--window", "16", "--no-speed"}).status == 0);
-  CHECK_THAT(quantize(directory, {"--method", "gptq", "--window", "17"}).err,
-             ContainsSubstring("\"sliding_window\""));
-  CHECK_THAT(run_pare({"eval", m}).err, ContainsSubstring("\"sliding_window\""));
 }
 
 TEST_CASE("a text ends at any of the tokens that end one") {

@@ -92,6 +92,7 @@ engine::Block ModelWriter::read_block(Index index) const {
   auto reader = pare::SafetensorsReader::open(directory_.shard_path(index));
   const engine::QuantizationSettings settings = layout_.settings(layers_of_shard(reader));
   engine::Block block;
+  block.window = checkpoint_.config().windows[static_cast<std::size_t>(index)];
   const std::string prefix = engine::block_prefix(index);
   block.input_norm = reader.read_vector(prefix + "input_layernorm.weight");
   block.post_attention_norm = reader.read_vector(prefix + "post_attention_layernorm.weight");
