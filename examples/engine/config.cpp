@@ -68,7 +68,8 @@ void read_windows(const nlohmann::json& json, const FamilyDefaults& family, Mode
     }
     return;
   }
-  if (!window || !read_flag(json, "use_sliding_window", family.uses_sliding_window)) return;
+  const bool used = read_flag(json, "use_sliding_window", family.uses_sliding_window);
+  if (!window || !used) return;
   Index first = 0;
   if (family.max_window_layers > 0 &&
       !(is_set(json, "max_window_layers") && json["max_window_layers"] == 0))

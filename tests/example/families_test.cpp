@@ -81,3 +81,43 @@ TEST_CASE("models of every family answer as transformers does, in both spellings
       check_answers(directory.path(), expected);
     }
 }
+
+TEST_CASE("typical mistakes in what a configuration says are seen") {
+  using Kind = engine::RopeParameters::Kind;
+  struct Mistake {
+    const char* model;
+    const char* what;
+    void (*make)(engine::Model&);
+  };
+  const Mistake mistakes[] = {
+      {"mistral", "a window of one more",
+       [](auto& m) {
+         for (auto& b : m.blocks) ++b.window;
+       }},
+      {"mistral", "no window",
+       [](auto& m) {
+         for (auto& b : m.blocks) b.window = engine::no_window;
+       }},
+      {"qwen2_window", "a window in all layers",
+       [](auto& m) { m.blocks.front().window = m.blocks.back().window; }},
+      {"llama_rope_linear", "no stretching", [](auto& m) { m.config.rope.kind = Kind::plain; }},
+      {"llama_rope_llama3", "all stretched", [](auto& m) { m.config.rope.kind = Kind::linear; }},
+      {"llama_rope_llama3", "an end of the blend",
+       [](auto& m) { m.config.rope.high_frequency_factor = 8.0; }},
+      {"llama_rope_yarn", "sines as they are", [](auto& m) { m.config.rope.magnitude = 1.0f; }},
+      {"llama_rope_yarn_options", "whole ends of the ramp",
+       [](auto& m) { m.config.rope.truncate = !m.config.rope.truncate; }},
+      {"llama_rope_dynamic", "theta as it was", [](auto& m) { m.config.rope.kind = Kind::plain; }},
+      {"llama", "another theta", [](auto& m) { m.config.rope.theta = 20000.0f; }},
+  };
+  for (const Mistake& mistake : mistakes) {
+    CAPTURE(mistake.model, mistake.what);
+    const auto expected = SafetensorsReader::open(models / mistake.model / "expected.safetensors");
+    engine::Model model = engine::Checkpoint(models / mistake.model).load();
+    mistake.make(model);
+    const auto ids = tokens(expected, "input_ids");
+    const Matrix<float> logits =
+        engine::Decoder(model, {}).logits(ids, static_cast<Index>(ids.size()));
+    CHECK(max_difference(logits, expected.read_matrix("logits")) > 2.0 * tolerance);
+  }
+}
