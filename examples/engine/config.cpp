@@ -162,14 +162,14 @@ ModelConfig parse_config(const nlohmann::json& json) {
   config.output_bias = !family.attention_bias && own_bias;
   config.mlp_bias = read_flag(json, "mlp_bias", false);
   read_tokens(json, family, config);
+  if (config.head_dim % 2 != 0)
+    throw pare::FormatError("the field \"head_dim\" is odd: " + std::to_string(config.head_dim));
   read_forward_limits(json, family, config);
   if (config.heads % config.kv_heads != 0)
     throw pare::FormatError(
         "the field \"num_key_value_heads\" is " + std::to_string(config.kv_heads) +
         (kv_heads_open ? ", the family's default" : "") +
         ", which does not divide num_attention_heads " + std::to_string(config.heads));
-  if (config.head_dim % 2 != 0)
-    throw pare::FormatError("the field \"head_dim\" is odd: " + std::to_string(config.head_dim));
   return config;
 }
 
