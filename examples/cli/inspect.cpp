@@ -5,19 +5,13 @@
 #include <string_view>
 
 #include "cli/options.hpp"
+#include "cli/printable.hpp"
 #include "engine/checkpoint.hpp"
 #include "pare/io/packed_file.hpp"
 #include "pare/io/safetensors_reader.hpp"
 
 namespace cli {
 namespace {
-
-/// Text of a file as a terminal may show it: control characters become '?'.
-std::string printable(std::string text) {
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  return text;
-}
 
 void print_part(const std::string& name, const std::string& type, const std::string& shape,
                 std::uint64_t bytes) {

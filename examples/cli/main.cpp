@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/options.hpp"
+#include "cli/printable.hpp"
 #include "cli/recipe_options.hpp"
 #include "cli/standard_output.hpp"
 #include "pare/version.hpp"
@@ -164,13 +165,6 @@ void require_values(const CLI::App& app) {
           throw pare::ArgumentError(option->get_name() + " has no value: " + value +
                                     " is an option");
       }
-}
-
-/// A line, whatever a message quotes from a file.
-std::string one_line(std::string text) {
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  return text;
 }
 
 int run(int argc, char** argv) {
@@ -333,7 +327,7 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "pare: out of memory\n");
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "pare: %s\n", one_line(error.what()).c_str());
+    std::fprintf(stderr, "pare: %s\n", cli::printable(error.what()).c_str());
   }
   return 1;
 }

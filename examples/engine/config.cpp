@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "engine/config_fields.hpp"
+#include "engine/forward_limits.hpp"
 #include "engine/rope_config.hpp"
 
 namespace engine {

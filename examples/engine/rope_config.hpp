@@ -4,24 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/forward_limits.hpp"
 #include "engine/rope_parameters.hpp"
 
 namespace engine {
-
-/// Collects the first reason why a forward pass would be wrong.
-class ForwardLimits {
- public:
-  explicit ForwardLimits(std::string& reason) : reason_(reason) {}
-
-  void add(const std::string& key, const std::string& what) {
-    if (reason_.empty())
-      reason_ =
-          "the field \"" + key + "\" asks for " + what + ", which this engine does not compute";
-  }
-
- private:
-  std::string& reason_;
-};
 
 /// Positions as a config.json says it: rope_parameters of transformers 5, or rope_theta,
 /// rope_scaling and partial_rotary_factor of those before.
