@@ -46,7 +46,7 @@ void bench(const BenchCommand& options) {
 
   const Speed speed = measure_speed(model, prompt, runtime,
                                     {.tokens = options.tokens, .prefills = 7, .seconds = 20.0});
-  const engine::Linear& layer = model.blocks[0][engine::LinearId::q];
+  const engine::Linear& layer = model.blocks[0].linears[0];
   std::printf("loading: %.2f s, %s\n", load_seconds, how_loaded(checkpoint, options.model.map));
   std::printf("prefill of %td tokens, %d thread%s: %s\n", length, runtime.threads(),
               runtime.threads() == 1 ? "" : "s",

@@ -127,9 +127,7 @@ class Comparison {
 
  private:
   [[nodiscard]] pare::DType weight_dtype() const {
-    return checkpoint_.tensors()
-        .info(engine::linear_name(0, engine::LinearId::q) + ".weight")
-        .dtype;
+    return checkpoint_.tensors().info(checkpoint_.config().linear_name(0, 0) + ".weight").dtype;
   }
 
   ReportRow quantize(const Recipe& recipe, const engine::BlockRunner& runner,
@@ -191,7 +189,7 @@ class Comparison {
 
   /// Which kernel ran, for one token and for a window.
   void add_kernel(const std::string& format, const engine::Model& model) {
-    const auto& linear = model.blocks[0][engine::LinearId::q];
+    const auto& linear = model.blocks[0].linears[0];
     for (const Index tokens : {Index{1}, windows_->length()}) {
       const std::string line = format + ", " + std::to_string(tokens) +
                                " tokens: " + linear.describe(tokens, runtime_.execution());

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <set>
@@ -5,6 +6,7 @@
 #include <string_view>
 
 #include "cli/options.hpp"
+#include "cli/pipeline/layer.hpp"
 #include "cli/printable.hpp"
 #include "engine/checkpoint.hpp"
 #include "pare/io/packed_file.hpp"
@@ -69,29 +71,25 @@ void inspect_layers(const engine::Checkpoint& checkpoint) {
   // The first one with a quantized layer: rules may have skipped others.
   const Index blocks = checkpoint.config().layers;
   const auto is_quantized = [&](Index index) {
-    const auto has = [&](engine::LinearId id) {
-      const std::string name = engine::linear_name(index, id);
-      return checkpoint.packed() ? checkpoint.packed()->find(name) != nullptr
-                                 : checkpoint.quantized_linear(name).has_value();
+    const auto has = [&](const Layer& layer) {
+      return checkpoint.packed() ? checkpoint.packed()->find(layer.name) != nullptr
+                                 : checkpoint.quantized_linear(layer.name).has_value();
     };
-    for (std::size_t i = 0; i < engine::linear_names.size(); ++i)
-      if (has(static_cast<engine::LinearId>(i))) return true;
-    return false;
+    const std::vector<Layer> layers = layers_of_block(checkpoint.config(), index);
+    return std::any_of(layers.begin(), layers.end(), has);
   };
   Index shown = 0;
   while (shown < blocks && !is_quantized(shown)) ++shown;
   if (shown == blocks) shown = 0;
   const engine::Block block = checkpoint.packed() ? checkpoint.block(shown) : engine::Block{};
-  for (std::size_t i = 0; i < engine::linear_names.size(); ++i) {
-    const auto id = static_cast<engine::LinearId>(i);
-    const std::string name = engine::linear_name(shown, id);
+  for (const auto& [name, site, index] : layers_of_block(checkpoint.config(), shown)) {
     if (const auto linear = checkpoint.quantized_linear(name))
       print_layer(name, linear->weight, engine::Linear(linear->weight, linear->activations));
-    else if (const auto& packed = block.linears[i]; packed.is_packed())
-      print_layer(name, *packed.packed(), packed);
+    else if (checkpoint.packed() && block.linears[index].is_packed())
+      print_layer(name, *block.linears[index].packed(), block.linears[index]);
   }
   std::printf("(block %td of %td)\n", shown, blocks);
-  const std::string name(engine::output_layer_name);
+  const std::string& name = checkpoint.config().names.output;
   if (const auto linear = checkpoint.quantized_linear(name))
     print_layer(name, linear->weight, engine::Linear(linear->weight, linear->activations));
   else if (checkpoint.packed() && checkpoint.packed()->find(name))
@@ -115,10 +113,10 @@ void inspect_model(const std::filesystem::path& directory) {
   const engine::Checkpoint checkpoint(directory, engine::PackedAccess::map);
   const auto& c = checkpoint.config();
   std::printf(
-      "%td blocks, %td wide, feed-forward %td, %td heads of %td, %td key-value heads, "
+      "%s: %td blocks, %td wide, feed-forward %td, %td heads of %td, %td key-value heads, "
       "vocabulary %td, context %td\n",
-      c.layers, c.hidden_size, c.intermediate_size, c.heads, c.head_dim, c.kv_heads, c.vocab_size,
-      c.max_positions);
+      c.family.c_str(), c.layers, c.hidden_size, c.intermediate_size, c.heads, c.head_dim,
+      c.kv_heads, c.vocab_size, c.max_positions);
   const std::string quantization = checkpoint.quantization();
   std::printf("quantization: %s\n", quantization.empty() ? "none" : quantization.c_str());
   std::size_t total = 0;

@@ -10,10 +10,11 @@
 namespace cli {
 namespace {
 
-std::vector<std::string> skipped_layers(const LayerFormats& formats) {
+std::vector<std::string> skipped_layers(const LayerFormats& formats,
+                                        const std::string& output_layer) {
   std::vector<std::string> skipped;
   for (const auto& [name, format] : formats)
-    if (format.is_skip() && name != engine::output_layer_name) skipped.push_back(name);
+    if (format.is_skip() && name != output_layer) skipped.push_back(name);
   return skipped;
 }
 
@@ -42,8 +43,9 @@ std::string pattern_of(const std::string& name) {
 
 }  // namespace
 
-FileLayout layout_of(const Recipe& recipe, const LayerFormats& formats) {
-  const std::vector<std::string> skipped = skipped_layers(formats);
+FileLayout layout_of(const Recipe& recipe, const LayerFormats& formats,
+                     const std::string& output_layer) {
+  const std::vector<std::string> skipped = skipped_layers(formats, output_layer);
   switch (recipe.save_as) {
     case SaveAs::gptq: {
       pare::GptqConfig config = gptq_config(recipe);

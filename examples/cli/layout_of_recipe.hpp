@@ -6,6 +6,7 @@
 namespace cli {
 
 /// The layout that a recipe saves layers in; that of other tools' files says which are skipped.
-[[nodiscard]] FileLayout layout_of(const Recipe& recipe, const LayerFormats& formats);
+[[nodiscard]] FileLayout layout_of(const Recipe& recipe, const LayerFormats& formats,
+                                   const std::string& output_layer);
 
 }  // namespace cli

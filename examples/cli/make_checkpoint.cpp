@@ -7,7 +7,7 @@
 #include "cli/options.hpp"
 #include "cli/output_directory.hpp"
 #include "cli/tokens.hpp"
-#include "engine/block.hpp"
+#include "engine/block_tensors.hpp"
 #include "pare/core/random.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/safetensors_writer.hpp"
@@ -62,17 +62,12 @@ void write_shards(const MakeCheckpointCommand& o, const engine::ModelConfig& con
                   OutputDirectory& directory) {
   pare::Random random(o.seed);
   for (Index block = 0; block < o.layers; ++block) {
-    const std::string prefix = engine::block_prefix(block);
     std::vector<pare::NamedTensor> tensors;
-    tensors.push_back(random_tensor<T>(prefix + "input_layernorm.weight", {o.hidden}, random));
-    tensors.push_back(
-        random_tensor<T>(prefix + "post_attention_layernorm.weight", {o.hidden}, random));
-    for (std::size_t i = 0; i < engine::linear_names.size(); ++i) {
-      const auto id = static_cast<engine::LinearId>(i);
-      const auto shape = engine::linear_shape(config, id);
-      tensors.push_back(random_tensor<T>(engine::linear_name(block, id) + ".weight",
-                                         {shape[0], shape[1]}, random));
-    }
+    for (const auto& [name, size] : engine::norm_shapes(config, block))
+      tensors.push_back(random_tensor<T>(name + ".weight", {size}, random));
+    for (const auto& linear : config.block(block).linears)
+      tensors.push_back(random_tensor<T>(config.block_prefix(block) + linear.name + ".weight",
+                                         {linear.shape[0], linear.shape[1]}, random));
     pare::write_safetensors(directory.shard_path(block), tensors);
   }
   std::vector<pare::NamedTensor> rest;
@@ -85,10 +80,8 @@ void write_shards(const MakeCheckpointCommand& o, const engine::ModelConfig& con
 /// Of the matrices: what else there is is small.
 std::uint64_t total_bytes(const MakeCheckpointCommand& o, const engine::ModelConfig& config) {
   Index elements = 2 * o.vocab * o.hidden;
-  for (std::size_t i = 0; i < engine::linear_names.size(); ++i) {
-    const auto shape = engine::linear_shape(config, static_cast<engine::LinearId>(i));
-    elements += o.layers * shape[0] * shape[1];
-  }
+  for (const auto& linear : config.block(0).linears)
+    elements += o.layers * linear.shape[0] * linear.shape[1];
   return static_cast<std::uint64_t>(elements) * (o.dtype == "f32" ? 4 : 2);
 }
 

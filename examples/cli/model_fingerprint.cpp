@@ -153,31 +153,14 @@ nlohmann::json model_fingerprint(const engine::Checkpoint& checkpoint,
   return fingerprint;
 }
 
-bool is_block_tensor(const engine::ModelConfig& config, const std::string& name) {
-  // "model.layers.N.REST", N below the number of layers
-  const std::string first = engine::block_prefix(0);
-  const std::string head = first.substr(0, first.find('0'));
-  if (!name.starts_with(head)) return false;
-  const std::string number = name.substr(head.size(), name.find('.', head.size()) - head.size());
-  pare::Index block = 0;
-  for (const char c : number) {
-    if (c < '0' || c > '9' || block >= config.layers) return false;
-    block = block * 10 + (c - '0');
-  }
-  if (block >= config.layers || !name.starts_with(engine::block_prefix(block))) return false;
-  const std::string rest = name.substr(engine::block_prefix(block).size());
-  return rest == "input_layernorm.weight" || rest == "post_attention_layernorm.weight" ||
-         std::any_of(engine::linear_names.begin(), engine::linear_names.end(),
-                     [&](std::string_view linear) {
-                       return rest == std::string(linear) + ".weight" ||
-                              rest == std::string(linear) + ".bias";
-                     });
-}
-
-bool is_outer_tensor(const std::string& name) {
-  const std::string head(engine::output_layer_name);
-  return name == "model.embed_tokens.weight" || name == "model.norm.weight" ||
-         name == head + ".weight" || name == head + ".bias";
+bool is_outer_tensor(const engine::ModelConfig& config, const std::string& name) {
+  const engine::TensorNames& names = config.names;
+  const std::size_t dot = std::min(name.rfind('.'), name.size());
+  const std::string tensor = name.substr(0, dot), part = name.substr(dot);
+  if (part != ".weight" && part != ".bias") return false;
+  return tensor == names.output || tensor == names.root + names.embedding ||
+         tensor == names.root + names.final_norm ||
+         (!names.positions.empty() && tensor == names.root + names.positions);
 }
 
 }  // namespace cli

@@ -19,9 +19,8 @@ using MustBeFinite = std::function<bool(const std::string& tensor)>;
 [[nodiscard]] nlohmann::json model_fingerprint(const engine::Checkpoint& checkpoint,
                                                const MustBeFinite& must_be_finite);
 
-/// Tensors that a decoder's arithmetic reads: those of its blocks, the embedding, the last norm and
-/// the output layer. Others are buffers, copied whatever they hold.
-[[nodiscard]] bool is_block_tensor(const engine::ModelConfig& config, const std::string& name);
-[[nodiscard]] bool is_outer_tensor(const std::string& name);
+/// Tensors outside blocks that a decoder's arithmetic reads: the embeddings, the last norm and the
+/// output layer. Others are buffers, copied whatever they hold.
+[[nodiscard]] bool is_outer_tensor(const engine::ModelConfig& config, const std::string& name);
 
 }  // namespace cli

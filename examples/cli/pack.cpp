@@ -9,7 +9,9 @@
 #include "cli/model_fingerprint.hpp"
 #include "cli/options.hpp"
 #include "cli/output_directory.hpp"
+#include "cli/pipeline/layer.hpp"
 #include "cli/progress.hpp"
+#include "engine/block_tensors.hpp"
 #include "engine/checkpoint.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/packed_file.hpp"
@@ -27,9 +29,9 @@ class PackedModelWriter {
         blocks_(checkpoint.config().layers),
         directory_(out, make_manifest(checkpoint), 1) {
     for (Index i = 0; i < blocks_; ++i)
-      for (std::size_t l = 0; l < engine::linear_names.size(); ++l)
-        add_layer(engine::linear_name(i, static_cast<engine::LinearId>(l)), file_name(i));
-    add_layer(std::string(engine::output_layer_name), output_layer_file);
+      for (const Layer& layer : layers_of_block(checkpoint.config(), i))
+        add_layer(layer.name, file_name(i));
+    add_layer(checkpoint.config().names.output, output_layer_file);
   }
 
   [[nodiscard]] Index finished_blocks() const {
@@ -39,17 +41,18 @@ class PackedModelWriter {
   }
 
   void write_block(Index index, Progress& progress, const pare::Execution& execution) const {
+    const engine::ModelConfig& config = checkpoint_.config();
+    const auto& linears = config.block(index).linears;
     std::vector<std::string> names;
-    for (std::size_t l = 0; l < engine::linear_names.size(); ++l)
-      names.push_back(engine::linear_name(index, static_cast<engine::LinearId>(l)));
+    for (const Layer& layer : layers_of_block(config, index)) names.push_back(layer.name);
     write_layers(names, file_name(index), execution, [&](std::size_t l) {
-      progress.step(std::string(engine::linear_names[l]), static_cast<double>(l) / 7.0);
+      progress.step(linears[l].name, static_cast<double>(l) / static_cast<double>(linears.size()));
     });
   }
 
   void finish(const pare::Execution& execution) {
     if (!directory_.has_file(output_layer_file))
-      write_layers({std::string(engine::output_layer_name)}, output_layer_file, execution,
+      write_layers({checkpoint_.config().names.output}, output_layer_file, execution,
                    [](std::size_t) {});
     if (!directory_.has_shard(0))
       copy_tensors(checkpoint_, other_tensors(), directory_.shard_path(0));
@@ -64,7 +67,8 @@ class PackedModelWriter {
   /// Everything the bytes of the result depend on: packed matrices are the same on every machine.
   [[nodiscard]] static nlohmann::json make_manifest(const engine::Checkpoint& checkpoint) {
     const auto must_be_finite = [&](const std::string& name) {
-      return is_outer_tensor(name) || is_block_tensor(checkpoint.config(), name);
+      return is_outer_tensor(checkpoint.config(), name) ||
+             engine::is_block_tensor(checkpoint.config(), name);
     };
     return {{"made_by", "pack"},
             {"model", model_fingerprint(checkpoint, must_be_finite)},

@@ -15,6 +15,7 @@
 #include "cli/progress.hpp"
 #include "cli/quantize_step.hpp"
 #include "cli/recipe_options.hpp"
+#include "engine/block_tensors.hpp"
 #include "pare/formats/all.hpp"
 #include "pare/kernels/cpu.hpp"
 #include "pare/version.hpp"
@@ -31,7 +32,8 @@ nlohmann::json make_manifest(const Recipe& recipe, const LayerFormats& formats,
   // Where nothing is calibrated layers are checked as they are read: finished blocks stay.
   const bool whole = recipe.needs_calibration();
   const auto must_be_finite = [&](const std::string& name) {
-    return is_outer_tensor(name) || (whole && is_block_tensor(checkpoint.config(), name));
+    const engine::ModelConfig& config = checkpoint.config();
+    return is_outer_tensor(config, name) || (whole && engine::is_block_tensor(config, name));
   };
   ContentHash calibration;
   if (windows) {
@@ -129,7 +131,7 @@ void quantize(const QuantizeCommand& options) {
   const auto counts =
       compress_model(checkpoint, steps,
                      {.path = out,
-                      .layout = layout_of(recipe, formats),
+                      .layout = layout_of(recipe, formats, checkpoint.config().names.output),
                       .manifest = make_manifest(recipe, formats, checkpoint, windows),
                       .recipe = recipe_json(saved)},
                      windows ? &*windows : nullptr, runtime.execution(), "quantizing");

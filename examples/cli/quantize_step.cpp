@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "engine/scale_folding.hpp"
 #include "pare/kernels/gemm.hpp"
 #include "pare/quantization/awq.hpp"
 #include "pare/quantization/awq_clip.hpp"
-#include "pare/quantization/fold.hpp"
 #include "pare/quantization/gptq.hpp"
 #include "pare/quantization/quantize.hpp"
 #include "pare/quantization/smoothquant.hpp"
@@ -17,7 +18,7 @@
 namespace cli {
 
 using engine::Block;
-using engine::LinearId;
+using engine::Role;
 using engine::Site;
 using pare::Matrix;
 using pare::MatrixView;
@@ -26,7 +27,8 @@ namespace {
 
 std::vector<MatrixView<const float>> weights_at(const Block& block, Site site) {
   std::vector<MatrixView<const float>> weights;
-  for (const LinearId id : engine::linears_at(site)) weights.push_back(block[id].dense().view());
+  for (const std::size_t i : block.description.at(site))
+    weights.push_back(block.linears[i].dense().view());
   return weights;
 }
 
@@ -39,34 +41,15 @@ double mean_squared_difference(const Matrix<float>& a, const Matrix<float>& b) {
   return sum / static_cast<double>(a.size());
 }
 
-/// Runs `fold` with the C++ type a tensor is stored in: folded values are rounded to it once.
-template <class F>
-void with_stored_type(pare::DType dtype, F&& fold) {
-  switch (dtype) {
-    case pare::DType::F16:
-      return fold(pare::Float16{});
-    case pare::DType::BF16:
-      return fold(pare::BFloat16{});
-    default:
-      return fold(float{});
-  }
+/// A layer's name within its block.
+const std::string& short_name(const BlockInWork& work, const Layer& layer) {
+  return work.block.description.linears[layer.index].name;
 }
 
-/// The layer that produces what enters a site, where it is one and not a norm.
-std::optional<LinearId> producer_of(Site site) {
-  if (site == Site::attention_output) return LinearId::v;
-  if (site == Site::mlp_hidden) return LinearId::up;
-  return std::nullopt;
-}
-
-/// AWQ folds into v_proj only where its rows are o_proj's columns, one to one (no grouped heads).
-bool is_one_to_one(const Block& block, Site site) {
-  return site != Site::attention_output ||
-         block[LinearId::v].dense().shape() == block[LinearId::o].dense().shape();
-}
-
-std::string short_name(const Layer& layer) {
-  return std::string(engine::linear_names[static_cast<std::size_t>(layer.id)]);
+bool computes(const engine::LinearDescription& linear, std::initializer_list<Role> roles) {
+  return std::any_of(linear.parts.begin(), linear.parts.end(), [&](const auto& part) {
+    return std::find(roles.begin(), roles.end(), part.role) != roles.end();
+  });
 }
 
 /// The type of a layer's scales, where the recipe says none.
@@ -116,48 +99,34 @@ std::optional<LayerFormat> QuantizeStep::common_format(const BlockInWork& work, 
   return common;
 }
 
-/// True when all layers that scaling a site changes are quantized, those at the site in one format.
+/// True when all layers that scaling a site changes are quantized, those at the site in one format,
+/// and the scales can be folded into something.
 bool QuantizeStep::can_scale(BlockInWork& work, Site site) const {
-  if (!is_one_to_one(work.block, site)) return false;
-  const auto producer = producer_of(site);
-  if (common_format(work, site) && (!producer || wants(engine::linear_name(work.index, *producer))))
-    return true;
   const bool any = std::any_of(work.layers.begin(), work.layers.end(), [&](const Layer& layer) {
     return layer.site == site && wants(layer.name);
   });
-  if (any)
-    work.notices.push_back(
-        "the " + engine::input_name(work.index, site) +
-        " is not scaled: a layer that this would change is skipped or has another format");
+  if (!any) return false;
+  const auto& description = work.block.description;
+  const auto producer = engine::producer_of(runner_.config(), description, site);
+  if (!producer) {
+    ++work.counts["inputs of " + description.linears[description.at(site)[0]].name + " unscaled"];
+    return false;
+  }
+  if (common_format(work, site) &&
+      (!producer->part || wants(work.layers[producer->part->linear].name)))
+    return true;
+  work.notices.push_back(
+      "the " + runner_.config().input_name(work.index, site) +
+      " is not scaled: a layer that this would change is skipped or has another format");
   return false;
 }
 
-void QuantizeStep::fold_vector(const std::string& tensor, pare::Vector<float>& values,
-                               const pare::Vector<float>& scales) const {
-  with_stored_type(stored_type_(tensor),
-                   [&](auto stored) { pare::fold_into_vector<decltype(stored)>(values, scales); });
-}
-
-/// Divides what produces the activations of `site` and multiplies the columns of the layers that
-/// read them. Linear layers are quantized next, from float32.
 void QuantizeStep::fold(BlockInWork& work, Site site, const pare::Vector<float>& scales) const {
-  Block& block = work.block;
-  const std::string prefix = engine::block_prefix(work.index);
-  if (site == Site::attention_input)
-    fold_vector(prefix + "input_layernorm.weight", block.input_norm, scales);
-  if (site == Site::mlp_input)
-    fold_vector(prefix + "post_attention_layernorm.weight", block.post_attention_norm, scales);
-  if (const auto producer = producer_of(site)) {
-    pare::fold_into_rows(block[*producer].dense().view(), scales);
-    if (auto& bias = block[*producer].bias(); !bias.empty())
-      fold_vector(engine::linear_name(work.index, *producer) + ".bias", bias, scales);
-  }
-  for (const LinearId id : engine::linears_at(site))
-    pare::fold_into_columns(block[id].dense().view(), scales);
+  engine::fold_scales(runner_.config(), work.index, work.block, site, scales, stored_type_);
 }
 
 void QuantizeStep::smooth(BlockInWork& work, const BlockStatistics& statistics) const {
-  for (const Site site : {Site::attention_input, Site::mlp_input})
+  for (const Site site : {Site::attention_input, Site::feed_forward_input})
     if (can_scale(work, site))
       fold(work, site,
            pare::smoothquant_scales(statistics[site].statistics.absmax(),
@@ -170,26 +139,21 @@ void QuantizeStep::search_awq(BlockInWork& work, const BlockStatistics& statisti
   const auto& execution = runner_.execution();
   const Index length = statistics.window_length;
   std::map<Site, pare::Vector<float>> found;
-  for (const Site site : engine::sites) {
+  const std::vector<Site> sites = block.description.sites();
+  for (const Site site : sites) {
     if (!can_scale(work, site)) continue;
     const LayerFormat common = common_format(work, site).value();
-    const auto layers = engine::linears_at(site);
+    const std::vector<std::size_t> layers = block.description.at(site);
     const auto& sample = statistics[site].sample;
-    // The module whose output the search compares: attention, MLP, or the layer itself.
-    const auto output = [&](const Block& b) {
-      if (site == Site::attention_input) return runner_.attention(b, sample, length);
-      if (site == Site::mlp_input) return runner_.mlp(b, sample);
-      return b[layers[0]].forward(sample, execution);
-    };
-    listener(std::string(engine::linear_names[static_cast<std::size_t>(layers[0])]) + " (awq)",
-             0.1 * static_cast<double>(site));
-    const Matrix<float> wanted = output(block);
+    listener(short_name(work, work.layers[layers[0]]) + " (awq)",
+             0.4 * static_cast<double>(found.size()) / static_cast<double>(sites.size()));
+    const Matrix<float> wanted = runner_.output_behind(block, site, sample, length);
     Block trial = block;
     const auto loss = [&](std::span<const Matrix<float>> weights) {
-      for (std::size_t i = 0; i < layers.size(); ++i) trial[layers[i]].dense() = weights[i];
-      return mean_squared_difference(output(trial), wanted);
+      for (std::size_t i = 0; i < layers.size(); ++i) trial.linears[layers[i]].dense() = weights[i];
+      return mean_squared_difference(runner_.output_behind(trial, site, sample, length), wanted);
     };
-    pare::with_context(engine::linear_name(work.index, layers[0]), [&] {
+    pare::with_context(work.layers[layers[0]].name, [&] {
       pare::with_format(common.weight_format(), [&]<class F>(pare::TypeTag<F>) {
         found.emplace(site, pare::awq_scales<F>(weights_at(block, site),
                                                 statistics[site].statistics.mean_abs(), loss,
@@ -208,16 +172,18 @@ void QuantizeStep::search_awq(BlockInWork& work, const BlockStatistics& statisti
 void QuantizeStep::clip(BlockInWork& work, const BlockStatistics& statistics,
                         const std::map<Site, pare::Vector<float>>& scales,
                         const Listener& listener) const {
-  for (const Site site : engine::sites) {
+  for (const Site site : work.block.description.sites()) {
     Matrix<float> x = statistics[site].sample;
     if (const auto scaled = scales.find(site); scaled != scales.end())
       for (Index t = 0; t < x.rows(); ++t)
         for (Index c = 0; c < x.cols(); ++c) x(t, c) /= scaled->second[c];
     for (const Layer& layer : work.layers) {
-      if (layer.site != site || layer.id == LinearId::q || layer.id == LinearId::k) continue;
+      if (layer.site != site ||
+          computes(work.block.description.linears[layer.index], {Role::query, Role::key}))
+        continue;
       const LayerFormat& own = format(layer.name);
       if (own.is_skip()) continue;
-      listener(short_name(layer) + " (clip)", 0.4);
+      listener(short_name(work, layer) + " (clip)", 0.4);
       pare::with_context(layer.name, [&] {
         pare::with_format(own.weight_format(), [&]<class F>(pare::TypeTag<F>) {
           const pare::AwqOptions options = awq_options<F>(recipe_, own.weight_group_size());
@@ -311,7 +277,7 @@ void QuantizeStep::compress(BlockInWork& work, const Observations& observations,
     if (site != layer.site) factor.reset();
     site = layer.site;
     if (!wants(layer.name)) continue;
-    listener(short_name(layer),
+    listener(short_name(work, layer),
              0.5 + static_cast<double>(i) / static_cast<double>(2 * work.layers.size()));
     pare::with_context(layer.name, [&] {
       work.quantized.insert_or_assign(

@@ -53,8 +53,6 @@ class QuantizeStep final : public Step {
             const std::map<engine::Site, pare::Vector<float>>& scales,
             const Listener& listener) const;
   void fold(BlockInWork& work, engine::Site site, const pare::Vector<float>& scales) const;
-  void fold_vector(const std::string& tensor, pare::Vector<float>& values,
-                   const pare::Vector<float>& scales) const;
   [[nodiscard]] std::optional<pare::ActivationOptions> activations(const Layer& layer) const;
   /// Adds to the notices and counts of `work`.
   [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(

@@ -12,7 +12,7 @@ namespace cli {
 namespace {
 
 /// The rules of a recipe, those first that options stand for.
-std::vector<Rule> all_rules(const Recipe& recipe) {
+std::vector<Rule> all_rules(const Recipe& recipe, const std::vector<LayerShape>& layers) {
   std::vector<Rule> rules;
   if (!recipe.layers.empty()) {
     rules.push_back({".*", {.format = "skip"}, "--layers"});
@@ -20,9 +20,11 @@ std::vector<Rule> all_rules(const Recipe& recipe) {
   }
   if (recipe.output_layer == OutputLayer::int8) {
     const bool quantizes_input = recipe.layer_format().activations() != Activations::float32;
-    rules.push_back({std::string(engine::output_layer_name),
-                     {.format = quantizes_input ? "w8a8-dynamic" : "int8"},
-                     "--output-layer int8"});
+    for (const LayerShape& layer : layers)
+      if (layer.is_output)
+        rules.push_back({layer.name,
+                         {.format = quantizes_input ? "w8a8-dynamic" : "int8"},
+                         "--output-layer int8"});
   }
   rules.insert(rules.end(), recipe.rules.begin(), recipe.rules.end());
   return rules;
@@ -41,12 +43,14 @@ std::regex compile(const Rule& rule) {
 }
 
 /// Readers of these files know one format for all layers; those that are skipped they find.
-void require_expressible(const Recipe& recipe, const LayerFormats& formats) {
+void require_expressible(const Recipe& recipe, const LayerFormats& formats,
+                         const std::vector<LayerShape>& layers) {
   if (recipe.save_as == SaveAs::pare) return;
   const std::string target(name_of(save_as_names, recipe.save_as));
-  for (const auto& [name, format] : formats) {
+  for (const auto& [name, shape, is_output] : layers) {
+    const LayerFormat& format = formats.at(name);
     if (format.is_skip()) continue;
-    if (name == engine::output_layer_name)
+    if (is_output)
       throw pare::ArgumentError("--save-as " + target + " needs " + name +
                                 " as it is: skip it, or use --save-as pare");
     if (format != recipe.layer_format())
@@ -82,9 +86,8 @@ Rule parse_rule(std::string_view text) {
 LayerFormats formats_of_layers(const Recipe& recipe, const std::vector<LayerShape>& layers) {
   LayerFormats formats;
   for (const LayerShape& layer : layers)
-    formats[layer.name] = layer.name == engine::output_layer_name ? LayerFormat{.format = "skip"}
-                                                                  : recipe.layer_format();
-  for (const Rule& rule : all_rules(recipe)) {
+    formats[layer.name] = layer.is_output ? LayerFormat{.format = "skip"} : recipe.layer_format();
+  for (const Rule& rule : all_rules(recipe, layers)) {
     pare::with_context(rule.source, [&] { recipe.validate_format(rule.format); });
     const std::regex pattern = compile(rule);
     bool matched = false;
@@ -100,7 +103,7 @@ LayerFormats formats_of_layers(const Recipe& recipe, const std::vector<LayerShap
   if (std::all_of(formats.begin(), formats.end(),
                   [](const auto& layer) { return layer.second.is_skip(); }))
     throw pare::ArgumentError("the rules skip every layer");
-  require_expressible(recipe, formats);
+  require_expressible(recipe, formats, layers);
   return formats;
 }
 

@@ -30,7 +30,7 @@ struct DecodeReads {
     if (model.head)
       add(*model.head);
     else
-      weights.push_back(bench::bytes_of(*model.embedding));
+      weights.push_back(bench::bytes_of(model.embedding->tokens));
     const Index cached = 2 * context * model.config.kv_size() * model.config.layers;
     bytes = static_cast<double>(bench::total_bytes(weights) + cached * Index{sizeof(float)});
   }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 
 #include "engine/config.hpp"
 #include "engine/elementwise.hpp"
@@ -14,7 +13,7 @@ namespace engine {
 
 /// Causal grouped-query attention of one sequence, to all positions or those in a window.
 ///
-///     out_h = softmax(q_h k_gᵀ / sqrt(head_dim)) v_g,   g = h / (heads / kv_heads)
+///     out_h = softmax(cap(score_scale q_h k_gᵀ)) v_g,   g = h / (heads / kv_heads)
 ///
 /// Shapes    q and out (tokens, heads * head_dim); k and v (start + tokens, kv_heads * head_dim);
 ///           query t is at position start + t and sees the last `window` keys of
@@ -25,6 +24,8 @@ class Attention {
       : dim_(config.head_dim),
         groups_(config.kv_heads),
         heads_(config.heads / config.kv_heads),
+        scale_(config.score_scale),
+        cap_(config.score_cap),
         tile_tokens_(std::clamp<Index>(tile_rows / heads_, 1, 64)) {}
 
   void operator()(pare::MatrixView<const float> q, pare::MatrixView<const float> k,
@@ -60,8 +61,8 @@ class Attention {
     for (Index t = 0; t < tokens; ++t)
       std::copy_n(&q(first + t, group * width), width, values + t * width);
     std::fill_n(scores.view().data(), rows * keys, 0.0f);
-    pare::gemm(1.0f / std::sqrt(static_cast<float>(dim_)), heads,
-               k.slice(0, begin, keys).transposed(), scores);
+    pare::gemm(scale_, heads, k.slice(0, begin, keys).transposed(), scores);
+    if (cap_ > 0.0f) soft_cap(scores.view().data(), cap_, rows * keys);
     for (Index row = 0; row < rows; ++row) {
       const Index position = start + first + row / heads_, unseen = begin_of(position) - begin;
       float* const seen = std::fill_n(&scores.view()(row, 0), unseen, 0.0f);
@@ -74,6 +75,7 @@ class Attention {
   }
 
   Index dim_, groups_, heads_;  // heads per group
+  float scale_, cap_;
   Index tile_tokens_;
 };
 

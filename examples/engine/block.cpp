@@ -1,71 +1,197 @@
 #include "engine/block.hpp"
 
+#include <algorithm>
+
 #include "engine/elementwise.hpp"
-#include "engine/rms_norm.hpp"
 #include "engine/scratch_matrix.hpp"
 
 namespace engine {
+namespace {
+
+Index rows_of(const Block& block, Role role) { return block.description.find(role)->part->rows(); }
+
+/// Rows of `fused` that are one part, one after the other.
+void take_part(pare::MatrixView<const float> fused, const LayerPart& part,
+               pare::MatrixView<float> y) {
+  for (Index t = 0; t < y.rows(); ++t)
+    for (Index run = 0; run < part.runs; ++run)
+      std::copy_n(&fused(t, part.first + run * part.step), part.length, &y(t, run * part.length));
+}
+
+void apply(Activation activation, float* x, Index count) {
+  switch (activation) {
+    case Activation::silu:
+      return silu(x, count);
+    case Activation::gelu:
+      return gelu(x, count);
+    case Activation::gelu_tanh:
+      return gelu_tanh(x, count);
+    case Activation::relu:
+      return relu(x, count);
+  }
+}
+
+/// gate = activation(gate) * up
+void apply_gate(Activation activation, float* gate, const float* up, Index count) {
+  if (activation == Activation::silu) return silu_multiply(gate, up, count);
+  apply(activation, gate, count);
+  multiply(up, gate, count);
+}
+
+}  // namespace
+
+BlockRunner::BlockRunner(const ModelConfig& config, pare::Execution execution)
+    : config_(config), attention_(config), execution_(execution) {
+  for (const RopeParameters& rope : config.ropes) ropes_.emplace_back(config.head_dim, rope);
+}
 
 void BlockRunner::run(const Block& block, pare::MatrixView<float> x, const Sequences& sequences,
                       std::optional<Capture> capture) const {
-  const ScratchMatrix normed(execution_, x.rows(), x.cols());
-  rms_norm(x, block.input_norm, config_.rms_norm_eps, normed, execution_);
-  {
-    const ScratchMatrix mixed(execution_, x.rows(), config_.q_size());
-    attend(block, normed, sequences, mixed, capture);
-    forward(mixed, {{block[LinearId::o], x, true}}, execution_);
+  const auto input_of = [&](NormPlace place,
+                            pare::MatrixView<float> memory) -> pare::MatrixView<const float> {
+    const Norm& norm = block.norm(place);
+    if (norm.empty()) return x;
+    apply_norm(config_.norm, norm, x, memory, execution_);
+    return memory;
+  };
+  const Index tokens = x.rows();
+  const ScratchMatrix normed(execution_, tokens, x.cols());
+  const auto input = input_of(NormPlace::attention_input, normed);
+  if (config_.parallel) {
+    const bool has_own = !block.norm(NormPlace::feed_forward_input).empty();
+    const ScratchMatrix own(execution_, has_own ? tokens : 0, x.cols());
+    const ScratchMatrix mixed(execution_, tokens, config_.q_size());
+    const ScratchMatrix hidden(execution_, tokens, rows_of(block, Role::up));
+    const auto second = has_own ? input_of(NormPlace::feed_forward_input, own) : input;
+    attend(block, input, sequences, mixed, capture);
+    activate(block, second, hidden, capture);
+    add_half(block, Role::attention_output, NormPlace::attention_output, mixed, x);
+    add_half(block, Role::down, NormPlace::feed_forward_output, hidden, x);
+    return;
   }
-  rms_norm(x, block.post_attention_norm, config_.rms_norm_eps, normed, execution_);
-  const ScratchMatrix hidden(execution_, x.rows(), config_.intermediate_size);
-  activate(block, normed, hidden, capture);
-  forward(hidden, {{block[LinearId::down], x, true}}, execution_);
+  {
+    const ScratchMatrix mixed(execution_, tokens, config_.q_size());
+    attend(block, input, sequences, mixed, capture);
+    add_half(block, Role::attention_output, NormPlace::attention_output, mixed, x);
+  }
+  norm_sum(block, NormPlace::attention_sum, x);
+  const auto second = input_of(NormPlace::feed_forward_input, normed);
+  const ScratchMatrix hidden(execution_, tokens, rows_of(block, Role::up));
+  activate(block, second, hidden, capture);
+  add_half(block, Role::down, NormPlace::feed_forward_output, hidden, x);
+  norm_sum(block, NormPlace::feed_forward_sum, x);
 }
 
-void BlockRunner::attend(const Block& block, pare::MatrixView<const float> normed,
+void BlockRunner::add_half(const Block& block, Role last, NormPlace place,
+                           pare::MatrixView<const float> input, pare::MatrixView<float> x) const {
+  const Norm& norm = block.norm(place);
+  if (norm.empty() && config_.residual_scale == 1.0f)
+    return forward(input, {{block[last], x, true}}, execution_);
+  const ScratchMatrix y(execution_, x.rows(), x.cols());
+  forward(input, {{block[last], y}}, execution_);
+  if (!norm.empty()) apply_norm(config_.norm, norm, y, y, execution_);
+  execution_.parallel_for(x.rows(), [&](Index t) {
+    for (Index i = 0; i < x.cols(); ++i) x(t, i) += config_.residual_scale * y.view()(t, i);
+  });
+}
+
+void BlockRunner::norm_sum(const Block& block, NormPlace place, pare::MatrixView<float> x) const {
+  if (const Norm& norm = block.norm(place); !norm.empty())
+    apply_norm(config_.norm, norm, x, x, execution_);
+}
+
+void BlockRunner::project(const Block& block, pare::MatrixView<const float> x,
+                          std::span<const Target> targets) const {
+  const auto target_of = [&](Role role) {
+    return std::find_if(targets.begin(), targets.end(),
+                        [&](const Target& target) { return target.role == role; });
+  };
+  std::vector<LinearOutput> whole;
+  whole.reserve(targets.size());
+  for (std::size_t i = 0; i < block.linears.size(); ++i) {
+    const auto& parts = block.description.linears[i].parts;
+    const auto first = target_of(parts.front().role);
+    if (first == targets.end()) continue;
+    if (parts.size() == 1) {
+      whole.push_back({block.linears[i], first->y});
+      continue;
+    }
+    const ScratchMatrix fused(execution_, x.rows(), block.linears[i].out_features());
+    forward(x, {{block.linears[i], fused}}, execution_);
+    for (const LayerPart& part : parts) take_part(fused, part, target_of(part.role)->y);
+  }
+  forward(x, whole, execution_);
+}
+
+void BlockRunner::attend(const Block& block, pare::MatrixView<const float> input,
                          const Sequences& sequences, pare::MatrixView<float> mixed,
                          std::optional<Capture> capture) const {
   const auto& [length, start, cache] = sequences;
-  const Index tokens = normed.rows(), kept = cache ? 0 : tokens;
+  const Index tokens = input.rows(), kept = cache ? 0 : tokens;
   const ScratchMatrix q(execution_, tokens, config_.q_size());
   const ScratchMatrix own_keys(execution_, kept, config_.kv_size());
   const ScratchMatrix own_values(execution_, kept, config_.kv_size());
   const auto keys = cache ? cache->keys.view() : own_keys.view();
   const auto values = cache ? cache->values.view() : own_values.view();
   const auto k = keys.slice(0, start, tokens), v = values.slice(0, start, tokens);
-  if (capture) (*capture)(Site::attention_input, normed);
-  forward(normed, {{block[LinearId::q], q}, {block[LinearId::k], k}, {block[LinearId::v], v}},
-          execution_);
-  rope_.apply(q, k, start, length, execution_);
+  if (capture) (*capture)(Site::attention_input, input);
+  const Target targets[] = {{Role::query, q}, {Role::key, k}, {Role::value, v}};
+  project(block, input, targets);
+  const auto norm = [&](const Norm& n, pare::MatrixView<float> x) {
+    if (config_.query_key_norm == QueryKeyNorm::own_of_heads)
+      apply_norm_of_heads(config_.norm, n, config_.head_dim, x, execution_);
+    else if (config_.query_key_norm != QueryKeyNorm::none)
+      apply_norm(config_.norm, n, x, x, execution_);
+  };
+  norm(block.query_norm, q);
+  norm(block.key_norm, k);
+  if (block.description.rope)
+    ropes_[*block.description.rope].apply(q, k, start, length, execution_);
   for (Index first = 0; first < tokens; first += length)
     attention_(q.view().slice(0, first, length), keys.slice(0, first, start + length),
-               values.slice(0, first, start + length), start, block.window,
+               values.slice(0, first, start + length), start, block.description.window,
                mixed.slice(0, first, length), execution_);
   if (capture) (*capture)(Site::attention_output, mixed);
 }
 
-void BlockRunner::activate(const Block& block, pare::MatrixView<const float> normed,
+void BlockRunner::activate(const Block& block, pare::MatrixView<const float> input,
                            pare::MatrixView<float> hidden, std::optional<Capture> capture) const {
-  const ScratchMatrix up(execution_, hidden.rows(), hidden.cols());
-  if (capture) (*capture)(Site::mlp_input, normed);
-  forward(normed, {{block[LinearId::gate], hidden}, {block[LinearId::up], up}}, execution_);
+  const BlockDescription& description = block.description;
+  const bool is_gated = description.is_gated();
+  const Site site = description.linears[description.find(Role::up)->linear].site;
+  // What attention reads, too, has been shown.
+  if (capture && site != Site::attention_input) (*capture)(site, input);
+  const ScratchMatrix up(execution_, is_gated ? hidden.rows() : 0, hidden.cols());
+  const Target gated[] = {{Role::gate, hidden}, {Role::up, up}};
+  const Target plain[] = {{Role::up, hidden}};
+  project(block, input, is_gated ? std::span<const Target>(gated) : plain);
   execution_.parallel_for(hidden.rows(), [&](Index t) {
-    silu_multiply(&hidden(t, 0), &up.view()(t, 0), hidden.cols());
+    if (is_gated)
+      apply_gate(config_.activation, &hidden(t, 0), &up.view()(t, 0), hidden.cols());
+    else
+      apply(config_.activation, &hidden(t, 0), hidden.cols());
   });
-  if (capture) (*capture)(Site::mlp_hidden, hidden);
+  if (capture) (*capture)(Site::feed_forward_hidden, hidden);
 }
 
-pare::Matrix<float> BlockRunner::attention(const Block& block, pare::MatrixView<const float> normed,
-                                           Index length) const {
-  const ScratchMatrix mixed(execution_, normed.rows(), config_.q_size());
-  attend(block, normed, {.length = length}, mixed, {});
-  return block[LinearId::o].forward(mixed, execution_);
-}
-
-pare::Matrix<float> BlockRunner::mlp(const Block& block,
-                                     pare::MatrixView<const float> normed) const {
-  const ScratchMatrix hidden(execution_, normed.rows(), config_.intermediate_size);
-  activate(block, normed, hidden, {});
-  return block[LinearId::down].forward(hidden, execution_);
+pare::Matrix<float> BlockRunner::output_behind(const Block& block, Site site,
+                                               pare::MatrixView<const float> x,
+                                               Index length) const {
+  const BlockDescription& description = block.description;
+  if (site == Site::attention_output) return block[Role::attention_output].forward(x, execution_);
+  if (site == Site::feed_forward_hidden) return block[Role::down].forward(x, execution_);
+  pare::Matrix<float> y({x.rows(), config_.hidden_size});
+  if (site == Site::attention_input) {
+    const ScratchMatrix mixed(execution_, x.rows(), config_.q_size());
+    attend(block, x, {.length = length}, mixed, {});
+    forward(mixed, {{block[Role::attention_output], y}}, execution_);
+  }
+  if (description.linears[description.find(Role::up)->linear].site == site) {
+    const ScratchMatrix hidden(execution_, x.rows(), rows_of(block, Role::up));
+    activate(block, x, hidden, {});
+    forward(hidden, {{block[Role::down], y, site == Site::attention_input}}, execution_);
+  }
+  return y;
 }
 
 }  // namespace engine

@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "engine/block_tensors.hpp"
 #include "engine/foreign_layers.hpp"
 #include "engine/warnings.hpp"
 #include "pare/core/finite.hpp"
@@ -13,21 +14,6 @@
 #include "pare/io/quantization_config.hpp"
 
 namespace engine {
-namespace {
-
-std::map<std::string, pare::Shape<2>, std::less<>> linear_shapes(const ModelConfig& config) {
-  std::map<std::string, pare::Shape<2>, std::less<>> shapes;
-  for (Index index = 0; index < config.layers; ++index)
-    for (std::size_t i = 0; i < linear_names.size(); ++i) {
-      const auto id = static_cast<LinearId>(i);
-      shapes.emplace(linear_name(index, id), linear_shape(config, id));
-    }
-  if (!config.tied_embeddings)
-    shapes.emplace(output_layer_name, pare::Shape<2>{config.vocab_size, config.hidden_size});
-  return shapes;
-}
-
-}  // namespace
 
 Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
     : directory_(std::move(directory)),
@@ -37,22 +23,47 @@ Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
       tensors_(pare::SafetensorsCollection::open(
           directory_, found_ ? pare::model_file_base_name(found_->settings) : "")),
       access_(access) {
+  settle_root();
   open_quantization();
   settle_output_layer();
-  for (const std::string& name : tensors_.names())
-    if (config_.not_computed.empty() &&
-        (name.ends_with("self_attn.q_norm.weight") || name.ends_with("self_attn.k_norm.weight")))
-      config_.not_computed =
-          name + " asks for normalized queries and keys, which this engine does not compute";
+  refuse_other_norms();
   require_tensors();
-  shapes_ = linear_shapes(config_);  // now the number of layers is known to be true
+  // Now the number of layers is known to be true.
+  for (Index index = 0; index < config_.layers; ++index)
+    for (std::size_t i = 0; i < config_.block(index).linears.size(); ++i) {
+      const LinearDescription& linear = config_.block(index).linears[i];
+      layers_.emplace(config_.linear_name(index, i), Layer{linear.shape, linear.transposed});
+    }
+  if (!config_.tied_embeddings)
+    layers_.emplace(config_.names.output, Layer{{config_.vocab_size, config_.hidden_size}});
   if (packed_) require_packed_layers();
-  if (quantization_ && std::none_of(shapes_.begin(), shapes_.end(),
+  if (quantization_ && std::none_of(layers_.begin(), layers_.end(),
                                     [&](const auto& layer) { return has_codes(layer.first); }))
     throw pare::FormatError(found_->file.string() + " says that the model is quantized by " +
                             quantization() + ", but every weight in " + directory_.string() +
                             " is float: take the settings out, or the other weights");
   warn_of_oddities();
+}
+
+/// Some files leave out what usually precedes all names.
+void Checkpoint::settle_root() {
+  TensorNames& names = config_.names;
+  const auto has_root = [&](const std::string& root) {
+    return tensors_.contains(root + names.embedding + ".weight");
+  };
+  if (has_root(names.root)) return;
+  const auto other = std::find_if(names.other_roots.begin(), names.other_roots.end(), has_root);
+  if (other != names.other_roots.end()) names.root = *other;
+}
+
+/// A norm in a block that the description does not have would change every answer.
+void Checkpoint::refuse_other_norms() {
+  const std::string blocks = config_.names.root + config_.names.blocks;
+  for (const std::string& name : tensors_.names())
+    if (config_.not_computed.empty() && name.starts_with(blocks) &&
+        name.find("norm") != std::string::npos && name.ends_with(".weight") &&
+        !is_block_tensor(config_, name))
+      config_.not_computed = name + " asks for a norm that this engine does not compute there";
 }
 
 void Checkpoint::open_quantization() {
@@ -67,7 +78,7 @@ void Checkpoint::open_quantization() {
 
 /// The output layer is what is stored: tie_word_embeddings is believed where nothing contradicts.
 void Checkpoint::settle_output_layer() {
-  const std::string layer(output_layer_name);
+  const std::string layer = config_.names.output;
   const bool is_quantized = has_codes(layer) || (packed_ && packed_->find(layer));
   const bool is_stored = is_quantized || tensors_.contains(layer + ".weight");
   const auto settle = [&](bool tied, const std::string& why) {
@@ -84,7 +95,7 @@ void Checkpoint::settle_output_layer() {
 }
 
 bool Checkpoint::output_layer_is_embedding() const {
-  const std::string name = std::string(output_layer_name) + ".weight";
+  const std::string name = config_.names.output + ".weight";
   if (embedding_name() == name) return true;
   return pare::with_context(directory_.string(), [&] {
     const pare::TensorInfo head = tensors_.info(name), embedding = tensors_.info(embedding_name());
@@ -113,7 +124,7 @@ void Checkpoint::warn_of_oddities() const {
 }
 
 void Checkpoint::warn_of_blocks_beyond() const {
-  constexpr std::string_view prefix = "model.layers.";
+  const std::string prefix = config_.names.root + config_.names.blocks;
   Index first = 0, last = -1;
   for (const std::string& name : tensors_.names()) {
     if (!name.starts_with(prefix)) continue;
@@ -128,7 +139,7 @@ void Checkpoint::warn_of_blocks_beyond() const {
     last = std::max(last, block);
   }
   if (last < 0) return;
-  const auto name = [](Index block) { return block_prefix(block) + "*"; };
+  const auto name = [&](Index block) { return config_.block_prefix(block) + "*"; };
   warn_once(directory_.string() + ": " + name(first) +
             (last > first ? " to " + name(last) + " are" : " is") +
             " beyond the num_hidden_layers of config.json, " + std::to_string(config_.layers) +
@@ -137,14 +148,10 @@ void Checkpoint::warn_of_blocks_beyond() const {
 
 /// Biases that the configuration gives, against those that are stored and used.
 void Checkpoint::warn_of_biases() const {
-  for (std::size_t i = 0; i < linear_names.size(); ++i) {
-    const auto id = static_cast<LinearId>(i);
-    const bool is_input = id == LinearId::q || id == LinearId::k || id == LinearId::v;
-    const bool expected = is_input            ? config_.attention_bias
-                          : id == LinearId::o ? config_.output_bias
-                                              : config_.mlp_bias;
-    for (Index index = 0; index < config_.layers; ++index) {
-      const std::string name = linear_name(index, id) + ".bias";
+  for (Index index = 0; index < config_.layers; ++index)
+    for (std::size_t i = 0; i < config_.block(index).linears.size(); ++i) {
+      const bool expected = config_.block(index).linears[i].bias;
+      const std::string name = config_.linear_name(index, i) + ".bias";
       const bool stored = tensors_.contains(name);
       if (stored == expected) continue;
       if (stored) {
@@ -158,7 +165,6 @@ void Checkpoint::warn_of_biases() const {
                             : name + " is not stored though the configuration gives it one: "
                                      "none is used"));
     }
-  }
 }
 
 void Checkpoint::require_forward() const {
@@ -174,25 +180,32 @@ std::string Checkpoint::quantization() const {
 /// configuration gives it.
 void Checkpoint::require_tensors() const {
   const Index hidden = config_.hidden_size, vocab = config_.vocab_size;
+  const TensorNames& names = config_.names;
   require_shape(embedding_name(), {vocab, hidden});
-  require_float(embedding_name(), "model.embed_tokens");
-  require_shape("model.norm.weight", {hidden});
-  if (!config_.tied_embeddings) require_linear(std::string(output_layer_name), {vocab, hidden});
+  require_float(embedding_name(), names.root + names.embedding);
+  if (!names.positions.empty())
+    require_shape(names.root + names.positions + ".weight", {config_.max_positions, hidden});
+  require_norm(names.root + names.final_norm, hidden);
+  if (!config_.tied_embeddings) require_linear(names.output, {vocab, hidden}, false);
   for (Index index = 0; index < config_.layers; ++index) {
-    const std::string prefix = block_prefix(index);
-    require_shape(prefix + "input_layernorm.weight", {hidden});
-    require_shape(prefix + "post_attention_layernorm.weight", {hidden});
-    for (std::size_t i = 0; i < linear_names.size(); ++i) {
-      const auto id = static_cast<LinearId>(i);
-      require_linear(linear_name(index, id), linear_shape(config_, id));
+    for (const NormShape& norm : norm_shapes(config_, index)) require_norm(norm.name, norm.size);
+    for (std::size_t i = 0; i < config_.block(index).linears.size(); ++i) {
+      const LinearDescription& linear = config_.block(index).linears[i];
+      require_linear(config_.linear_name(index, i), linear.shape, linear.transposed);
     }
   }
 }
 
-void Checkpoint::require_linear(const std::string& name, const pare::Shape<2>& shape) const {
+void Checkpoint::require_norm(const std::string& name, Index size) const {
+  require_shape(name + ".weight", {size});
+  if (tensors_.contains(name + ".bias")) require_shape(name + ".bias", {size});
+}
+
+void Checkpoint::require_linear(const std::string& name, const pare::Shape<2>& shape,
+                                bool transposed) const {
   if (!has_codes(name) && !(packed_ && packed_->find(name))) {
     require_float(name + ".weight", name);
-    require_shape(name + ".weight", {shape[0], shape[1]});
+    require_shape(name + ".weight", {shape[transposed ? 1 : 0], shape[transposed ? 0 : 1]});
   }
   if (tensors_.contains(name + ".bias")) require_shape(name + ".bias", {shape[0]});
 }
@@ -201,12 +214,12 @@ void Checkpoint::require_linear(const std::string& name, const pare::Shape<2>& s
 void Checkpoint::require_packed_layers() const {
   for (const auto& [name, layer] : packed_->layers()) {
     const std::string place = (directory_ / layer.file).string() + ": matrix \"" + name + "\": ";
-    const auto found = shapes_.find(name);
-    if (found == shapes_.end()) throw pare::FormatError(place + "the model has no such layer");
+    const auto found = layers_.find(name);
+    if (found == layers_.end()) throw pare::FormatError(place + "the model has no such layer");
     const pare::Shape<2> shape{layer.record.shape.rows, layer.record.shape.cols};
-    if (shape != found->second)
+    if (const pare::Shape<2>& expected = found->second.shape; shape != expected)
       throw pare::ShapeError(place + "the shape is " + pare::to_string(shape) +
-                             ", the configuration gives it " + pare::to_string(found->second));
+                             ", the configuration gives it " + pare::to_string(expected));
   }
 }
 
@@ -255,8 +268,8 @@ nlohmann::json Checkpoint::open_config() const {
 
 /// Where only the output layer is stored of two that are one, it is the embedding.
 std::string Checkpoint::embedding_name() const {
-  const std::string usual = "model.embed_tokens.weight";
-  const std::string other = std::string(output_layer_name) + ".weight";
+  const std::string usual = config_.names.root + config_.names.embedding + ".weight";
+  const std::string other = config_.names.output + ".weight";
   return config_.tied_embeddings && !tensors_.contains(usual) && tensors_.contains(other) ? other
                                                                                           : usual;
 }
@@ -271,20 +284,21 @@ ModelConfig Checkpoint::parse() const {
   });
 }
 
-pare::Matrix<float> Checkpoint::embedding() const { return read_matrix(embedding_name()); }
+Embedding Checkpoint::embedding() const {
+  const TensorNames& names = config_.names;
+  Embedding embedding{read_matrix(embedding_name()), {}, config_.embedding_scale};
+  if (!names.positions.empty())
+    embedding.positions = read_matrix(names.root + names.positions + ".weight");
+  return embedding;
+}
 
 Block Checkpoint::block(Index index, const pare::Execution& execution) const {
-  Block block;
-  block.window = config_.windows[static_cast<std::size_t>(index)];
-  const std::string prefix = block_prefix(index);
-  block.input_norm = read_vector(prefix + "input_layernorm.weight");
-  block.post_attention_norm = read_vector(prefix + "post_attention_layernorm.weight");
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < linear_names.size(); ++i)
-    names.push_back(linear_name(index, static_cast<LinearId>(i)));
-  std::vector<Linear> layers = linears(names, execution);
-  std::move(layers.begin(), layers.end(), block.linears.begin());
-  return block;
+  return read_block(
+      config_, index,
+      {.contains = [&](const std::string& name) { return tensors_.contains(name); },
+       .vector = [&](const std::string& name) { return read_vector(name); },
+       .linears =
+           [&](const std::vector<std::string>& layers) { return linears(layers, execution); }});
 }
 
 std::vector<Linear> Checkpoint::linears(const std::vector<std::string>& names,
@@ -299,7 +313,10 @@ std::vector<Linear> Checkpoint::linears(const std::vector<std::string>& names,
     else if (auto quantized = quantized_linear(name))
       layers[i] = Linear(quantized->weight, quantized->activations, execution);
     else
-      layers[i] = Linear(read_matrix(name + ".weight"));
+      layers[i] =
+          Linear(layers_.at(name).transposed
+                     ? pare::Matrix<float>(read_matrix(name + ".weight").view().transposed())
+                     : read_matrix(name + ".weight"));
     if (tensors_.contains(name + ".bias")) layers[i].set_bias(read_vector(name + ".bias"));
   }
   return layers;
@@ -320,23 +337,28 @@ std::optional<QuantizedLinear> Checkpoint::quantized_linear(const std::string& l
     QuantizedLinear linear = quantization_->read(tensors_, layer);
     for (const std::string& notice : linear.notices) warn_once(directory_.string() + ": " + notice);
     const pare::Shape<2> shape{linear.weight.rows(), linear.weight.cols()};
-    if (const pare::Shape<2>& expected = shapes_.at(layer); shape != expected)
+    if (const pare::Shape<2>& expected = layers_.at(layer).shape; shape != expected)
       throw pare::ShapeError(layer + ": the layer has the shape " + pare::to_string(shape) +
                              ", the configuration gives it " + pare::to_string(expected));
     return linear;
   });
 }
 
-pare::Vector<float> Checkpoint::final_norm() const { return read_vector("model.norm.weight"); }
+Norm Checkpoint::final_norm() const {
+  const std::string name = config_.names.root + config_.names.final_norm;
+  Norm norm{read_vector(name + ".weight"), {}};
+  if (tensors_.contains(name + ".bias")) norm.bias = read_vector(name + ".bias");
+  return norm;
+}
 
 std::optional<Linear> Checkpoint::head(const pare::Execution& execution) const {
   if (config_.tied_embeddings) return std::nullopt;
-  return std::move(linears({std::string(output_layer_name)}, execution).front());
+  return std::move(linears({config_.names.output}, execution).front());
 }
 
 Model Checkpoint::load(const pare::Execution& execution) const {
   require_forward();
-  Model model{config_, std::make_shared<pare::Matrix<float>>(embedding()), {}, final_norm(), {}};
+  Model model{config_, std::make_shared<Embedding>(embedding()), {}, final_norm(), {}};
   if (auto output = head(execution)) model.head = std::make_shared<Linear>(std::move(*output));
   for (Index i = 0; i < config_.layers; ++i) model.blocks.push_back(block(i, execution));
   release_pages();

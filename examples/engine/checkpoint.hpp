@@ -42,23 +42,28 @@ class Checkpoint {
   [[nodiscard]] std::string quantization() const;
   void release_pages() const { tensors_.drop_pages(); }
 
-  [[nodiscard]] pare::Matrix<float> embedding() const;
+  [[nodiscard]] Embedding embedding() const;
   /// A block whose layers are packed when the checkpoint is quantized, else float32.
   [[nodiscard]] Block block(Index index, const pare::Execution& execution = {}) const;
   /// True when the codes of a layer, of a block or the output layer, are in the safetensors, for
   /// `quantized_linear` to read.
   [[nodiscard]] bool has_codes(const std::string& layer) const;
+  /// Whether a layer's float weight is stored (in_features, out_features).
+  [[nodiscard]] bool is_transposed(const std::string& layer) const {
+    return layers_.at(layer).transposed;
+  }
   /// A layer as stored, or nothing when its weight is float or in a packed file.
   [[nodiscard]] std::optional<QuantizedLinear> quantized_linear(const std::string& layer) const;
   /// How the input of a layer that has codes is quantized, when it is.
   [[nodiscard]] std::optional<pare::ActivationOptions> activations(const std::string& layer) const;
-  [[nodiscard]] pare::Vector<float> final_norm() const;
+  [[nodiscard]] Norm final_norm() const;
   /// The output layer; nothing when it is tied to the embedding.
   [[nodiscard]] std::optional<Linear> head(const pare::Execution& execution = {}) const;
   [[nodiscard]] Model load(const pare::Execution& execution = {}) const;
 
  private:
   [[nodiscard]] nlohmann::json open_config() const;
+  void settle_root();
   [[nodiscard]] ModelConfig parse() const;
   [[nodiscard]] std::string embedding_name() const;
   void open_quantization();
@@ -67,8 +72,10 @@ class Checkpoint {
   void warn_of_oddities() const;
   void warn_of_blocks_beyond() const;
   void warn_of_biases() const;
+  void refuse_other_norms();
   void require_tensors() const;
-  void require_linear(const std::string& name, const pare::Shape<2>& shape) const;
+  void require_linear(const std::string& name, const pare::Shape<2>& shape, bool transposed) const;
+  void require_norm(const std::string& name, Index size) const;
   void require_packed_layers() const;
   [[nodiscard]] std::vector<Linear> linears(const std::vector<std::string>& names,
                                             const pare::Execution& execution) const;
@@ -81,8 +88,12 @@ class Checkpoint {
   nlohmann::json json_;
   std::optional<pare::FoundQuantization> found_;
   ModelConfig config_;
-  std::map<std::string, pare::Shape<2>, std::less<>> shapes_;  // of all linear layers
-  mutable pare::SafetensorsCollection tensors_;  // maps its shards when they are first read
+  struct Layer {
+    pare::Shape<2> shape{};
+    bool transposed = false;  // stored (in_features, out_features)
+  };
+  std::map<std::string, Layer, std::less<>> layers_;  // all linear ones
+  mutable pare::SafetensorsCollection tensors_;       // maps its shards when they are first read
   PackedAccess access_;
   std::optional<QuantizationSettings> quantization_;  // at most one of the two
   std::optional<PackedLayers> packed_;

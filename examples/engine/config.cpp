@@ -1,131 +1,122 @@
 #include "engine/config.hpp"
 
-#include <array>
-#include <cstdint>
-#include <optional>
+#include <algorithm>
 #include <string_view>
 
 #include "engine/config_fields.hpp"
+#include "engine/families/family.hpp"
 #include "engine/forward_limits.hpp"
-#include "engine/rope_config.hpp"
 
 namespace engine {
 namespace {
 
-/// What a family's configuration means where it says nothing, as transformers' classes have it.
-struct FamilyDefaults {
-  std::string_view model_type, architecture;
-  std::optional<Index> kv_heads;  // none: as many as heads
-  Index max_positions;
-  std::optional<Index> sliding_window;
-  bool uses_sliding_window;  // unless use_sliding_window says otherwise
-  Index max_window_layers;   // the first of the layers with a window
-  bool attention_bias;       // of queries, keys and values
-  Index begin_token, end_token;
+std::string known_families() {
+  std::string names;
+  for (const Family* family : families())
+    names += (names.empty() ? "" : ", ") + std::string(family->model_type);
+  return names;
+}
+
+/// The family by model_type, else by the first of the architectures; LLaMA's where nothing is said.
+const Family& family_of(const ConfigFields& fields) {
+  const auto find = [](auto&& is_it) -> const Family* {
+    for (const Family* family : families())
+      if (is_it(*family)) return family;
+    return nullptr;
+  };
+  const auto refuse = [](const char* key, const nlohmann::json& value) -> const Family& {
+    throw pare::FormatError(field(key) + " asks for the architecture " + value.dump() +
+                            ", which this engine does not know; it knows " + known_families());
+  };
+  if (fields.has("model_type")) {
+    const auto& type = fields["model_type"];
+    const Family* found = find([&](const Family& f) { return type == f.model_type; });
+    return found ? *found : refuse("model_type", type);
+  }
+  if (fields.has("architectures") && fields["architectures"].is_array() &&
+      !fields["architectures"].empty()) {
+    const auto& first = fields["architectures"][0];
+    const Family* found = find([&](const Family& f) { return first == f.architecture; });
+    return found ? *found : refuse("architectures", first);
+  }
+  return *find([](const Family& f) { return f.model_type == "llama"; });
+}
+
+/// A field that changes what some families compute, and the values that change nothing.
+struct Effect {
+  const char* key;
+  const char* what;
+  bool (*is_neutral)(const nlohmann::json&);
 };
 
-constexpr std::array<FamilyDefaults, 3> families{{
-    {"llama", "LlamaForCausalLM", {}, 2048, {}, true, 0, false, 1, 2},
-    {"mistral", "MistralForCausalLM", 8, 131072, 4096, true, 0, false, 1, 2},
-    {"qwen2", "Qwen2ForCausalLM", 32, 32768, 4096, false, 28, true, -1, -1},
-}};
+bool is_false(const nlohmann::json& v) { return v == false; }
+bool is_one(const nlohmann::json& v) { return v == 1; }
+bool is_at_most_one(const nlohmann::json& v) { return v == 0 || v == 1; }
+bool is_nothing(const nlohmann::json&) { return false; }
 
-/// The family by model_type, else by the first of the architectures; LLaMA where nothing is said.
-const FamilyDefaults& family_of(const nlohmann::json& config) {
-  const auto refuse = [](const char* key, const nlohmann::json& value) -> const FamilyDefaults& {
-    throw pare::FormatError(field(key) + " asks for the architecture " + value.dump() +
-                            ", which this engine does not know: llama, mistral and qwen2 it does");
-  };
-  if (is_set(config, "model_type")) {
-    for (const FamilyDefaults& family : families)
-      if (config["model_type"] == family.model_type) return family;
-    return refuse("model_type", config["model_type"]);
-  }
-  if (is_set(config, "architectures") && config["architectures"].is_array() &&
-      !config["architectures"].empty()) {
-    for (const FamilyDefaults& family : families)
-      if (config["architectures"][0] == family.architecture) return family;
-    return refuse("architectures", config["architectures"][0]);
-  }
-  return families[0];
+constexpr Effect effects[] = {
+    {"add_cross_attention", "attention to another text", is_false},
+    {"alibi", "positions added to scores", is_false},
+    {"attention_chunk_size", "attention in pieces", is_nothing},
+    {"attention_multiplier", "scaled scores", is_nothing},
+    {"attn_logit_softcapping", "capped scores", is_nothing},
+    {"clip_qkv", "clipped queries and keys", is_nothing},
+    {"embedding_multiplier", "scaled embeddings", is_one},
+    {"final_logit_softcapping", "capped logits", is_nothing},
+    {"kv_lora_rank", "compressed keys and values", is_nothing},
+    {"layer_types", "layers of several kinds",
+     [](const nlohmann::json& v) {
+       return !v.is_array() || std::all_of(v.begin(), v.end(), [](const nlohmann::json& type) {
+         return type == "full_attention";
+       });
+     }},
+    {"logit_scale", "scaled logits", is_one},
+    {"logits_scaling", "scaled logits", is_one},
+    {"no_rope_layers", "layers without rotation",
+     [](const nlohmann::json& v) {
+       return v.is_array() && std::find(v.begin(), v.end(), 0) == v.end();
+     }},
+    {"num_experts", "a mixture of experts", is_at_most_one},
+    {"num_local_experts", "a mixture of experts", is_at_most_one},
+    {"n_routed_experts", "a mixture of experts", is_at_most_one},
+    {"partial_rotary_factor", "rotating a part of each head", is_one},
+    {"position_embedding_type", "another kind of positions",
+     [](const nlohmann::json& v) { return v == "absolute" || v == "rope"; }},
+    {"qk_layernorm", "normalized queries and keys", is_false},
+    {"qk_norm", "normalized queries and keys", is_false},
+    {"query_pre_attn_scalar", "scaled scores", is_nothing},
+    {"residual_multiplier", "scaled halves of blocks", is_one},
+    {"rotary_pct", "rotating a part of each head", is_one},
+    {"scale_attn_by_inverse_layer_idx", "scores that each block scales", is_false},
+    {"use_bidirectional_attention", "attention to the positions that follow", is_false},
+    {"use_parallel_residual", "both halves of a block at once", is_false},
+    {"use_qk_norm", "normalized queries and keys", is_false},
+};
+
+/// A window that no model of the family has.
+void note_window(const ConfigFields& fields, ModelConfig& config) {
+  if (fields.was_asked_for("sliding_window") || !fields.has("sliding_window")) return;
+  if (fields.flag("use_sliding_window", true) && !fields.has("layer_types"))
+    config.notices.push_back("sliding_window is " + fields["sliding_window"].dump() + ", but " +
+                             config.family + " models see all positions, and so does this one");
 }
 
-/// The windows of layers; `layer_types` says it where it is there.
-void read_windows(const nlohmann::json& json, const FamilyDefaults& family, ModelConfig& config,
-                  ForwardLimits& limits) {
-  std::optional<Index> window = family.sliding_window;
-  if (json.contains("sliding_window"))
-    window = is_set(json, "sliding_window") ? std::optional(read_size(json, "sliding_window"))
-                                            : std::nullopt;
-  config.windows.assign(static_cast<std::size_t>(config.layers), no_window);
-  if (is_set(json, "layer_types") && json["layer_types"].is_array()) {
-    const auto& types = json["layer_types"];
-    for (std::size_t i = 0; i < types.size(); ++i) {
-      if (types[i] == "sliding_attention") {
-        if (window && i < config.windows.size()) config.windows[i] = *window;
-      } else if (types[i] != "full_attention") {
-        limits.add("layer_types", "layers of type " + types[i].dump());
-      }
-    }
-    return;
+/// Fields that would change the result and that the family did not ask for.
+void refuse_unfollowed(const ConfigFields& fields, ModelConfig& config) {
+  for (const Effect& effect : effects) {
+    if (fields.was_asked_for(effect.key) || !fields.has(effect.key)) continue;
+    if (!effect.is_neutral(fields[effect.key]))
+      ForwardLimits(config.not_computed).add(effect.key, effect.what);
   }
-  const bool used = read_flag(json, "use_sliding_window", family.uses_sliding_window);
-  if (!window || !used) return;
-  Index first = 0;
-  if (family.max_window_layers > 0 &&
-      !(is_set(json, "max_window_layers") && json["max_window_layers"] == 0))
-    first = read_size(json, "max_window_layers", family.max_window_layers);
-  for (Index i = first; i < config.layers; ++i)
-    config.windows[static_cast<std::size_t>(i)] = *window;
-}
-
-/// What a forward pass would compute wrongly, and nothing else would.
-void read_forward_limits(const nlohmann::json& json, const FamilyDefaults& family,
-                         ModelConfig& config) {
-  ForwardLimits limits(config.not_computed);
-  config.rope = read_rope(json, config.head_dim, config.max_positions, limits, config.notices);
-  for (const char* key : {"qk_norm", "use_qk_norm", "qk_layernorm"})
-    if (read_flag(json, key, false)) limits.add(key, "normalized queries and keys");
-  if (is_set(json, "hidden_act") && json["hidden_act"] != "silu" && json["hidden_act"] != "swish")
-    limits.add("hidden_act", "the activation " + json["hidden_act"].dump());
-  read_windows(json, family, config, limits);
-}
-
-void read_tokens(const nlohmann::json& json, const FamilyDefaults& family, ModelConfig& config) {
-  const auto read = [&](const char* key, Index fallback) {
-    auto ids = read_token_ids(json, key, config.vocab_size, config.notices);
-    // Bytes have no special tokens unless someone gives them some.
-    if (!json.contains(key) && fallback >= 0 && fallback < config.vocab_size &&
-        !config.is_byte_level())
-      ids.push_back(fallback);
-    return ids;
-  };
-  if (const auto begin = read("bos_token_id", family.begin_token); !begin.empty())
-    config.begin_token = begin.front();
-  config.end_tokens = read("eos_token_id", family.end_token);
-  (void)read("pad_token_id", -1);
 }
 
 }  // namespace
 
-std::vector<Index> read_token_ids(const nlohmann::json& json, const char* key, Index vocab_size,
-                                  std::vector<std::string>& notices) {
-  std::vector<Index> ids;
-  if (!is_set(json, key)) return ids;
-  const nlohmann::json list = json[key].is_array() ? json[key] : nlohmann::json::array({json[key]});
-  for (const auto& id : list) {
-    if (!id.is_number_integer())
-      throw pare::FormatError(field(key) + " is " + json[key].dump() +
-                              ", neither a token nor a list of tokens");
-    const auto token = id.get<std::int64_t>();
-    const bool is_huge = id.is_number_unsigned() && token < 0;
-    if (token >= vocab_size || is_huge)
-      notices.push_back(std::string(key) + " " + id.dump() + " is outside the vocabulary of " +
-                        std::to_string(vocab_size) + ": it never occurs");
-    else if (token >= 0)
-      ids.push_back(token);
-  }
-  return ids;
+std::string ModelConfig::input_name(Index block, Site site) const {
+  const BlockDescription& description = this->block(block);
+  for (std::size_t i = 0; i < description.linears.size(); ++i)
+    if (description.linears[i].site == site) return "input of " + linear_name(block, i);
+  return "activations of " + block_prefix(block);
 }
 
 void ModelConfig::require_forward() const {
@@ -135,42 +126,13 @@ void ModelConfig::require_forward() const {
 
 ModelConfig parse_config(const nlohmann::json& json) {
   if (!json.is_object()) throw pare::FormatError("the file is not a JSON object");
-  const FamilyDefaults& family = family_of(json);
-  for (const char* key : {"num_local_experts", "num_experts", "n_routed_experts"})
-    if (is_set(json, key) && json[key] != 0 && json[key] != 1)
-      throw pare::FormatError(field(key) +
-                              " asks for a mixture of experts, which this engine does not know");
+  const ConfigFields fields(json);
+  const Family& family = family_of(fields);
   ModelConfig config;
-  config.vocab_size = read_size(json, "vocab_size");
-  config.hidden_size = read_size(json, "hidden_size");
-  config.intermediate_size = read_size(json, "intermediate_size");
-  config.layers = read_size(json, "num_hidden_layers");
-  config.heads = read_size(json, "num_attention_heads");
-  // Said to be null it is as many as heads, in every family.
-  const bool kv_heads_open = !json.contains("num_key_value_heads") && family.kv_heads;
-  config.kv_heads =
-      read_size(json, "num_key_value_heads", kv_heads_open ? *family.kv_heads : config.heads);
-  if (!is_set(json, "head_dim") && config.hidden_size % config.heads != 0)
-    throw pare::FormatError("the field \"num_attention_heads\" is " + std::to_string(config.heads) +
-                            ", which does not divide hidden_size " +
-                            std::to_string(config.hidden_size));
-  config.head_dim = read_size(json, "head_dim", config.hidden_size / config.heads);
-  config.max_positions = read_size(json, "max_position_embeddings", family.max_positions);
-  config.rms_norm_eps = read_positive(json, "rms_norm_eps", 1e-6f);
-  config.tied_embeddings = read_flag(json, "tie_word_embeddings", false);
-  const bool own_bias = read_flag(json, "attention_bias", false);
-  config.attention_bias = family.attention_bias || own_bias;
-  config.output_bias = !family.attention_bias && own_bias;
-  config.mlp_bias = read_flag(json, "mlp_bias", false);
-  read_tokens(json, family, config);
-  if (config.head_dim % 2 != 0)
-    throw pare::FormatError("the field \"head_dim\" is odd: " + std::to_string(config.head_dim));
-  read_forward_limits(json, family, config);
-  if (config.heads % config.kv_heads != 0)
-    throw pare::FormatError(
-        "the field \"num_key_value_heads\" is " + std::to_string(config.kv_heads) +
-        (kv_heads_open ? ", the family's default" : "") +
-        ", which does not divide num_attention_heads " + std::to_string(config.heads));
+  config.family = family.model_type;
+  family.describe(fields, config);
+  refuse_unfollowed(fields, config);
+  note_window(fields, config);
   return config;
 }
 

@@ -1,26 +1,37 @@
 #pragma once
 
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "engine/block_description.hpp"
 #include "engine/rope_parameters.hpp"
 #include "pare/core/error.hpp"
-#include "pare/core/index.hpp"
 
 namespace engine {
 
-using pare::Index;
+/// What tensors outside blocks are called, and what precedes the names of those within. Where a
+/// checkpoint leaves the root out, or puts something before it, so does `root`.
+struct TensorNames {
+  std::string root = "model.";     ///< before all but the output layer
+  std::string blocks = "layers.";  ///< before a block's number
+  std::string embedding = "embed_tokens";
+  std::string positions{};  ///< learned ones, added to the embedding; empty where there are none
+  std::string final_norm = "norm";
+  std::string output = "lm_head";
+  /// What may stand in place of the root, the most usual first.
+  std::vector<std::string> other_roots{};
+};
 
-/// Of layers that see all positions.
-inline constexpr Index no_window = std::numeric_limits<Index>::max();
-
-/// The numbers of a LLaMA-family decoder, from a Hugging Face config.json.
+/// A decoder, from a Hugging Face config.json: its sizes, what it computes and what its tensors are
+/// called.
 ///
 /// What only a forward pass would compute wrongly does not keep a model from being read: see
 /// require_forward.
 struct ModelConfig {
+  std::string family;  ///< model_type
+
   Index vocab_size = 0;
   Index hidden_size = 0;
   Index intermediate_size = 0;
@@ -29,11 +40,27 @@ struct ModelConfig {
   Index kv_heads = 0;
   Index head_dim = 0;
   Index max_positions = 0;
-  float rms_norm_eps = 1e-6f;
-  RopeParameters rope;
+
+  NormDescription norm;
+  QueryKeyNorm query_key_norm = QueryKeyNorm::none;
+  /// The ways in which blocks turn queries and keys.
+  std::vector<RopeParameters> ropes;
+  float score_scale = 0.0f;
+  /// Scores are cap * tanh(scores / cap); 0 for none.
+  float score_cap = 0.0f;
+  Activation activation = Activation::silu;
+  /// The feed-forward half reads what enters the block, and both halves are added at once.
+  bool parallel = false;
+  /// What each half is multiplied with before it is added.
+  float residual_scale = 1.0f;
+  std::vector<BlockDescription> blocks;
+
+  float embedding_scale = 1.0f;
   bool tied_embeddings = false;
-  /// Layers that have a bias by the configuration; what is stored may differ.
-  bool attention_bias = false, output_bias = false, mlp_bias = false;
+  float logit_scale = 1.0f;
+  float logit_cap = 0.0f;
+
+  TensorNames names;
   /// Put before a text; -1 for none.
   Index begin_token = -1;
   /// Each of these ends a text.
@@ -41,8 +68,6 @@ struct ModelConfig {
 
   /// Why this engine would compute the model wrongly, naming the field; empty when it would not.
   std::string not_computed;
-  /// Of each layer: a position sees as many, itself the last of them.
-  std::vector<Index> windows;
   /// Contradictions and oddities, each in one line.
   std::vector<std::string> notices;
 
@@ -50,6 +75,20 @@ struct ModelConfig {
   [[nodiscard]] Index kv_size() const noexcept { return kv_heads * head_dim; }
   /// A vocabulary of 256 reads and writes raw bytes.
   [[nodiscard]] bool is_byte_level() const noexcept { return vocab_size == 256; }
+
+  [[nodiscard]] const BlockDescription& block(Index index) const {
+    return blocks[static_cast<std::size_t>(index)];
+  }
+  /// "model.layers.3."
+  [[nodiscard]] std::string block_prefix(Index block) const {
+    return names.root + names.blocks + std::to_string(block) + ".";
+  }
+  /// "model.layers.3.mlp.down_proj"
+  [[nodiscard]] std::string linear_name(Index block, std::size_t linear) const {
+    return block_prefix(block) + this->block(block).linears[linear].name;
+  }
+  /// What enters the layers at a site, for messages: "input of model.layers.3.mlp.down_proj".
+  [[nodiscard]] std::string input_name(Index block, Site site) const;
 
   /// What commands that run the model ask before they do.
   ///
@@ -59,14 +98,8 @@ struct ModelConfig {
 
 /// Reads config.json. Fields that are missing have the values that transformers gives the family.
 ///
-/// Errors    FormatError naming the field that is missing or absurd, for an architecture that this
-///           engine does not know, and for numbers that contradict each other
+/// Errors    FormatError naming the field that is missing or absurd, for a family that this engine
+///           does not know, and for numbers that contradict each other
 [[nodiscard]] ModelConfig parse_config(const nlohmann::json& json);
-
-/// The tokens of a field like eos_token_id, a number or a list of them; negative ones mean none.
-/// Those outside the vocabulary are left out and noted. Throws FormatError for anything else.
-[[nodiscard]] std::vector<Index> read_token_ids(const nlohmann::json& json, const char* key,
-                                                Index vocab_size,
-                                                std::vector<std::string>& notices);
 
 }  // namespace engine

@@ -2,30 +2,52 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
+#include "pare/core/error.hpp"
 #include "pare/core/index.hpp"
 
-/// Fields of a config.json. Null counts as missing; FormatError names a field with another type or
-/// value than can be.
 namespace engine {
 
 using pare::Index;
 
-[[nodiscard]] inline bool is_set(const nlohmann::json& config, const char* key) {
-  return config.contains(key) && !config[key].is_null();
-}
-[[nodiscard]] inline bool is_number(const nlohmann::json& value, double number) {
-  return value.is_number() && value.get<double>() == number;
-}
+/// The fields of a config.json, or of an object in it. Null counts as missing; FormatError names a
+/// field with another type or value than can be. It remembers what was asked for, so that fields
+/// that nobody followed can be found.
+class ConfigFields {
+ public:
+  explicit ConfigFields(const nlohmann::json& json) : json_(json) {}
 
-/// As messages name it.
-[[nodiscard]] std::string field(const char* key);
+  [[nodiscard]] bool has(const char* key) const {
+    asked_.insert(key);
+    return json_.contains(key) && !json_[key].is_null();
+  }
+  /// False where null is said, too.
+  [[nodiscard]] bool is_missing(const char* key) const { return !json_.contains(key); }
+  [[nodiscard]] const nlohmann::json& operator[](const char* key) const { return json_.at(key); }
+  [[nodiscard]] const nlohmann::json& json() const noexcept { return json_; }
+  [[nodiscard]] bool was_asked_for(const std::string& key) const { return asked_.contains(key); }
 
-/// From 1 to 2^31.
-[[nodiscard]] Index read_size(const nlohmann::json& config, const char* key,
-                              std::optional<Index> fallback = {});
-[[nodiscard]] float read_positive(const nlohmann::json& config, const char* key, float fallback);
-[[nodiscard]] bool read_flag(const nlohmann::json& config, const char* key, bool fallback);
+  /// From 1 to `limit`.
+  [[nodiscard]] Index size(const char* key, std::optional<Index> fallback = {},
+                           Index limit = Index{1} << 31) const;
+  [[nodiscard]] float positive(const char* key, std::optional<float> fallback = {}) const;
+  [[nodiscard]] bool flag(const char* key, bool fallback) const;
+  [[nodiscard]] std::optional<double> number(const char* key) const;
+  [[nodiscard]] std::string text(const char* key, const std::string& fallback) const;
+  /// Tokens, a number or a list of them; negative ones mean none. Those outside the vocabulary are
+  /// left out and noted.
+  [[nodiscard]] std::vector<Index> tokens(const char* key, Index vocab_size,
+                                          std::vector<std::string>& notices) const;
+
+ private:
+  const nlohmann::json& json_;
+  mutable std::set<std::string> asked_;
+};
+
+/// As messages name it: "the field "KEY"".
+[[nodiscard]] std::string field(const std::string& key);
 
 }  // namespace engine

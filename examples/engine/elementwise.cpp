@@ -37,6 +37,20 @@ inline float exponential(float x) {
   return (p * r * r + r + 1.0f) * std::bit_cast<float>(exponent + 0x3f800000);
 }
 
+/// Values handled at once where exponents are kept beside them.
+constexpr Index piece_size = 256;
+
+/// x = e^x, where x beyond the limits counts as they do; at most `piece_size` values.
+[[gnu::always_inline]] inline void exponentials(float* x, Index count) {
+  // Loops of their own: a compiler that sees what follows from a limit makes branches again.
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) x[i] = x[i] > exponent_limit ? exponent_limit : x[i];
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) x[i] = x[i] < -exponent_limit ? -exponent_limit : x[i];
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) x[i] = exponential(x[i]);
+}
+
 /// Of at least one value.
 inline float maximum(const float* x, Index count) {
   constexpr Index lanes = 16;
@@ -74,7 +88,8 @@ void add_dot_products(const float* x, const float* w, Index stride, Index rows, 
 }
 
 ENGINE_VECTORIZED
-void rms_norm_row(const float* x, const float* weight, Index count, float eps, float* y) {
+void rms_norm_row(const float* x, const float* weight, float offset, Index count, float eps,
+                  float* y) {
   double squares = 0.0;
 #pragma omp simd reduction(+ : squares)
   for (Index i = 0; i < count; ++i)
@@ -82,26 +97,139 @@ void rms_norm_row(const float* x, const float* weight, Index count, float eps, f
   const float inverse =
       1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(count)) + eps);
 #pragma omp simd
-  for (Index i = 0; i < count; ++i) y[i] = x[i] * inverse * weight[i];
+  for (Index i = 0; i < count; ++i) y[i] = x[i] * inverse * (weight[i] + offset);
+}
+
+ENGINE_VECTORIZED
+void layer_norm_row(const float* x, const float* weight, const float* bias, Index count, float eps,
+                    float* y) {
+  double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+  for (Index i = 0; i < count; ++i) sum += static_cast<double>(x[i]);
+  const double mean = sum / static_cast<double>(count);
+  double squares = 0.0;
+#pragma omp simd reduction(+ : squares)
+  for (Index i = 0; i < count; ++i) {
+    const double deviation = static_cast<double>(x[i]) - mean;
+    squares += deviation * deviation;
+  }
+  const float center = static_cast<float>(mean);
+  const float inverse =
+      1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(count)) + eps);
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) y[i] = (x[i] - center) * inverse * weight[i];
+  if (bias) add(bias, y, count);
 }
 
 ENGINE_VECTORIZED
 void silu_multiply(float* gate, const float* up, Index count) {
-  constexpr Index piece = 256;
-  float exponents[piece];
-  for (Index first = 0; first < count; first += piece) {
-    const Index length = std::min(piece, count - first);
+  float exponents[piece_size];
+  for (Index first = 0; first < count; first += piece_size) {
+    const Index length = std::min(piece_size, count - first);
     float* const g = gate + first;
     const float* const u = up + first;
-    // A loop of its own: a compiler that sees what follows from a limit makes branches again.
+#pragma omp simd
+    for (Index i = 0; i < length; ++i) exponents[i] = -g[i];
+    exponentials(exponents, length);
+#pragma omp simd
+    for (Index i = 0; i < length; ++i) g[i] = g[i] / (1.0f + exponents[i]) * u[i];
+  }
+}
+
+ENGINE_VECTORIZED
+void silu(float* x, Index count) {
+  float exponents[piece_size];
+  for (Index first = 0; first < count; first += piece_size) {
+    const Index length = std::min(piece_size, count - first);
+    float* const y = x + first;
+#pragma omp simd
+    for (Index i = 0; i < length; ++i) exponents[i] = -y[i];
+    exponentials(exponents, length);
+#pragma omp simd
+    for (Index i = 0; i < length; ++i) y[i] = y[i] / (1.0f + exponents[i]);
+  }
+}
+
+ENGINE_VECTORIZED
+void gelu(float* x, Index count) {
+  // What a normal distribution has beyond |x|: Abramowitz, Stegun, "Handbook of Mathematical
+  // Functions", 7.1.26.
+  float exponents[piece_size];
+  for (Index first = 0; first < count; first += piece_size) {
+    const Index length = std::min(piece_size, count - first);
+    float* const y = x + first;
+#pragma omp simd
+    for (Index i = 0; i < length; ++i) exponents[i] = -0.5f * y[i] * y[i];
+    exponentials(exponents, length);
+#pragma omp simd
+    for (Index i = 0; i < length; ++i) {
+      const float t = 1.0f / (1.0f + 0.3275911f * 0.707106781f * std::fabs(y[i]));
+      float p = 1.061405429f;
+      p = p * t - 1.453152027f;
+      p = p * t + 1.421413741f;
+      p = p * t - 0.284496736f;
+      p = p * t + 0.254829592f;
+      const float tail = 0.5f * p * t * exponents[i];
+      y[i] = (y[i] > 0.0f ? y[i] : 0.0f) - std::fabs(y[i]) * tail;
+    }
+  }
+}
+
+ENGINE_VECTORIZED
+void gelu_tanh(float* x, Index count) {
+  constexpr float twice_root = 1.59576912f;  // 2 sqrt(2 / pi)
+  float exponents[piece_size];
+  for (Index first = 0; first < count; first += piece_size) {
+    const Index length = std::min(piece_size, count - first);
+    float* const y = x + first;
 #pragma omp simd
     for (Index i = 0; i < length; ++i)
-      exponents[i] = g[i] < -exponent_limit ? exponent_limit : -g[i];
+      exponents[i] = -twice_root * (y[i] + 0.044715f * y[i] * y[i] * y[i]);
+    exponentials(exponents, length);
+#pragma omp simd
+    for (Index i = 0; i < length; ++i) y[i] = y[i] / (1.0f + exponents[i]);
+  }
+}
+
+ENGINE_VECTORIZED
+void relu(float* x, Index count) {
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) x[i] = x[i] < 0.0f ? 0.0f : x[i];
+}
+
+ENGINE_VECTORIZED
+void multiply(const float* x, float* y, Index count) {
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) y[i] *= x[i];
+}
+
+ENGINE_VECTORIZED
+void add(const float* x, float* y, Index count) {
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) y[i] += x[i];
+}
+
+ENGINE_VECTORIZED
+void soft_cap(float* x, float cap, Index count) {
+  const float inverse = 1.0f / cap;
+  float far[piece_size], near[piece_size];
+  for (Index first = 0; first < count; first += piece_size) {
+    const Index length = std::min(piece_size, count - first);
+    float* const y = x + first;
+#pragma omp simd
+    for (Index i = 0; i < length; ++i) far[i] = 2.0f * inverse * y[i];
+    exponentials(far, length);
+    // The first terms of a continued fraction, where the other form cancels.
+#pragma omp simd
+    for (Index i = 0; i < length; ++i) {
+      const float z = y[i] * inverse, square = z * z;
+      near[i] =
+          z * (945.0f + square * (105.0f + square)) / (945.0f + square * (420.0f + 15.0f * square));
+      far[i] = 1.0f - 2.0f / (1.0f + far[i]);
+    }
 #pragma omp simd
     for (Index i = 0; i < length; ++i)
-      exponents[i] = exponents[i] < -exponent_limit ? -exponent_limit : exponents[i];
-#pragma omp simd
-    for (Index i = 0; i < length; ++i) g[i] = g[i] / (1.0f + exponential(exponents[i])) * u[i];
+      y[i] = cap * (std::fabs(y[i] * inverse) < 0.6f ? near[i] : far[i]);
   }
 }
 
@@ -132,6 +260,16 @@ void rotate(float* a, float* b, const float* cosines, const float* sines, Index 
     const float rotated = a[i] * cosines[i] - b[i] * sines[i];
     b[i] = b[i] * cosines[i] + a[i] * sines[i];
     a[i] = rotated;
+  }
+}
+
+ENGINE_VECTORIZED
+void rotate_neighbours(float* x, const float* cosines, const float* sines, Index count) {
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) {
+    const float a = x[2 * i], b = x[2 * i + 1];
+    x[2 * i] = a * cosines[i] - b * sines[i];
+    x[2 * i + 1] = b * cosines[i] + a * sines[i];
   }
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/config.hpp"
+#include "engine/config_fields.hpp"
 #include "engine/warnings.hpp"
 #include "pare/io/json.hpp"
 
@@ -25,7 +26,7 @@ namespace engine {
     if (!json.is_object()) throw pare::FormatError("the file is not a JSON object");
     if (!json.contains("eos_token_id")) return config.end_tokens;
     std::vector<std::string> notices;
-    std::vector<Index> ids = read_token_ids(json, "eos_token_id", config.vocab_size, notices);
+    std::vector<Index> ids = ConfigFields(json).tokens("eos_token_id", config.vocab_size, notices);
     for (const std::string& notice : notices) warn_once(file.string() + ": " + notice);
     const auto sorted = [](std::vector<Index> tokens) {
       std::sort(tokens.begin(), tokens.end());

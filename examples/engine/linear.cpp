@@ -84,11 +84,11 @@ void multiply_dense(pare::MatrixView<const float> x, pare::MatrixView<const floa
   });
 }
 
-void forward(pare::MatrixView<const float> x, std::initializer_list<LinearOutput> outputs,
+void forward(pare::MatrixView<const float> x, std::span<const LinearOutput> outputs,
              const pare::Execution& execution) {
   std::vector<pare::MatmulOutput> products;
   products.reserve(outputs.size());
-  for (const auto* output = outputs.begin(); output != outputs.end();) {
+  for (auto output = outputs.begin(); output != outputs.end();) {
     if (!output->layer.is_packed()) {
       forward_dense(x, *output++, execution);
       continue;

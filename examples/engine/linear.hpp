@@ -82,7 +82,11 @@ struct LinearOutput {
 };
 
 /// Layers that read the same x, those of a kind in one matmul: it quantizes x once for all.
-void forward(pare::MatrixView<const float> x, std::initializer_list<LinearOutput> outputs,
+void forward(pare::MatrixView<const float> x, std::span<const LinearOutput> outputs,
              const pare::Execution& execution);
+inline void forward(pare::MatrixView<const float> x, std::initializer_list<LinearOutput> outputs,
+                    const pare::Execution& execution) {
+  forward(x, std::span(outputs.begin(), outputs.size()), execution);
+}
 
 }  // namespace engine

@@ -2,19 +2,19 @@
 
 #include <cmath>
 
-#include "engine/config.hpp"
 #include "engine/elementwise.hpp"
+#include "engine/rope_parameters.hpp"
 #include "engine/scratch_matrix.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/execution.hpp"
 
 namespace engine {
 
-/// Rotary position embedding in the half-split order of Hugging Face LLaMA: element i of a head is
-/// paired with element i + rotated / 2. See RopeParameters.
+/// Rotary position embedding: see RopeParameters.
 class Rope {
  public:
-  explicit Rope(const ModelConfig& config) : head_dim_(config.head_dim), parameters_(config.rope) {
+  Rope(Index head_dim, const RopeParameters& parameters)
+      : head_dim_(head_dim), parameters_(parameters) {
     if (!parameters_.depend_on_length()) frequencies_ = parameters_.frequencies(0);
   }
 
@@ -39,7 +39,10 @@ class Rope {
       }
       for (const auto& x : {q, k})
         for (Index head = 0; head < x.cols(); head += head_dim_)
-          rotate(&x(t, head), &x(t, head + half), cosines, sines, half);
+          if (parameters_.neighbours)
+            rotate_neighbours(&x(t, head), cosines, sines, half);
+          else
+            rotate(&x(t, head), &x(t, head + half), cosines, sines, half);
     });
   }
 

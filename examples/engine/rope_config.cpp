@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-#include "engine/config_fields.hpp"
+#include "engine/forward_limits.hpp"
 #include "pare/core/error.hpp"
 
 namespace engine {
@@ -28,7 +28,7 @@ class RopeSettings {
   [[nodiscard]] Kind kind() const {
     std::string type = "default";
     for (const char* name : {"type", "rope_type"}) {
-      if (!is_set(settings_, name)) continue;
+      if (!has(name)) continue;
       if (!settings_[name].is_string())
         throw pare::FormatError(field(key_) + ": \"" + name + "\" is " + settings_[name].dump() +
                                 ", not a string");
@@ -40,7 +40,9 @@ class RopeSettings {
     return Kind::plain;
   }
 
-  [[nodiscard]] bool has(const char* name) const { return is_set(settings_, name); }
+  [[nodiscard]] bool has(const char* name) const {
+    return settings_.contains(name) && !settings_[name].is_null();
+  }
   [[nodiscard]] std::optional<double> number(const char* name) const {
     if (!has(name)) return std::nullopt;
     if (!settings_[name].is_number())
@@ -61,7 +63,7 @@ class RopeSettings {
     return result;
   }
   [[nodiscard]] bool flag(const char* name, bool fallback) const {
-    return read_flag(settings_, name, fallback);
+    return ConfigFields(settings_).flag(name, fallback);
   }
   /// One positive number for each frequency.
   [[nodiscard]] std::vector<double> list(const char* name, Index count) const {
@@ -105,13 +107,11 @@ double magnitude_of(const RopeParameters& p, const RopeSettings& settings, doubl
                           : std::sqrt(1.0 + std::log(stretched) / std::log(p.original_positions));
 }
 
-void read_kind(const Json& json, const RopeSettings& settings, Index max_positions,
+void read_kind(const ConfigFields& fields, const RopeSettings& settings, Index max_positions,
                RopeParameters& p) {
   const auto all_positions = static_cast<double>(max_positions);
-  const double original =
-      is_set(json, "original_max_position_embeddings")
-          ? static_cast<double>(read_size(json, "original_max_position_embeddings"))
-          : all_positions;
+  const auto original =
+      static_cast<double>(fields.size("original_max_position_embeddings", max_positions));
   switch (p.kind) {
     case Kind::plain:
       return;
@@ -145,46 +145,71 @@ void read_kind(const Json& json, const RopeSettings& settings, Index max_positio
   p.magnitude = static_cast<float>(magnitude_of(p, settings, all_positions));
 }
 
-}  // namespace
-
-RopeParameters read_rope(const Json& json, Index head_dim, Index max_positions,
-                         ForwardLimits& limits, std::vector<std::string>& notices) {
+/// `key` is the field that `settings` come from, null where there are none.
+RopeParameters read(const ConfigFields& fields, const char* key, const Json& settings,
+                    const RopeDefaults& defaults, ModelConfig& config) {
+  ForwardLimits limits(config.not_computed);
   RopeParameters p;
-  p.theta = read_positive(json, "rope_theta", 10000.0f);
-  float part = read_positive(json, "partial_rotary_factor", 1.0f);
-  const char* found = nullptr;
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    if (!is_set(json, key) || json[key].empty()) continue;
-    if (!json[key].is_object())
-      throw pare::FormatError(field(key) + " is " + json[key].dump() + ", not an object");
-    for (const auto& [name, value] : json[key].items())
-      if (value.is_object()) limits.add(key, "rotations that differ by layer (" + name + ")");
-    found = key;
-  }
-  if (found) {
-    const Json& settings = json[found];
-    const float theta = read_positive(settings, "rope_theta", p.theta);
-    if (is_set(json, "rope_theta") && theta != p.theta)
-      notices.push_back("rope_theta is " + json["rope_theta"].dump() + ", but " + found +
-                        " has another, " + settings["rope_theta"].dump() + ", which is followed");
+  p.neighbours = defaults.neighbours;
+  p.theta = fields.positive(defaults.theta_key, defaults.theta);
+  float part = fields.positive(defaults.part_key, defaults.rotated_part);
+  if (key) {
+    const ConfigFields own(settings);
+    const float theta = own.positive("rope_theta", p.theta);
+    if (fields.has(defaults.theta_key) && theta != p.theta)
+      config.notices.push_back(
+          std::string(defaults.theta_key) + " is " + fields[defaults.theta_key].dump() + ", but " +
+          key + " has another, " + settings["rope_theta"].dump() + ", which is followed");
     p.theta = theta;
-    part = read_positive(settings, "partial_rotary_factor", part);
+    part = own.positive("partial_rotary_factor", part);
   }
-  // None of the known families does.
-  if (part != 1.0f)
-    limits.add(is_set(json, "partial_rotary_factor") ? "partial_rotary_factor" : found,
+  if (part != 1.0f && !defaults.may_be_partial)
+    limits.add(fields.has(defaults.part_key) || !key ? defaults.part_key : key,
                "rotating a part of each head");
-  p.rotated = static_cast<Index>(static_cast<float>(head_dim) * part);
+  p.rotated = static_cast<Index>(static_cast<float>(config.head_dim) * part);
   if (part > 1.0f || p.rotated % 2 != 0 || p.rotated == 0)
-    throw pare::FormatError(field("partial_rotary_factor") + " rotates " +
-                            std::to_string(p.rotated) + " of " + std::to_string(head_dim) +
+    throw pare::FormatError(field(defaults.part_key) + " rotates " + std::to_string(p.rotated) +
+                            " of " + std::to_string(config.head_dim) +
                             " elements of a head, which are no pairs");
-  if (found) {
-    const RopeSettings settings(found, json[found], limits);
-    p.kind = settings.kind();
-    read_kind(json, settings, max_positions, p);
+  if (key) {
+    const RopeSettings kind_settings(key, settings, limits);
+    p.kind = kind_settings.kind();
+    read_kind(fields, kind_settings, config.max_positions, p);
   }
   return p;
+}
+
+}  // namespace
+
+bool has_ropes_by_type(const ConfigFields& fields) {
+  if (!fields.has("rope_parameters") || !fields["rope_parameters"].is_object()) return false;
+  for (const auto& [name, value] : fields["rope_parameters"].items())
+    if (value.is_object()) return true;
+  return false;
+}
+
+RopeParameters read_rope_of_type(const ConfigFields& fields, const char* type,
+                                 const RopeDefaults& defaults, ModelConfig& config) {
+  const Json& all = fields["rope_parameters"];
+  if (!all.contains(type) || !all[type].is_object())
+    throw pare::FormatError(field("rope_parameters") + " has no \"" + type + "\"");
+  return read(fields, "rope_parameters", all[type], defaults, config);
+}
+
+RopeParameters read_rope(const ConfigFields& fields, const RopeDefaults& defaults,
+                         ModelConfig& config) {
+  const char* found = nullptr;
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    if (!fields.has(key) || fields[key].empty()) continue;
+    if (!fields[key].is_object())
+      throw pare::FormatError(field(key) + " is " + fields[key].dump() + ", not an object");
+    for (const auto& [name, value] : fields[key].items())
+      if (value.is_object())
+        ForwardLimits(config.not_computed)
+            .add(key, "rotations that differ by layer (" + name + ")");
+    found = key;
+  }
+  return read(fields, found, found ? fields[found] : Json(), defaults, config);
 }
 
 }  // namespace engine

@@ -27,6 +27,8 @@ struct RopeParameters {
 
   Kind kind = Kind::plain;
   Index rotated = 0;  ///< elements of a head, from its first on
+  /// Elements 2i and 2i + 1 are a pair, not i and i + rotated / 2.
+  bool neighbours = false;
   float theta = 10000.0f;
   double factor = 1.0;
   double original_positions = 0.0;                                 ///< L

@@ -94,7 +94,7 @@ TEST_CASE("dot products, norms and rotations agree with their definitions in dou
       CHECK(sums.back() == 0.5f);
     }
     std::vector<float> y(count);
-    engine::rms_norm_row(x.data(), w.data(), n, 1e-5f, y.data());
+    engine::rms_norm_row(x.data(), w.data(), 0.0f, n, 1e-5f, y.data());
     const double root = std::sqrt(squares / static_cast<double>(count) + 1e-5);
     for (std::size_t i = 0; i < count; ++i)
       CHECK(static_cast<double>(y[i]) ==

@@ -205,18 +205,18 @@ TEST_CASE("captured activations are what the linear layers received") {
                       .biased = {"self_attn.v_proj", "mlp.up_proj", "mlp.down_proj"}}));
   const engine::BlockRunner runner(model.config, {});
   const engine::Block& block = model.blocks[1];
-  const Matrix<float> input = engine::embed(*model.embedding, some_tokens(2 * 5, 256));
+  const Matrix<float> input = model.embedding->rows(some_tokens(2 * 5, 256), 0, 5);
   Matrix<float> output = input;
-  std::vector<Matrix<float>> at(engine::sites.size());
+  std::map<engine::Site, Matrix<float>> at;
   runner.prefill(block, output, 5, [&](engine::Site site, MatrixView<const float> x) {
-    at[static_cast<std::size_t>(site)] = Matrix<float>(x);
+    at[site] = Matrix<float>(x);
   });
-  using engine::LinearId;
+  using engine::Role;
   using engine::Site;
-  const auto& attention_input = at[static_cast<std::size_t>(Site::attention_input)];
-  const auto& attention_output = at[static_cast<std::size_t>(Site::attention_output)];
-  const auto& mlp_input = at[static_cast<std::size_t>(Site::mlp_input)];
-  const auto& mlp_hidden = at[static_cast<std::size_t>(Site::mlp_hidden)];
+  const auto& attention_input = at[Site::attention_input];
+  const auto& attention_output = at[Site::attention_output];
+  const auto& mlp_input = at[Site::feed_forward_input];
+  const auto& mlp_hidden = at[Site::feed_forward_hidden];
 
   // Normed input, by the definition.
   for (Index t = 0; t < input.rows(); ++t) {
@@ -226,25 +226,25 @@ TEST_CASE("captured activations are what the linear layers received") {
     for (Index c = 0; c < 64; ++c)
       CHECK(static_cast<double>(attention_input(t, c)) ==
             Approx(static_cast<double>(input(t, c)) / std::sqrt(squares + 1e-5) *
-                   static_cast<double>(block.input_norm[c]))
+                   static_cast<double>(block.norms[0].weight[c]))
                 .epsilon(1e-4)
                 .margin(1e-5));
   }
   // The first token of a window sees only itself: attention hands its value on.
-  const Matrix<float> values = product(attention_input, block[LinearId::v]);
+  const Matrix<float> values = product(attention_input, block[Role::value]);
   for (const Index first : {0, 5})
     for (Index c = 0; c < 2 * 24; ++c)
       CHECK(attention_output(first, c) == Approx(values(first, c % 24)).margin(1e-5));
   // The hidden layer, and the sum that leaves the block.
-  const Matrix<float> gate = product(mlp_input, block[LinearId::gate]);
-  const Matrix<float> up = product(mlp_input, block[LinearId::up]);
+  const Matrix<float> gate = product(mlp_input, block[Role::gate]);
+  const Matrix<float> up = product(mlp_input, block[Role::up]);
   Matrix<float> hidden({10, 96});
   for (Index t = 0; t < 10; ++t)
     for (Index c = 0; c < 96; ++c)
       hidden(t, c) = gate(t, c) / (1.0f + std::exp(-gate(t, c))) * up(t, c);
   CHECK(relative_difference(mlp_hidden, hidden) < 1e-5);
-  const Matrix<float> o = product(attention_output, block[LinearId::o]);
-  const Matrix<float> down = product(mlp_hidden, block[LinearId::down]);
+  const Matrix<float> o = product(attention_output, block[Role::attention_output]);
+  const Matrix<float> down = product(mlp_hidden, block[Role::down]);
   Matrix<float> sum({10, 64});
   for (Index t = 0; t < 10; ++t)
     for (Index c = 0; c < 64; ++c) sum(t, c) = input(t, c) + o(t, c) + down(t, c);

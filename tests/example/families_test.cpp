@@ -1,9 +1,13 @@
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "engine/checkpoint.hpp"
+#include "engine/scale_folding.hpp"
+#include "pare/core/random.hpp"
 #include "pare/io/safetensors_reader.hpp"
 #include "support/catch.hpp"
 #include "support/temporary_directory.hpp"
@@ -27,7 +31,23 @@ constexpr const char* model_names[] = {"llama",
                                        "llama_rope_yarn_options",
                                        "mistral",
                                        "qwen2",
-                                       "qwen2_window"};
+                                       "qwen2_window",
+                                       "qwen3",
+                                       "phi3",
+                                       "phi3_longrope",
+                                       "gemma",
+                                       "gemma2",
+                                       "gemma3_text",
+                                       "smollm3",
+                                       "olmo2",
+                                       "granite",
+                                       "gpt2",
+                                       "gpt_neox",
+                                       "stablelm",
+                                       "stablelm_parallel",
+                                       "phi",
+                                       "starcoder2",
+                                       "cohere"};
 
 /// The smallest of many typical mistakes moves an answer by 1e-3.
 constexpr double tolerance = 1e-4;
@@ -44,6 +64,17 @@ void check_answers(const fs::path& model_directory, const SafetensorsReader& exp
   const auto length = static_cast<Index>(ids.size());
   const Matrix<float> logits = expected.read_matrix("logits");
   CHECK(max_difference(decoder.logits(ids, length), logits) < tolerance);
+
+  const auto hidden = expected.read_as<float>("hidden");
+  const Index states = length * model.config.hidden_size;
+  Index block = 0;
+  const Matrix<float> normed = decoder.normed(ids, length, [&](pare::MatrixView<const float> x) {
+    CHECK(max_difference(x, MatrixView<const float>(hidden.data() + block * states,
+                                                    {length, x.cols()})) < tolerance);
+    ++block;
+  });
+  CHECK(block == model.config.layers + 1);
+  CHECK(max_difference(normed, expected.read_matrix("normed")) < tolerance);
 
   const Matrix<float> decoded = expected.read_matrix("decode_logits");
   decoder.start(length + static_cast<Index>(next.size()));
@@ -82,6 +113,34 @@ TEST_CASE("models of every family answer as transformers does, in both spellings
     }
 }
 
+TEST_CASE("scales that are folded change what blocks compute by nothing but rounding") {
+  for (const char* name : model_names) {
+    CAPTURE(name);
+    engine::Model model = engine::Checkpoint(models / name).load();
+    const auto expected = SafetensorsReader::open(models / name / "expected.safetensors");
+    const auto ids = tokens(expected, "input_ids");
+    const auto length = static_cast<Index>(ids.size());
+    const Matrix<float> before = engine::Decoder(model, {}).logits(ids, length);
+    Random random(7);
+    int folded = 0;
+    for (Index b = 0; b < model.config.layers; ++b) {
+      engine::Block& block = model.blocks[static_cast<std::size_t>(b)];
+      for (const engine::Site site : block.description.sites()) {
+        if (!engine::producer_of(model.config, block.description, site)) continue;
+        Vector<float> scales({block.linears[block.description.at(site)[0]].in_features()});
+        for (float& scale : scales) scale = std::exp2(2.0f * random.uniform() - 1.0f);
+        engine::fold_scales(model.config, b, block, site, scales,
+                            [](const std::string&) { return DType::F32; });
+        ++folded;
+      }
+    }
+    CHECK(folded >= (name == std::string("olmo2") ? 1 : 2));
+    const float largest = *std::max_element(before.begin(), before.end());
+    CHECK(max_difference(engine::Decoder(model, {}).logits(ids, length), before) <
+          1e-5 * static_cast<double>(largest));
+  }
+}
+
 TEST_CASE("typical mistakes in what a configuration says are seen") {
   using Kind = engine::RopeParameters::Kind;
   struct Mistake {
@@ -92,23 +151,49 @@ TEST_CASE("typical mistakes in what a configuration says are seen") {
   const Mistake mistakes[] = {
       {"mistral", "a window of one more",
        [](auto& m) {
-         for (auto& b : m.blocks) ++b.window;
+         for (auto& b : m.blocks) ++b.description.window;
        }},
       {"mistral", "no window",
        [](auto& m) {
-         for (auto& b : m.blocks) b.window = engine::no_window;
+         for (auto& b : m.blocks) b.description.window = engine::no_window;
        }},
       {"qwen2_window", "a window in all layers",
-       [](auto& m) { m.blocks.front().window = m.blocks.back().window; }},
-      {"llama_rope_linear", "no stretching", [](auto& m) { m.config.rope.kind = Kind::plain; }},
-      {"llama_rope_llama3", "all stretched", [](auto& m) { m.config.rope.kind = Kind::linear; }},
+       [](auto& m) { m.blocks.front().description.window = m.blocks.back().description.window; }},
+      {"llama_rope_linear", "no stretching", [](auto& m) { m.config.ropes[0].kind = Kind::plain; }},
+      {"llama_rope_llama3", "all stretched",
+       [](auto& m) { m.config.ropes[0].kind = Kind::linear; }},
       {"llama_rope_llama3", "an end of the blend",
-       [](auto& m) { m.config.rope.high_frequency_factor = 8.0; }},
-      {"llama_rope_yarn", "sines as they are", [](auto& m) { m.config.rope.magnitude = 1.0f; }},
+       [](auto& m) { m.config.ropes[0].high_frequency_factor = 8.0; }},
+      {"llama_rope_yarn", "sines as they are", [](auto& m) { m.config.ropes[0].magnitude = 1.0f; }},
       {"llama_rope_yarn_options", "whole ends of the ramp",
-       [](auto& m) { m.config.rope.truncate = !m.config.rope.truncate; }},
-      {"llama_rope_dynamic", "theta as it was", [](auto& m) { m.config.rope.kind = Kind::plain; }},
-      {"llama", "another theta", [](auto& m) { m.config.rope.theta = 20000.0f; }},
+       [](auto& m) { m.config.ropes[0].truncate = !m.config.ropes[0].truncate; }},
+      {"llama_rope_dynamic", "theta as it was",
+       [](auto& m) { m.config.ropes[0].kind = Kind::plain; }},
+      {"llama", "another theta", [](auto& m) { m.config.ropes[0].theta = 20000.0f; }},
+      {"phi3_longrope", "the short factors",
+       [](auto& m) { m.config.ropes[0].original_positions = 1e9; }},
+      {"gemma", "norms that multiply by w",
+       [](auto& m) { m.config.norm.kind = engine::NormDescription::Kind::rms; }},
+      {"gemma2", "scores without a cap", [](auto& m) { m.config.score_cap = 0.0f; }},
+      {"gemma2", "the window in the other blocks",
+       [](auto& m) { std::swap(m.blocks[0].description.window, m.blocks[1].description.window); }},
+      {"gemma3_text", "one theta for all",
+       [](auto& m) {
+         for (auto& b : m.blocks) b.description.rope = 0;
+       }},
+      {"qwen3", "queries as they are",
+       [](auto& m) { m.config.query_key_norm = engine::QueryKeyNorm::none; }},
+      {"smollm3", "all blocks turn",
+       [](auto& m) {
+         for (auto& b : m.blocks) b.description.rope = 0;
+       }},
+      {"gpt_neox", "the approximation of GELU",
+       [](auto& m) { m.config.activation = engine::Activation::gelu_tanh; }},
+      {"gpt_neox", "one half after the other", [](auto& m) { m.config.parallel = false; }},
+      {"cohere", "halves in place of neighbours",
+       [](auto& m) { m.config.ropes[0].neighbours = false; }},
+      {"granite", "a scale of its own", [](auto& m) { m.config.residual_scale = 1.0f; }},
+      {"gpt2", "no epsilon", [](auto& m) { m.config.norm.epsilon = 0.0f; }},
   };
   for (const Mistake& mistake : mistakes) {
     CAPTURE(mistake.model, mistake.what);

@@ -98,7 +98,7 @@ TEST_CASE("a packed model gives the logits of the checkpoint it was made from, b
     CHECK(loaded.head->packed() == source.head->packed());
     CHECK(loaded.head->activations() == source.head->activations());
     for (std::size_t b = 0; b < source.blocks.size(); ++b)
-      for (std::size_t l = 0; l < engine::linear_names.size(); ++l) {
+      for (std::size_t l = 0; l < source.blocks[b].linears.size(); ++l) {
         const engine::Linear &from = source.blocks[b].linears[l], &to = loaded.blocks[b].linears[l];
         CHECK(to.packed() == from.packed());
         CHECK(to.activations() == from.activations());
@@ -190,7 +190,7 @@ TEST_CASE("a checkpoint with layers that were not quantized keeps them as they a
 
   (void)output_of(fixture.pack());
   const engine::Model packed = load(fixture.path("p"), PackedAccess::load);
-  CHECK_FALSE(packed.blocks[1][engine::LinearId::down].is_packed());
+  CHECK_FALSE(packed.blocks[1][engine::Role::down].is_packed());
   CHECK(bit_differences(logits(packed), logits(load(fixture.path("q"), PackedAccess::load))) == 0);
 }
 

@@ -1,12 +1,13 @@
 #include "cli/pipeline/block_pass.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace cli {
 
 BlockPass::BlockPass(const Steps& steps, const engine::BlockRunner& runner,
-                     const CalibrationWindows* windows, pare::MatrixView<const float> embedding,
+                     const CalibrationWindows* windows, const engine::Embedding& embedding,
                      FloatCalibration* float_calibration)
     : steps_(steps), runner_(runner), float_calibration_(float_calibration) {
   for (const auto& step : steps) needs_ |= step->needs();
@@ -17,7 +18,7 @@ BlockInWork BlockPass::prepare(Index index, engine::Block block, const Listener&
   BlockInWork work;
   work.index = index;
   work.block = std::move(block);
-  work.layers = layers_of_block(index);
+  work.layers = layers_of_block(runner_.config(), index);
   const BlockStatistics* statistics =
       needs_.float_statistics ? &float_calibration_->at(index, work.block) : nullptr;
   for (const auto& step : steps_)
@@ -36,16 +37,15 @@ bool BlockPass::wants(const BlockInWork& work, engine::Site site) const {
 Observations BlockPass::observe(const BlockInWork& work) const {
   Observations observations;
   if (!stream_) return observations;
-  std::vector<bool> wanted;
-  for (const engine::Site site : engine::sites) {
-    wanted.push_back(wants(work, site));
-    if (needs_.hessians && wanted.back())
-      observations.add(site, work.block[engine::linears_at(site)[0]].in_features());
+  std::set<engine::Site> wanted;
+  for (const Layer& layer : work.layers) {
+    if (!wants(work, layer.site) || !wanted.insert(layer.site).second || !needs_.hessians) continue;
+    observations.add(layer.site, work.block.linears[layer.index].in_features());
   }
-  if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return observations;
+  if (wanted.empty()) return observations;
   const auto capture = [&](engine::Site site, pare::MatrixView<const float> x) {
-    if (!wanted[static_cast<std::size_t>(site)]) return;
-    pare::with_context(engine::input_name(work.index, site), [&] {
+    if (!wanted.contains(site)) return;
+    pare::with_context(runner_.config().input_name(work.index, site), [&] {
       if (needs_.hessians) observations.hessian(site).add(x, runner_.execution());
       for (const auto& step : steps_)
         if (step->needs().inputs) step->observe(work, site, x);
@@ -63,7 +63,7 @@ BlockInWork BlockPass::run(Index index, engine::Block block, const Listener& lis
   for (const auto& step : steps_) step->compress(work, observations, listener);
   for (const Layer& layer : work.layers)
     if (const auto found = work.quantized.find(layer.name); found != work.quantized.end())
-      work.block[layer.id].replace(found->second.weight, found->second.activations);
+      work.block.linears[layer.index].replace(found->second.weight, found->second.activations);
   if (stream_ && needs_.sequential) stream_->advance(runner_, work.block);
   return work;
 }

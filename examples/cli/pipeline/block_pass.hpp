@@ -22,7 +22,7 @@ class BlockPass {
   /// `windows` and `float_calibration` may be null when no step needs calibration. All that is
   /// given must outlive the pass.
   BlockPass(const Steps& steps, const engine::BlockRunner& runner,
-            const CalibrationWindows* windows, pare::MatrixView<const float> embedding,
+            const CalibrationWindows* windows, const engine::Embedding& embedding,
             FloatCalibration* float_calibration);
 
   /// Throws what the steps throw, naming the layer.

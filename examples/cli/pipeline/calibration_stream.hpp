@@ -33,8 +33,8 @@ struct CalibrationWindows {
 /// The activations between two blocks, for all calibration windows.
 class CalibrationStream {
  public:
-  CalibrationStream(pare::MatrixView<const float> embedding, const CalibrationWindows& windows)
-      : hidden_(engine::embed(embedding, windows.ids)), length_(windows.length) {}
+  CalibrationStream(const engine::Embedding& embedding, const CalibrationWindows& windows)
+      : hidden_(embedding.rows(windows.ids, 0, windows.length)), length_(windows.length) {}
 
   /// Shows the linear layers' inputs to `capture`, some windows at a time, in order.
   void observe(const engine::BlockRunner& runner, const engine::Block& block,

@@ -18,12 +18,10 @@ struct BlockStatistics {
     /// Inputs of the first `sample_windows` windows.
     pare::Matrix<float> sample;
   };
-  std::vector<AtSite> sites;  // by engine::Site
-  Index window_length = 0;    ///< tokens per window of the samples
+  std::map<engine::Site, AtSite> sites;
+  Index window_length = 0;  ///< tokens per window of the samples
 
-  [[nodiscard]] const AtSite& operator[](engine::Site site) const {
-    return sites[static_cast<std::size_t>(site)];
-  }
+  [[nodiscard]] const AtSite& operator[](engine::Site site) const { return sites.at(site); }
 };
 
 /// Statistics of the original blocks, one pass over the calibration text for all who ask.
@@ -36,14 +34,14 @@ class FloatCalibration {
   /// Tokens kept per site for searches that compare outputs, as whole windows.
   static constexpr Index sample_tokens = 4096;
 
-  FloatCalibration(const engine::BlockRunner& runner, pare::MatrixView<const float> embedding,
+  FloatCalibration(const engine::BlockRunner& runner, const engine::Embedding& embedding,
                    const CalibrationWindows& windows)
-      : runner_(runner), embedding_(embedding), windows_(&windows) {
+      : runner_(runner), embedding_(&embedding), windows_(&windows) {
     sample_windows_ = std::clamp<Index>(sample_tokens / windows.length, 1, windows.count());
     const auto& c = runner.config();
-    const Index per_block = sample_windows_ * windows.length * 4 *
-                            (2 * c.hidden_size + c.q_size() + c.intermediate_size);
-    keeps_all_ = per_block <= cache_limit_bytes / c.layers;
+    Index widths = 0;
+    for (const auto& [site, width] : widths_of(c.block(0))) widths += width;
+    keeps_all_ = sample_windows_ * windows.length * 4 * widths <= cache_limit_bytes / c.layers;
   }
 
   /// Statistics of block `index`, whose float weights are `block`; blocks before it must have been
@@ -52,17 +50,16 @@ class FloatCalibration {
     if (const auto found = kept_.find(index); found != kept_.end()) return found->second;
     BlockStatistics statistics;
     statistics.window_length = windows_->length;
-    const auto& c = runner_.config();
     const Index rows = sample_windows_ * windows_->length;
-    for (const Index width : {c.hidden_size, c.q_size(), c.hidden_size, c.intermediate_size})
-      statistics.sites.push_back(
-          {pare::ActivationStatistics(width), pare::Matrix<float>({rows, width})});
+    for (const auto& [site, width] : widths_of(block.description))
+      statistics.sites.emplace(site, BlockStatistics::AtSite{pare::ActivationStatistics(width),
+                                                             pare::Matrix<float>({rows, width})});
     const auto capture = [&](engine::Site site, pare::MatrixView<const float> x) {
-      auto& s = statistics.sites[static_cast<std::size_t>(site)];
+      auto& s = statistics.sites.at(site);
       const Index seen = s.statistics.count();
       if (const Index wanted = std::min(rows - seen, x.rows()); wanted > 0)
         pare::copy(x.slice(0, 0, wanted), s.sample.view().slice(0, seen, wanted));
-      pare::with_context(engine::input_name(index, site),
+      pare::with_context(runner_.config().input_name(index, site),
                          [&] { s.statistics.add(x, runner_.execution()); });
     };
     advance(index, block, capture);
@@ -74,8 +71,15 @@ class FloatCalibration {
   void skip(Index index, const engine::Block& block) { advance(index, block, {}); }
 
  private:
+  [[nodiscard]] static std::map<engine::Site, Index> widths_of(
+      const engine::BlockDescription& block) {
+    std::map<engine::Site, Index> widths;
+    for (const auto& linear : block.linears) widths.emplace(linear.site, linear.shape[1]);
+    return widths;
+  }
+
   void advance(Index index, const engine::Block& block, std::optional<engine::Capture> capture) {
-    if (index == 0) stream_.emplace(embedding_, *windows_);
+    if (index == 0) stream_.emplace(*embedding_, *windows_);
     if (!stream_ || (index != 0 && index != next_))
       throw pare::Error("calibration blocks were asked for out of order");
     stream_->advance(runner_, block, capture);
@@ -83,7 +87,7 @@ class FloatCalibration {
   }
 
   engine::BlockRunner runner_;
-  pare::MatrixView<const float> embedding_;
+  const engine::Embedding* embedding_;
   const CalibrationWindows* windows_;
   Index sample_windows_ = 1;
   bool keeps_all_ = false;

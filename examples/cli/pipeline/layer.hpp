@@ -13,15 +13,16 @@ using pare::Index;
 struct Layer {
   std::string name;  ///< without ".weight": "model.layers.0.self_attn.q_proj"
   engine::Site site{};
-  engine::LinearId id{};
+  std::size_t index = 0;  ///< among the block's linear layers
 };
 
 /// The layers of block `index`, in the order in which their inputs are computed.
-[[nodiscard]] inline std::vector<Layer> layers_of_block(Index index) {
+[[nodiscard]] inline std::vector<Layer> layers_of_block(const engine::ModelConfig& config,
+                                                        Index index) {
   std::vector<Layer> layers;
-  for (const engine::Site site : engine::sites)
-    for (const engine::LinearId id : engine::linears_at(site))
-      layers.push_back({engine::linear_name(index, id), site, id});
+  const auto& linears = config.block(index).linears;
+  for (std::size_t i = 0; i < linears.size(); ++i)
+    layers.push_back({config.linear_name(index, i), linears[i].site, i});
   return layers;
 }
 
@@ -29,17 +30,17 @@ struct Layer {
 struct LayerShape {
   std::string name;
   pare::Shape<2> shape;
+  bool is_output = false;  ///< of the model's output layer
 };
 
 /// All layers of a model, the output layer last unless it is tied to the embedding.
 [[nodiscard]] inline std::vector<LayerShape> layers_of_model(const engine::ModelConfig& config) {
   std::vector<LayerShape> layers;
   for (Index i = 0; i < config.layers; ++i)
-    for (const Layer& layer : layers_of_block(i))
-      layers.push_back({layer.name, engine::linear_shape(config, layer.id)});
+    for (const Layer& layer : layers_of_block(config, i))
+      layers.push_back({layer.name, config.block(i).linears[layer.index].shape});
   if (!config.tied_embeddings)
-    layers.push_back(
-        {std::string(engine::output_layer_name), {config.vocab_size, config.hidden_size}});
+    layers.push_back({config.names.output, {config.vocab_size, config.hidden_size}, true});
   return layers;
 }
 

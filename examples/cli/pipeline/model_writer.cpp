@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "cli/model_copy.hpp"
-#include "cli/model_fingerprint.hpp"
+#include "engine/block_tensors.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/safetensors_writer.hpp"
 
@@ -71,17 +71,18 @@ void ModelWriter::add_layer(const std::string& name, const engine::QuantizedLine
 void ModelWriter::write_block(const BlockInWork& work) {
   std::vector<pare::NamedTensor> tensors;
   nlohmann::json layers = nlohmann::json::object();
-  const std::string prefix = engine::block_prefix(work.index);
-  for (const auto& [name, values] :
-       {std::pair{"input_layernorm.weight", &work.block.input_norm},
-        std::pair{"post_attention_layernorm.weight", &work.block.post_attention_norm}})
-    tensors.push_back(stored(prefix + name, *values));
+  engine::for_each_norm_tensor(checkpoint_.config(), work.index, work.block,
+                               [&](const std::string& name, const pare::Vector<float>& values) {
+                                 tensors.push_back(stored(name, values));
+                               });
   for (const Layer& layer : work.layers) {
-    const engine::Linear& linear = work.block[layer.id];
+    const engine::Linear& linear = work.block.linears[layer.index];
     if (const auto& bias = linear.bias(); !bias.empty())
       tensors.push_back(stored(layer.name + ".bias", bias));
     if (const auto found = work.quantized.find(layer.name); found != work.quantized.end())
       add_layer(layer.name, found->second, tensors, layers);
+    else if (work.block.description.linears[layer.index].transposed)
+      tensors.push_back(stored(layer.name + ".weight", linear.dense().view().transposed()));
     else
       tensors.push_back(stored(layer.name + ".weight", linear.dense().view()));
   }
@@ -91,29 +92,36 @@ void ModelWriter::write_block(const BlockInWork& work) {
 engine::Block ModelWriter::read_block(Index index) const {
   auto reader = pare::SafetensorsReader::open(directory_.shard_path(index));
   const engine::QuantizationSettings settings = layout_.settings(layers_of_shard(reader));
-  engine::Block block;
-  block.window = checkpoint_.config().windows[static_cast<std::size_t>(index)];
-  const std::string prefix = engine::block_prefix(index);
-  block.input_norm = reader.read_vector(prefix + "input_layernorm.weight");
-  block.post_attention_norm = reader.read_vector(prefix + "post_attention_layernorm.weight");
-  for (const Layer& layer : layers_of_block(index)) {
-    engine::Linear& linear = block[layer.id];
-    if (settings.holds(reader, layer.name)) {
-      const auto stored = settings.read(reader, layer.name);
-      linear = engine::Linear(stored.weight, stored.activations);
+  const auto linear = [&](const std::string& name) {
+    engine::Linear read;
+    if (settings.holds(reader, name)) {
+      const auto stored = settings.read(reader, name);
+      read = engine::Linear(stored.weight, stored.activations);
     } else {
-      linear = engine::Linear(reader.read_matrix(layer.name + ".weight"));
+      const pare::Matrix<float> weight = reader.read_matrix(name + ".weight");
+      read = engine::Linear(checkpoint_.is_transposed(name)
+                                ? pare::Matrix<float>(weight.view().transposed())
+                                : weight);
     }
-    if (reader.contains(layer.name + ".bias"))
-      linear.set_bias(reader.read_vector(layer.name + ".bias"));
-  }
-  return block;
+    if (reader.contains(name + ".bias")) read.set_bias(reader.read_vector(name + ".bias"));
+    return read;
+  };
+  return engine::read_block(
+      checkpoint_.config(), index,
+      {.contains = [&](const std::string& name) { return reader.contains(name); },
+       .vector = [&](const std::string& name) { return reader.read_vector(name); },
+       .linears =
+           [&](const std::vector<std::string>& names) {
+             std::vector<engine::Linear> layers;
+             for (const std::string& name : names) layers.push_back(linear(name));
+             return layers;
+           }});
 }
 
 void ModelWriter::write_output_layer(const engine::QuantizedLinear& linear) {
   std::vector<pare::NamedTensor> tensors;
   nlohmann::json layers = nlohmann::json::object();
-  add_layer(std::string(engine::output_layer_name), linear, tensors, layers);
+  add_layer(checkpoint_.config().names.output, linear, tensors, layers);
   write_shard(blocks_, tensors, layers);
 }
 
@@ -144,9 +152,9 @@ nlohmann::json ModelWriter::layers_of_shard(const pare::SafetensorsReader& reade
 /// Embeddings, final norm, the output layer unless it is replaced, and whatever else.
 std::vector<std::string> ModelWriter::other_tensors() const {
   std::vector<std::string> names = checkpoint_.tensors().names();
-  const std::string output_layer = std::string(engine::output_layer_name) + ".weight";
+  const std::string output_layer = checkpoint_.config().names.output + ".weight";
   std::erase_if(names, [&](const std::string& name) {
-    return is_block_tensor(checkpoint_.config(), name) ||
+    return engine::is_block_tensor(checkpoint_.config(), name) ||
            (replaces_output_layer_ && name == output_layer);
   });
   return names;

@@ -14,7 +14,7 @@ std::map<std::string, Index> compress_model(const engine::Checkpoint& checkpoint
                                             const CalibrationWindows* windows,
                                             const pare::Execution& execution,
                                             const std::string& title) {
-  const std::string output_layer(engine::output_layer_name);
+  const std::string& output_layer = checkpoint.config().names.output;
   const auto wants_it = [&](const auto& step) { return step->wants(output_layer); };
   const auto owner = checkpoint.config().tied_embeddings
                          ? steps.end()
@@ -24,7 +24,7 @@ std::map<std::string, Index> compress_model(const engine::Checkpoint& checkpoint
   if (done > 0) std::fprintf(stderr, "resuming: %td of %td blocks are done\n", done, blocks);
 
   const engine::BlockRunner runner(checkpoint.config(), execution);
-  const auto embedding = windows ? checkpoint.embedding() : pare::Matrix<float>();
+  const auto embedding = windows ? checkpoint.embedding() : engine::Embedding{};
   checkpoint.release_pages();
   std::optional<FloatCalibration> float_calibration;
   if (windows) float_calibration.emplace(runner, embedding, *windows);

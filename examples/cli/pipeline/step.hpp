@@ -52,7 +52,9 @@ struct BlockInWork {
   /// Summed over all blocks and printed at the end: "scales raised ..." -> how many.
   std::map<std::string, Index> counts;
 
-  [[nodiscard]] pare::Matrix<float>& weight(const Layer& layer) { return block[layer.id].dense(); }
+  [[nodiscard]] pare::Matrix<float>& weight(const Layer& layer) {
+    return block.linears[layer.index].dense();
+  }
 };
 
 /// What one pass of the calibration text through a block gathers.

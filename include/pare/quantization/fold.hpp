@@ -35,9 +35,11 @@ void fold_into_columns(MatrixView<float> consumer, VectorView<const float> scale
 template <class Stored = float>
 void fold_into_rows(MatrixView<float> previous, VectorView<const float> scales);
 
-/// Divides the weight of a norm, or a bias; the last scales.size() elements as for rows.
+/// Divides the weight of a norm, or a bias; the last scales.size() elements as for rows. Of norms
+/// that multiply with `offset` + weight the sum is divided.
 template <class Stored = float>
-void fold_into_vector(VectorView<float> previous, VectorView<const float> scales);
+void fold_into_vector(VectorView<float> previous, VectorView<const float> scales,
+                      float offset = 0.0f);
 
 namespace detail {
 
@@ -92,20 +94,34 @@ void fold_into_columns(MatrixView<float> consumer, VectorView<const float> scale
       consumer, [&](double w, Index, Index c) { return w * static_cast<double>(scales[c]); });
 }
 
+namespace detail {
+
+/// Of rows, with what is added to their elements before they are used.
 template <class Stored>
-void fold_into_rows(MatrixView<float> previous, VectorView<const float> scales) {
+void fold_into_last_rows(MatrixView<float> previous, VectorView<const float> scales,
+                         double offset) {
   if (scales.size() > previous.rows())
     throw ShapeError(std::to_string(scales.size()) + " scales for " +
                      std::to_string(previous.rows()) + " rows");
-  detail::require_fold_scales(scales);
-  detail::fold_elements<Stored>(
-      previous.slice(0, previous.rows() - scales.size(), scales.size()),
-      [&](double w, Index c, Index) { return w / static_cast<double>(scales[c]); });
+  require_fold_scales(scales);
+  fold_elements<Stored>(previous.slice(0, previous.rows() - scales.size(), scales.size()),
+                        [&](double w, Index c, Index) {
+                          return (w + offset) / static_cast<double>(scales[c]) - offset;
+                        });
+}
+
+}  // namespace detail
+
+template <class Stored>
+void fold_into_rows(MatrixView<float> previous, VectorView<const float> scales) {
+  detail::fold_into_last_rows<Stored>(previous, scales, 0.0);
 }
 
 template <class Stored>
-void fold_into_vector(VectorView<float> previous, VectorView<const float> scales) {
-  fold_into_rows<Stored>({previous.data(), {previous.size(), 1}, {previous.stride(0), 1}}, scales);
+void fold_into_vector(VectorView<float> previous, VectorView<const float> scales, float offset) {
+  detail::fold_into_last_rows<Stored>(
+      {previous.data(), {previous.size(), 1}, {previous.stride(0), 1}}, scales,
+      static_cast<double>(offset));
 }
 
 }  // namespace pare

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/block.hpp"
+
+namespace engine {
+
+/// Where a block's tensors come from.
+struct BlockSource {
+  std::function<bool(const std::string& tensor)> contains;
+  std::function<pare::Vector<float>(const std::string& tensor)> vector;
+  /// The layers of these names, biases included.
+  std::function<std::vector<Linear>(const std::vector<std::string>& names)> linears;
+};
+
+/// Reads block `index` of a model from `source`.
+[[nodiscard]] Block read_block(const ModelConfig& config, Index index, const BlockSource& source);
+
+/// Calls `use` with the name and values of every norm tensor of a block.
+void for_each_norm_tensor(
+    const ModelConfig& config, Index index, const Block& block,
+    pare::FunctionRef<void(const std::string& name, const pare::Vector<float>& values)> use);
+
+/// Names of the norms' weights of a block, and the size of each.
+struct NormShape {
+  std::string name;  ///< without ".weight"
+  Index size;
+};
+[[nodiscard]] std::vector<NormShape> norm_shapes(const ModelConfig& config, Index index);
+
+/// True for weights and biases of the norms and layers of the model's blocks.
+[[nodiscard]] bool is_block_tensor(const ModelConfig& config, const std::string& name);
+
+}  // namespace engine

@@ -1,0 +1,12 @@
+#include "engine/families/list.hpp"
+
+namespace engine {
+
+std::span<const Family* const> families() {
+  static constexpr const Family* all[] = {
+      &cohere, &gemma, &gemma2, &gemma3_text, &gpt2,  &gpt_neox, &granite,  &llama,     &mistral,
+      &olmo2,  &phi,   &phi3,   &qwen2,       &qwen3, &smollm3,  &stablelm, &starcoder2};
+  return all;
+}
+
+}  // namespace engine

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "engine/families/family.hpp"
+
+namespace engine {
+
+extern const Family cohere, gemma, gemma2, gemma3_text, gpt2, gpt_neox, granite, llama, mistral,
+    olmo2, phi, phi3, qwen2, qwen3, smollm3, stablelm, starcoder2;
+
+}  // namespace engine

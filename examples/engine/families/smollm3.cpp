@@ -1,0 +1,36 @@
+#include "engine/families/decoder.hpp"
+#include "engine/families/list.hpp"
+
+namespace engine {
+
+/// Bakouch et al., "SmolLM3", 2025: LLaMA that turns nothing in every fourth block.
+const Family smollm3{
+    "smollm3", "SmolLM3ForCausalLM", [](const ConfigFields& fields, ModelConfig& config) {
+      read_decoder(fields,
+                   {.kv_heads = 4,
+                    .max_positions = 32768,
+                    .rope = {.theta = 2e6f},
+                    .tied = true,
+                    .begin_token = 128000,
+                    .end_token = 128001},
+                   config);
+      set_bias(config, {Role::query, Role::key, Role::value, Role::attention_output},
+               fields.flag("attention_bias", false));
+      set_bias(config, {Role::gate, Role::up, Role::down}, fields.flag("mlp_bias", false));
+      const Index interval = fields.size("no_rope_layer_interval", 4);
+      const bool listed = fields.has("no_rope_layers");
+      if (listed && (!fields["no_rope_layers"].is_array() ||
+                     std::ssize(fields["no_rope_layers"]) != config.layers))
+        throw pare::FormatError(field("no_rope_layers") +
+                                " is no list of one number for each layer");
+      for_each_block(config, [&](Index i, BlockDescription& block) {
+        // 1 turns, 0 does not, whatever the field's name says.
+        const bool turns = listed ? fields["no_rope_layers"][static_cast<std::size_t>(i)] != 0
+                                  : (i + 1) % interval != 0;
+        if (!turns) block.rope.reset();
+      });
+      const bool slides = fields.flag("use_sliding_window", false);
+      read_windows(fields, {}, config, [&](Index) { return slides; });
+    }};
+
+}  // namespace engine
