@@ -117,7 +117,7 @@ class Comparison {
     row.weight_bytes = size_.bytes;
     finish_row(row, model_, evaluator);
     for (const Recipe& recipe : recipes_) {
-      engine::Model quantized{model_.config, model_.embedding, {}, model_.final_norm, model_.head};
+      engine::Model quantized = model_.without_blocks();
       row = quantize(recipe, runner, float_calibration ? &*float_calibration : nullptr, quantized);
       add_kernel(recipe.format, quantized);
       finish_row(row, quantized, evaluator);

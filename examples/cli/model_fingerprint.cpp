@@ -18,6 +18,7 @@
 #include "cli/content_hash.hpp"
 #include "cli/input_paths.hpp"
 #include "cli/progress.hpp"
+#include "engine/block_tensors.hpp"
 #include "pare/io/mapped_file.hpp"
 
 namespace cli {
@@ -154,13 +155,15 @@ nlohmann::json model_fingerprint(const engine::Checkpoint& checkpoint,
 }
 
 bool is_outer_tensor(const engine::ModelConfig& config, const std::string& name) {
+  // Of encoders all is read that is no buffer of integers.
+  if (config.encoder) return !engine::is_block_tensor(config, name);
   const engine::TensorNames& names = config.names;
+  if (!names.positions.empty() && name == names.root + names.positions) return true;
   const std::size_t dot = std::min(name.rfind('.'), name.size());
   const std::string tensor = name.substr(0, dot), part = name.substr(dot);
   if (part != ".weight" && part != ".bias") return false;
   return tensor == names.output || tensor == names.root + names.embedding ||
-         tensor == names.root + names.final_norm ||
-         (!names.positions.empty() && tensor == names.root + names.positions);
+         tensor == names.root + names.final_norm;
 }
 
 }  // namespace cli

@@ -11,13 +11,14 @@
 
 namespace engine {
 
-/// Causal grouped-query attention of one sequence, to all positions or those in a window.
+/// Grouped-query attention of one sequence: causal, to all positions or those in a window, or, of
+/// encoders, to all keys.
 ///
 ///     out_h = softmax(cap(score_scale q_h k_gᵀ)) v_g,   g = h / (heads / kv_heads)
 ///
 /// Shapes    q and out (tokens, heads * head_dim); k and v (start + tokens, kv_heads * head_dim);
 ///           query t is at position start + t and sees the last `window` keys of
-///           0 .. start + t
+///           0 .. start + t, or all keys, of which there may be another number than of queries
 class Attention {
  public:
   explicit Attention(const ModelConfig& config)
@@ -26,13 +27,14 @@ class Attention {
         heads_(config.heads / config.kv_heads),
         scale_(config.score_scale),
         cap_(config.score_cap),
+        causal_(!config.encoder),
         tile_tokens_(std::clamp<Index>(tile_rows / heads_, 1, 64)) {}
 
   void operator()(pare::MatrixView<const float> q, pare::MatrixView<const float> k,
                   pare::MatrixView<const float> v, Index start, Index window,
                   pare::MatrixView<float> out, const pare::Execution& execution) const {
     const Index tiles = pare::ceil_div(q.rows(), tile_tokens_);
-    const Index work = q.cols() * q.rows() * (start + q.rows());
+    const Index work = q.cols() * q.rows() * k.rows();
     const auto loop = work < pare::parallel_grain ? pare::ParallelFor() : execution.parallel_for;
     loop(groups_ * tiles, [&](Index task) {
       const Index group = task / tiles;
@@ -50,9 +52,12 @@ class Attention {
   void attend(pare::MatrixView<const float> q, pare::MatrixView<const float> k,
               pare::MatrixView<const float> v, Index start, Index window, Index group, Index first,
               pare::MatrixView<float> out) const {
-    const Index tokens = std::min(tile_tokens_, q.rows() - first), end = start + first + tokens;
+    const Index tokens = std::min(tile_tokens_, q.rows() - first);
+    const Index end = causal_ ? start + first + tokens : k.rows();
     // Keys before those of the first query are seen by none.
-    const auto begin_of = [&](Index position) { return std::max<Index>(0, position + 1 - window); };
+    const auto begin_of = [&](Index position) {
+      return causal_ ? std::max<Index>(0, position + 1 - window) : 0;
+    };
     const Index begin = begin_of(start + first), keys = end - begin;
     const Index rows = tokens * heads_, width = heads_ * dim_;
     thread_local pare::Workspace workspace;
@@ -66,7 +71,7 @@ class Attention {
     for (Index row = 0; row < rows; ++row) {
       const Index position = start + first + row / heads_, unseen = begin_of(position) - begin;
       float* const seen = std::fill_n(&scores.view()(row, 0), unseen, 0.0f);
-      softmax_row(seen, position + 1 - begin - unseen, keys - unseen);
+      softmax_row(seen, causal_ ? position + 1 - begin - unseen : keys, keys - unseen);
     }
     std::fill_n(values, rows * dim_, 0.0f);
     pare::gemm(1.0f, scores, v.slice(0, begin, keys), heads);
@@ -76,6 +81,7 @@ class Attention {
 
   Index dim_, groups_, heads_;  // heads per group
   float scale_, cap_;
+  bool causal_;
   Index tile_tokens_;
 };
 

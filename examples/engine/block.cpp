@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "engine/elementwise.hpp"
+#include "engine/activation.hpp"
 #include "engine/scratch_matrix.hpp"
 
 namespace engine {
@@ -18,24 +18,12 @@ void take_part(pare::MatrixView<const float> fused, const LayerPart& part,
       std::copy_n(&fused(t, part.first + run * part.step), part.length, &y(t, run * part.length));
 }
 
-void apply(Activation activation, float* x, Index count) {
-  switch (activation) {
-    case Activation::silu:
-      return silu(x, count);
-    case Activation::gelu:
-      return gelu(x, count);
-    case Activation::gelu_tanh:
-      return gelu_tanh(x, count);
-    case Activation::relu:
-      return relu(x, count);
-  }
-}
-
-/// gate = activation(gate) * up
-void apply_gate(Activation activation, float* gate, const float* up, Index count) {
-  if (activation == Activation::silu) return silu_multiply(gate, up, count);
-  apply(activation, gate, count);
-  multiply(up, gate, count);
+/// The rows that are seen, one after the other.
+void take_visible(pare::MatrixView<const float> all, std::span<const std::uint8_t> visible,
+                  pare::MatrixView<float> y) {
+  Index next = 0;
+  for (std::size_t t = 0; t < visible.size(); ++t)
+    if (visible[t]) pare::copy(all.row(static_cast<Index>(t)), y.row(next++));
 }
 
 }  // namespace
@@ -126,7 +114,8 @@ void BlockRunner::project(const Block& block, pare::MatrixView<const float> x,
 void BlockRunner::attend(const Block& block, pare::MatrixView<const float> input,
                          const Sequences& sequences, pare::MatrixView<float> mixed,
                          std::optional<Capture> capture) const {
-  const auto& [length, start, cache] = sequences;
+  const Index length = sequences.length, start = sequences.start;
+  KeyValueCache* const cache = sequences.cache;
   const Index tokens = input.rows(), kept = cache ? 0 : tokens;
   const ScratchMatrix q(execution_, tokens, config_.q_size());
   const ScratchMatrix own_keys(execution_, kept, config_.kv_size());
@@ -147,10 +136,25 @@ void BlockRunner::attend(const Block& block, pare::MatrixView<const float> input
   norm(block.key_norm, k);
   if (block.description.rope)
     ropes_[*block.description.rope].apply(q, k, start, length, execution_);
-  for (Index first = 0; first < tokens; first += length)
-    attention_(q.view().slice(0, first, length), keys.slice(0, first, start + length),
-               values.slice(0, first, start + length), start, block.description.window,
+  for (Index first = 0; first < tokens; first += length) {
+    const auto some = [&](pare::MatrixView<float> x) { return x.slice(0, first, start + length); };
+    const std::span<const std::uint8_t> visible =
+        sequences.visible.empty()
+            ? sequences.visible
+            : sequences.visible.subspan(static_cast<std::size_t>(first),
+                                        static_cast<std::size_t>(length));
+    const Index seen = static_cast<Index>(length - std::count(visible.begin(), visible.end(), 0));
+    const bool all = visible.empty() || seen == length;
+    const ScratchMatrix seen_keys(execution_, all ? 0 : seen, keys.cols());
+    const ScratchMatrix seen_values(execution_, all ? 0 : seen, values.cols());
+    if (!all) {
+      take_visible(some(keys), visible, seen_keys);
+      take_visible(some(values), visible, seen_values);
+    }
+    attention_(q.view().slice(0, first, length), all ? some(keys) : seen_keys.view(),
+               all ? some(values) : seen_values.view(), start, block.description.window,
                mixed.slice(0, first, length), execution_);
+  }
   if (capture) (*capture)(Site::attention_output, mixed);
 }
 
@@ -169,21 +173,21 @@ void BlockRunner::activate(const Block& block, pare::MatrixView<const float> inp
     if (is_gated)
       apply_gate(config_.activation, &hidden(t, 0), &up.view()(t, 0), hidden.cols());
     else
-      apply(config_.activation, &hidden(t, 0), hidden.cols());
+      apply_activation(config_.activation, &hidden(t, 0), hidden.cols());
   });
   if (capture) (*capture)(Site::feed_forward_hidden, hidden);
 }
 
 pare::Matrix<float> BlockRunner::output_behind(const Block& block, Site site,
-                                               pare::MatrixView<const float> x,
-                                               Index length) const {
+                                               pare::MatrixView<const float> x, Index length,
+                                               Visible visible) const {
   const BlockDescription& description = block.description;
   if (site == Site::attention_output) return block[Role::attention_output].forward(x, execution_);
   if (site == Site::feed_forward_hidden) return block[Role::down].forward(x, execution_);
   pare::Matrix<float> y({x.rows(), config_.hidden_size});
   if (site == Site::attention_input) {
     const ScratchMatrix mixed(execution_, x.rows(), config_.q_size());
-    attend(block, x, {.length = length}, mixed, {});
+    attend(block, x, {.length = length, .visible = visible}, mixed, {});
     forward(mixed, {{block[Role::attention_output], y}}, execution_);
   }
   if (description.linears[description.find(Role::up)->linear].site == site) {

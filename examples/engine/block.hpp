@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -56,11 +57,14 @@ class BlockRunner {
   [[nodiscard]] const ModelConfig& config() const noexcept { return config_; }
   [[nodiscard]] const pare::Execution& execution() const noexcept { return execution_; }
 
+  /// For each row of x, 0 where no other token sees it; empty where all are seen. Of encoders.
+  using Visible = std::span<const std::uint8_t>;
+
   /// Sequences of `length` tokens each, stacked in the rows of x (sequences * length, hidden),
   /// which is updated in place.
   void prefill(const Block& block, pare::MatrixView<float> x, Index length,
-               std::optional<Capture> capture = {}) const {
-    run(block, x, {.length = length}, capture);
+               std::optional<Capture> capture = {}, Visible visible = {}) const {
+    run(block, x, {.length = length, .visible = visible}, capture);
   }
 
   /// The next tokens, at positions start, start + 1, ..., of the sequence in `cache`.
@@ -74,14 +78,15 @@ class BlockRunner {
   ///
   /// Shapes    x (sequences * length, in_features) of the layers at the site
   [[nodiscard]] pare::Matrix<float> output_behind(const Block& block, Site site,
-                                                  pare::MatrixView<const float> x,
-                                                  Index length) const;
+                                                  pare::MatrixView<const float> x, Index length,
+                                                  Visible visible = {}) const;
 
  private:
   /// What the rows of x are: sequences that begin at position 0, or one that continues `cache`.
   struct Sequences {
     Index length = 0, start = 0;
     KeyValueCache* cache = nullptr;
+    Visible visible{};
   };
   /// Where outputs of layers go.
   struct Target {

@@ -59,6 +59,7 @@ enum class Activation : std::uint8_t {
   gelu,       ///< x Phi(x)
   gelu_tanh,  ///< its approximation, 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
   relu,
+  tanh,
 };
 
 /// What outputs of a linear layer are.

@@ -67,15 +67,17 @@ Block read_block(const ModelConfig& config, Index index, const BlockSource& sour
   const std::string prefix = config.block_prefix(index);
   for_each_norm(config, block.description, &block,
                 [&](const std::string& name, Norm* norm, Index first, Index size) {
-                  const auto read = [&](const char* part, pare::Vector<float>& all) {
+                  const auto read = [&](const std::string& part, pare::Vector<float>& all) {
                     const pare::Vector<float> values = source.vector(prefix + name + part);
                     pare::Vector<float> joined({first + size});
                     std::copy_n(all.data(), first, joined.data());
                     std::copy_n(values.data(), size, joined.data() + first);
                     all = std::move(joined);
                   };
-                  read(".weight", norm->weight);
-                  if (source.contains(prefix + name + ".bias")) read(".bias", norm->bias);
+                  const auto& [weight, bias] =
+                      std::tie(config.names.norm_weight, config.names.norm_bias);
+                  read(weight, norm->weight);
+                  if (source.contains(prefix + name + bias)) read(bias, norm->bias);
                 });
   std::vector<std::string> names;
   for (std::size_t i = 0; i < block.description.linears.size(); ++i)
@@ -90,14 +92,14 @@ void for_each_norm_tensor(
   const std::string prefix = config.block_prefix(index);
   for_each_norm(config, block.description, &block,
                 [&](const std::string& name, const Norm* norm, Index first, Index size) {
-                  const auto give = [&](const char* part, const pare::Vector<float>& all) {
+                  const auto give = [&](const std::string& part, const pare::Vector<float>& all) {
                     if (all.empty()) return;
                     pare::Vector<float> values({size});
                     std::copy_n(all.data() + first, size, values.data());
                     use(prefix + name + part, values);
                   };
-                  give(".weight", norm->weight);
-                  give(".bias", norm->bias);
+                  give(config.names.norm_weight, norm->weight);
+                  give(config.names.norm_bias, norm->bias);
                 });
 }
 
@@ -107,10 +109,10 @@ bool is_block_tensor(const ModelConfig& config, const std::string& name) {
   const auto& [index, rest] = *found;
   const std::size_t dot = std::min(rest.rfind('.'), rest.size());
   const std::string_view layer = rest.substr(0, dot), part = rest.substr(dot);
-  if (part != ".weight" && part != ".bias") return false;
   const BlockDescription& description = config.block(index);
   bool is_norm = false;
-  for_each_norm(config, description, static_cast<const Block*>(nullptr),
+  if (part == config.names.norm_weight || part == config.names.norm_bias)
+    for_each_norm(config, description, static_cast<const Block*>(nullptr),
                 [&](const std::string& norm, const Norm*, Index, Index) {
                   is_norm = is_norm || norm == layer;
                 });

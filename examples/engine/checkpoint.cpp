@@ -7,6 +7,7 @@
 
 #include "engine/block_tensors.hpp"
 #include "engine/foreign_layers.hpp"
+#include "engine/pooling.hpp"
 #include "engine/warnings.hpp"
 #include "pare/core/finite.hpp"
 #include "pare/io/file_kind.hpp"
@@ -14,6 +15,17 @@
 #include "pare/io/quantization_config.hpp"
 
 namespace engine {
+namespace {
+
+/// A tensor of any rank as a matrix of `rows` rows.
+pare::Matrix<float> reshaped(pare::TensorInfo info, Index rows) {
+  Index elements = 1;
+  for (const Index extent : info.shape) elements *= extent;
+  info.shape = {rows, elements / rows};
+  return pare::to_matrix(info);
+}
+
+}  // namespace
 
 Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
     : directory_(std::move(directory)),
@@ -23,7 +35,7 @@ Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
       tensors_(pare::SafetensorsCollection::open(
           directory_, found_ ? pare::model_file_base_name(found_->settings) : "")),
       access_(access) {
-  settle_root();
+  settle_names();
   open_quantization();
   settle_output_layer();
   refuse_other_norms();
@@ -45,15 +57,25 @@ Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
   warn_of_oddities();
 }
 
-/// Some files leave out what usually precedes all names.
-void Checkpoint::settle_root() {
+/// Some files leave out what usually precedes all names, and old ones call norms' tensors otherwise.
+void Checkpoint::settle_names() {
   TensorNames& names = config_.names;
   const auto has_root = [&](const std::string& root) {
-    return tensors_.contains(root + names.embedding + ".weight");
+    return tensors_.contains(config_.encoder && config_.encoder->image
+                                 ? root + names.positions
+                                 : root + names.embedding + ".weight");
   };
-  if (has_root(names.root)) return;
-  const auto other = std::find_if(names.other_roots.begin(), names.other_roots.end(), has_root);
-  if (other != names.other_roots.end()) names.root = *other;
+  if (!has_root(names.root)) {
+    const auto other =
+        std::find_if(names.other_roots.begin(), names.other_roots.end(), has_root);
+    if (other != names.other_roots.end()) names.root = *other;
+  }
+  if (!config_.encoder || config_.encoder->embedding_norm.empty()) return;
+  const std::string norm = names.root + config_.encoder->embedding_norm;
+  if (tensors_.contains(norm + ".gamma") && !tensors_.contains(norm + ".weight")) {
+    names.norm_weight = ".gamma";
+    names.norm_bias = ".beta";
+  }
 }
 
 /// A norm in a block that the description does not have would change every answer.
@@ -78,6 +100,7 @@ void Checkpoint::open_quantization() {
 
 /// The output layer is what is stored: tie_word_embeddings is believed where nothing contradicts.
 void Checkpoint::settle_output_layer() {
+  if (config_.encoder) return;
   const std::string layer = config_.names.output;
   const bool is_quantized = has_codes(layer) || (packed_ && packed_->find(layer));
   const bool is_stored = is_quantized || tensors_.contains(layer + ".weight");
@@ -181,11 +204,15 @@ std::string Checkpoint::quantization() const {
 void Checkpoint::require_tensors() const {
   const Index hidden = config_.hidden_size, vocab = config_.vocab_size;
   const TensorNames& names = config_.names;
-  require_shape(embedding_name(), {vocab, hidden});
-  require_float(embedding_name(), names.root + names.embedding);
+  if (!names.embedding.empty()) {
+    require_shape(embedding_name(), {vocab, hidden});
+    require_float(embedding_name(), names.root + names.embedding);
+  }
   if (!names.positions.empty())
-    require_shape(names.root + names.positions + ".weight", {config_.max_positions, hidden});
-  require_norm(names.root + names.final_norm, hidden);
+    require_rows(names.root + names.positions,
+                 config_.max_positions + (config_.encoder ? config_.encoder->first_position() : 0));
+  if (!names.final_norm.empty()) require_norm(names.root + names.final_norm, hidden);
+  if (config_.encoder) require_encoder_tensors();
   if (!config_.tied_embeddings) require_linear(names.output, {vocab, hidden}, false);
   for (Index index = 0; index < config_.layers; ++index) {
     for (const NormShape& norm : norm_shapes(config_, index)) require_norm(norm.name, norm.size);
@@ -196,9 +223,37 @@ void Checkpoint::require_tensors() const {
   }
 }
 
+void Checkpoint::require_encoder_tensors() const {
+  const EncoderDescription& encoder = *config_.encoder;
+  const std::string& root = config_.names.root;
+  const Index hidden = config_.hidden_size;
+  if (!encoder.types.empty()) require_shape(root + encoder.types + ".weight", {encoder.type_count, hidden});
+  if (!encoder.embedding_norm.empty()) require_norm(root + encoder.embedding_norm, hidden);
+  if (encoder.image) {
+    const ImageDescription& image = *encoder.image;
+    require_shape(root + image.projection + ".weight",
+                  {hidden, image.channels, image.patch, image.patch});
+    for (const std::string& token : image.first_tokens) require_rows(root + token, 1);
+  }
+}
+
+/// A table of `rows` states, whatever its rank.
+void Checkpoint::require_rows(const std::string& name, Index rows) const {
+  const auto& stored = tensors_.info(name).shape;
+  Index elements = 1;
+  for (const Index extent : stored) elements *= extent;
+  if (stored.empty() || stored.back() != config_.hidden_size ||
+      elements != rows * config_.hidden_size)
+    throw pare::ShapeError(directory_.string() + ": " + name + ": the tensor has the shape " +
+                           pare::to_string(stored) + ", the configuration gives it " +
+                           std::to_string(rows) + " rows of " +
+                           std::to_string(config_.hidden_size));
+}
+
 void Checkpoint::require_norm(const std::string& name, Index size) const {
-  require_shape(name + ".weight", {size});
-  if (tensors_.contains(name + ".bias")) require_shape(name + ".bias", {size});
+  const TensorNames& names = config_.names;
+  require_shape(name + names.norm_weight, {size});
+  if (tensors_.contains(name + names.norm_bias)) require_shape(name + names.norm_bias, {size});
 }
 
 void Checkpoint::require_linear(const std::string& name, const pare::Shape<2>& shape,
@@ -286,9 +341,26 @@ ModelConfig Checkpoint::parse() const {
 
 Embedding Checkpoint::embedding() const {
   const TensorNames& names = config_.names;
-  Embedding embedding{read_matrix(embedding_name()), {}, config_.embedding_scale};
-  if (!names.positions.empty())
-    embedding.positions = read_matrix(names.root + names.positions + ".weight");
+  Embedding embedding;
+  embedding.norm_description = config_.norm;
+  embedding.scale = config_.embedding_scale;
+  if (!names.embedding.empty()) embedding.tokens = read_matrix(embedding_name());
+  if (!names.positions.empty()) embedding.positions = read_rows(names.root + names.positions);
+  if (!config_.encoder) return embedding;
+  const EncoderDescription& encoder = *config_.encoder;
+  if (!encoder.types.empty()) embedding.types = read_matrix(names.root + encoder.types + ".weight");
+  if (!encoder.embedding_norm.empty())
+    embedding.norm = read_norm(names.root + encoder.embedding_norm);
+  embedding.pad_token = encoder.pad_token;
+  embedding.image = encoder.image;
+  if (!encoder.image) return embedding;
+  const ImageDescription& image = *encoder.image;
+  embedding.tokens =
+      pare::Matrix<float>({std::ssize(image.first_tokens), config_.hidden_size});
+  for (Index i = 0; i < embedding.tokens.rows(); ++i)
+    pare::copy(read_rows(names.root + image.first_tokens[static_cast<std::size_t>(i)]).view().row(0),
+               embedding.tokens.row(i));
+  embedding.projection = read_linear(names.root + image.projection);
   return embedding;
 }
 
@@ -345,9 +417,14 @@ std::optional<QuantizedLinear> Checkpoint::quantized_linear(const std::string& l
 }
 
 Norm Checkpoint::final_norm() const {
-  const std::string name = config_.names.root + config_.names.final_norm;
-  Norm norm{read_vector(name + ".weight"), {}};
-  if (tensors_.contains(name + ".bias")) norm.bias = read_vector(name + ".bias");
+  const TensorNames& names = config_.names;
+  return names.final_norm.empty() ? Norm{} : read_norm(names.root + names.final_norm);
+}
+
+Norm Checkpoint::read_norm(const std::string& name) const {
+  const TensorNames& names = config_.names;
+  Norm norm{read_vector(name + names.norm_weight), {}};
+  if (tensors_.contains(name + names.norm_bias)) norm.bias = read_vector(name + names.norm_bias);
   return norm;
 }
 
@@ -358,11 +435,62 @@ std::optional<Linear> Checkpoint::head(const pare::Execution& execution) const {
 
 Model Checkpoint::load(const pare::Execution& execution) const {
   require_forward();
-  Model model{config_, std::make_shared<Embedding>(embedding()), {}, final_norm(), {}};
+  Model model{config_, std::make_shared<Embedding>(embedding()), {}, final_norm()};
   if (auto output = head(execution)) model.head = std::make_shared<Linear>(std::move(*output));
+  if (config_.encoder) read_encoder(model);
   for (Index i = 0; i < config_.layers; ++i) model.blocks.push_back(block(i, execution));
   release_pages();
   return model;
+}
+
+bool Checkpoint::has_head(const HeadDescription& head) const {
+  return std::all_of(head.layers.begin(), head.layers.end(), [&](const HeadLayer& layer) {
+    return tensors_.contains(layer.linear + ".weight");
+  });
+}
+
+/// What stands behind the blocks of an encoder.
+void Checkpoint::read_encoder(Model& model) const {
+  const EncoderDescription& encoder = *config_.encoder;
+  const std::string pooler = config_.names.root + encoder.pooler;
+  if (!encoder.pooler.empty() && tensors_.contains(pooler + ".weight"))
+    model.pooler = std::make_shared<Linear>(read_linear(pooler));
+  for (const HeadDescription& description : encoder.heads) {
+    if (!has_head(description) || (description.pooled && !model.pooler)) continue;
+    Head head{description, {}, {}};
+    for (const HeadLayer& layer : description.layers)
+      head.layers.push_back({read_linear(layer.linear),
+                             layer.norm.empty() ? Norm{} : read_norm(layer.norm)});
+    if (!description.embedding_bias.empty()) head.embedding_bias = read_vector(description.embedding_bias);
+    model.heads.push_back(std::move(head));
+  }
+  const Pooling pooling = read_pooling(directory_);
+  model.pools_by_mean = pooling.by_mean;
+  model.normalizes_sentences = pooling.normalizes;
+}
+
+/// A layer outside blocks; convolutions as the product of flat patches.
+Linear Checkpoint::read_linear(const std::string& name) const {
+  const pare::TensorInfo& info = tensors_.info(name + ".weight");
+  const Index rows = info.shape.empty() ? 1 : info.shape.front();
+  pare::Matrix<float> weight =
+      info.shape.size() == 2 ? read_matrix(name + ".weight") : reshaped(info, rows);
+  if (info.shape.size() != 2) pare::require_finite(weight.view(), directory_.string() + ": " + name);
+  Linear linear(std::move(weight));
+  if (tensors_.contains(name + ".bias")) {
+    require_shape(name + ".bias", {rows});
+    linear.set_bias(read_vector(name + ".bias"));
+  }
+  return linear;
+}
+
+pare::Matrix<float> Checkpoint::read_rows(const std::string& name) const {
+  const pare::TensorInfo& info = tensors_.info(name);
+  const auto width = static_cast<std::size_t>(config_.hidden_size);
+  const std::size_t elements = info.bytes.size() * 8 / static_cast<std::size_t>(bits(info.dtype));
+  pare::Matrix<float> rows = reshaped(info, static_cast<Index>(elements / width));
+  pare::require_finite(rows.view(), directory_.string() + ": " + name);
+  return rows;
 }
 
 pare::Matrix<float> Checkpoint::read_matrix(const std::string& name) const {

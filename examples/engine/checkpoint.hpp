@@ -63,7 +63,7 @@ class Checkpoint {
 
  private:
   [[nodiscard]] nlohmann::json open_config() const;
-  void settle_root();
+  void settle_names();
   [[nodiscard]] ModelConfig parse() const;
   [[nodiscard]] std::string embedding_name() const;
   void open_quantization();
@@ -76,6 +76,13 @@ class Checkpoint {
   void require_tensors() const;
   void require_linear(const std::string& name, const pare::Shape<2>& shape, bool transposed) const;
   void require_norm(const std::string& name, Index size) const;
+  void require_encoder_tensors() const;
+  void require_rows(const std::string& name, Index rows) const;
+  [[nodiscard]] bool has_head(const HeadDescription& head) const;
+  void read_encoder(Model& model) const;
+  [[nodiscard]] Norm read_norm(const std::string& name) const;
+  [[nodiscard]] Linear read_linear(const std::string& name) const;
+  [[nodiscard]] pare::Matrix<float> read_rows(const std::string& name) const;
   void require_packed_layers() const;
   [[nodiscard]] std::vector<Linear> linears(const std::vector<std::string>& names,
                                             const pare::Execution& execution) const;

@@ -36,7 +36,12 @@ const Family& family_of(const ConfigFields& fields) {
   if (fields.has("architectures") && fields["architectures"].is_array() &&
       !fields["architectures"].empty()) {
     const auto& first = fields["architectures"][0];
-    const Family* found = find([&](const Family& f) { return first == f.architecture; });
+    const std::string name = first.is_string() ? first.get<std::string>() : "";
+    const Family* found = find([&](const Family& f) {
+      const std::string prefix(f.class_prefix);
+      return name == prefix + "Model" || name.starts_with(prefix + "For") ||
+             name.starts_with(prefix + "LMHead");
+    });
     return found ? *found : refuse("architectures", first);
   }
   return *find([](const Family& f) { return f.model_type == "llama"; });
@@ -63,6 +68,7 @@ constexpr Effect effects[] = {
     {"clip_qkv", "clipped queries and keys", is_nothing},
     {"embedding_multiplier", "scaled embeddings", is_one},
     {"final_logit_softcapping", "capped logits", is_nothing},
+    {"is_decoder", "a decoder", is_false},
     {"kv_lora_rank", "compressed keys and values", is_nothing},
     {"layer_types", "layers of several kinds",
      [](const nlohmann::json& v) {

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/block_description.hpp"
+#include "engine/encoder_description.hpp"
 #include "engine/rope_parameters.hpp"
 #include "pare/core/error.hpp"
 
@@ -17,14 +19,17 @@ struct TensorNames {
   std::string root = "model.";     ///< before all but the output layer
   std::string blocks = "layers.";  ///< before a block's number
   std::string embedding = "embed_tokens";
-  std::string positions{};  ///< learned ones, added to the embedding; empty where there are none
-  std::string final_norm = "norm";
+  /// Learned positions, added to the embedding, the whole name; empty where there are none.
+  std::string positions{};
+  std::string final_norm = "norm";  ///< empty where there is none
   std::string output = "lm_head";
   /// What may stand in place of the root, the most usual first.
   std::vector<std::string> other_roots{};
+  /// How norms call their tensors.
+  std::string norm_weight = ".weight", norm_bias = ".bias";
 };
 
-/// A decoder, from a Hugging Face config.json: its sizes, what it computes and what its tensors are
+/// A decoder or encoder, from a Hugging Face config.json: its sizes, what it computes and what its tensors are
 /// called.
 ///
 /// What only a forward pass would compute wrongly does not keep a model from being read: see
@@ -56,6 +61,8 @@ struct ModelConfig {
   std::vector<BlockDescription> blocks;
 
   float embedding_scale = 1.0f;
+  /// Of models that are no decoders.
+  std::optional<EncoderDescription> encoder;
   bool tied_embeddings = false;
   float logit_scale = 1.0f;
   float logit_cap = 0.0f;

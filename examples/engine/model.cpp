@@ -4,6 +4,10 @@
 
 namespace engine {
 
+Model Model::without_blocks() const {
+  return {config, embedding, {}, final_norm, head, pooler, heads, pools_by_mean, normalizes_sentences};
+}
+
 pare::Matrix<float> Decoder::norm(pare::MatrixView<const float> x) const {
   pare::Matrix<float> y({x.rows(), x.cols()});
   apply_norm(model_->config.norm, model_->final_norm, x, y, runner_.execution());

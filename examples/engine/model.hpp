@@ -14,13 +14,33 @@
 
 namespace engine {
 
-/// A decoder in memory. What quantization leaves alone is shared between variants of a model.
+/// A head of an encoder: see HeadDescription.
+struct Head {
+  struct Layer {
+    Linear linear;
+    Norm norm;
+  };
+  HeadDescription description;
+  std::vector<Layer> layers;
+  pare::Vector<float> embedding_bias;
+};
+
+/// A decoder or encoder in memory. What quantization leaves alone is shared between variants of a
+/// model.
 struct Model {
   ModelConfig config;
   std::shared_ptr<const Embedding> embedding;
   std::vector<Block> blocks;
-  Norm final_norm;
-  std::shared_ptr<const Linear> head;  // null: tied to the embedding
+  Norm final_norm{};                     // of encoders it may be empty
+  std::shared_ptr<const Linear> head{};  // null: tied to the embedding
+
+  // Of encoders.
+  std::shared_ptr<const Linear> pooler{};
+  std::vector<Head> heads{};
+  bool pools_by_mean = false, normalizes_sentences = false;
+
+  /// The same with other blocks, of which there are none yet.
+  [[nodiscard]] Model without_blocks() const;
 };
 
 /// Runs a model: batched prefill of whole windows, or one sequence with a key-value cache.

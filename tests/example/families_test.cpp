@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/checkpoint.hpp"
+#include "engine/encoder.hpp"
 #include "engine/scale_folding.hpp"
 #include "pare/core/random.hpp"
 #include "pare/io/safetensors_reader.hpp"
@@ -48,6 +49,9 @@ constexpr const char* model_names[] = {"llama",
                                        "phi",
                                        "starcoder2",
                                        "cohere"};
+
+constexpr const char* encoder_names[] = {"bert",       "bert_mean", "bert_mlm", "deit",
+                                         "distilbert", "roberta",   "vit"};
 
 /// The smallest of many typical mistakes moves an answer by 1e-3.
 constexpr double tolerance = 1e-4;
@@ -98,7 +102,74 @@ void check_answers(const fs::path& model_directory, const SafetensorsReader& exp
   }
 }
 
+engine::ModelInputs inputs_of(const SafetensorsReader& file) {
+  engine::ModelInputs inputs;
+  if (file.contains("pixel_values")) {
+    const auto& shape = file.info("pixel_values").shape;
+    const auto values = file.read_as<float>("pixel_values");
+    inputs.pixels = Matrix<float>({shape[0], shape[1] * shape[2] * shape[3]});
+    std::copy(values.begin(), values.end(), inputs.pixels.data());
+    return inputs;
+  }
+  inputs.length = file.info("input_ids").shape[1];
+  inputs.ids = tokens(file, "input_ids");
+  if (file.contains("token_type_ids")) inputs.types = tokens(file, "token_type_ids");
+  for (const auto seen : file.read_as<std::int64_t>("attention_mask"))
+    inputs.visible.push_back(seen != 0);
+  return inputs;
+}
+
+/// All values of a tensor against those of a matrix.
+double difference(MatrixView<const float> own, const SafetensorsReader& file, const char* name,
+                  Index first = 0) {
+  const auto values = file.read_as<float>(name);
+  REQUIRE(std::ssize(values) >= first + own.size());
+  return max_difference(own, MatrixView<const float>(values.data() + first,
+                                                     {own.rows(), own.cols()}));
+}
+
+void check_encoder(const fs::path& model_directory, const SafetensorsReader& expected) {
+  const engine::Model model = engine::Checkpoint(model_directory).load();
+  engine::ModelInputs inputs = inputs_of(expected);
+  if (!inputs.pixels.empty()) inputs.length = model.config.max_positions;
+  Index block = 0;
+  const engine::EncoderOutputs outputs =
+      engine::Encoder(model, {}).run(inputs, [&](MatrixView<const float> x) {
+        CHECK(difference(x, expected, "hidden", block * x.size()) < tolerance);
+        ++block;
+      });
+  CHECK(block == model.config.layers + 1);
+  const std::pair<const char*, MatrixView<const float>> tensors[] = {
+      {"last_hidden_state", outputs.last},
+      {"pooler_output", outputs.pooled},
+      {"sentence_embedding", outputs.sentence},
+      {"sentence_embedding_normalized", outputs.normalized_sentence}};
+  for (const auto& [name, own] : tensors) {
+    CAPTURE(name);
+    if (expected.contains(name)) CHECK(difference(own, expected, name) < tolerance);
+  }
+  for (const char* name : {"logits", "cls_logits", "distillation_logits"}) {
+    CAPTURE(name);
+    REQUIRE(expected.contains(name) == outputs.logits.contains(name));
+    if (expected.contains(name))
+      CHECK(difference(outputs.logits.at(name), expected, name) < tolerance);
+  }
+}
+
 }  // namespace
+
+TEST_CASE("encoders answer as transformers does, in both spellings of config.json") {
+  for (const char* name : encoder_names)
+    for (const char* config : {"config.json", "config-v4.json"}) {
+      CAPTURE(name, config);
+      const auto expected = SafetensorsReader::open(models / name / "expected.safetensors");
+      const TemporaryDirectory directory;
+      fs::copy(models / name, directory.path() / "m", fs::copy_options::recursive);
+      fs::copy_file(models / name / config, directory.path() / "m" / "config.json",
+                    fs::copy_options::overwrite_existing);
+      check_encoder(directory.path() / "m", expected);
+    }
+}
 
 TEST_CASE("models of every family answer as transformers does, in both spellings of config.json") {
   for (const char* name : model_names)

@@ -6,7 +6,7 @@ namespace engine {
 
 /// Cohere, Command R, 2024: both halves at once behind one LayerNorm without bias; neighbours turn.
 const Family cohere{
-    "cohere", "CohereForCausalLM", [](const ConfigFields& fields, ModelConfig& config) {
+    "cohere", "Cohere", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields,
                    {.max_positions = 8192,
                     .epsilon_key = "layer_norm_eps",

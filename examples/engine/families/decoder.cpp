@@ -10,9 +10,6 @@
 namespace engine {
 namespace {
 
-/// Far beyond what models have, and few enough to be described one by one.
-constexpr Index most_blocks = 10000;
-
 constexpr std::pair<std::string_view, Activation> activations[]{
     {"silu", Activation::silu},           {"swish", Activation::silu},
     {"gelu", Activation::gelu},           {"gelu_new", Activation::gelu_tanh},

@@ -15,6 +15,9 @@
 /// most of them spell alike.
 namespace engine {
 
+/// Far beyond what models have, and few enough to be described one by one.
+inline constexpr Index most_blocks = 10000;
+
 /// How a family spells the sizes of its models.
 struct SizeKeys {
   const char* hidden = "hidden_size";

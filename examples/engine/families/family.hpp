@@ -13,8 +13,9 @@ namespace engine {
 
 struct Family {
   std::string_view model_type;
-  /// What config.json calls the model where it has no model_type.
-  std::string_view architecture;
+  /// What the names of its classes begin with, where config.json has no model_type: "Llama" of
+  /// LlamaForCausalLM.
+  std::string_view class_prefix;
   /// Fills what parse_config has not: everything but `family`.
   void (*describe)(const ConfigFields& fields, ModelConfig& config);
 };

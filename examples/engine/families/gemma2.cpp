@@ -6,7 +6,7 @@ namespace engine {
 /// Gemma Team, "Gemma 2", 2024: four norms, capped scores and logits, a window in every other
 /// block.
 const Family gemma2{
-    "gemma2", "Gemma2ForCausalLM", [](const ConfigFields& fields, ModelConfig& config) {
+    "gemma2", "Gemma2", [](const ConfigFields& fields, ModelConfig& config) {
       read_gemma_of_four_norms(fields,
                                {.kv_heads = 4,
                                 .head_dim = 256,

@@ -6,7 +6,7 @@ namespace engine {
 /// Gemma Team, "Gemma 3", 2025: Gemma 2 with norms of queries and keys in place of caps; blocks
 /// with a window turn by another theta than those without.
 const Family gemma3_text{
-    "gemma3_text", "Gemma3ForCausalLM", [](const ConfigFields& fields, ModelConfig& config) {
+    "gemma3_text", "Gemma3", [](const ConfigFields& fields, ModelConfig& config) {
       DecoderDefaults defaults{.kv_heads = 4,
                                .head_dim = 256,
                                .max_positions = 131072,

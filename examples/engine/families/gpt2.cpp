@@ -7,7 +7,7 @@ namespace engine {
 /// Radford et al., "Language Models are Unsupervised Multitask Learners", 2019: LayerNorm, learned
 /// positions, a plain feed-forward half, and weights stored (in, out).
 const Family gpt2{
-    "gpt2", "GPT2LMHeadModel", [](const ConfigFields& fields, ModelConfig& config) {
+    "gpt2", "GPT2", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields,
                    {.keys = {"n_embd", "n_inner", "n_layer", "n_head", "n_positions"},
                     .max_positions = 1024,
@@ -25,7 +25,7 @@ const Family gpt2{
       config.names = {.root = "transformer.",
                       .blocks = "h.",
                       .embedding = "wte",
-                      .positions = "wpe",
+                      .positions = "wpe.weight",
                       .final_norm = "ln_f",
                       .other_roots = {""}};
       const Index hidden = config.hidden_size;

@@ -6,7 +6,7 @@ namespace engine {
 /// Black et al., "GPT-NeoX-20B", 2022; Biderman et al., "Pythia", 2023: both halves at once, a part
 /// of each head turns, and one matrix with query, key and value of a head after the other.
 const Family gpt_neox{
-    "gpt_neox", "GPTNeoXForCausalLM", [](const ConfigFields& fields, ModelConfig& config) {
+    "gpt_neox", "GPTNeoX", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields,
                    {.max_positions = 2048,
                     .epsilon_key = "layer_norm_eps",

@@ -5,7 +5,7 @@ namespace engine {
 
 /// Granite Team, "Granite 3.0 Language Models", 2024: LLaMA with multipliers.
 const Family granite{
-    "granite", "GraniteForCausalLM", [](const ConfigFields& fields, ModelConfig& config) {
+    "granite", "Granite", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields, {.begin_token = 1, .end_token = 2}, config);
       set_bias(config, {Role::query, Role::key, Role::value, Role::attention_output},
                fields.flag("attention_bias", false));

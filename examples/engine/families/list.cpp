@@ -4,8 +4,9 @@ namespace engine {
 
 std::span<const Family* const> families() {
   static constexpr const Family* all[] = {
-      &cohere, &gemma, &gemma2, &gemma3_text, &gpt2,  &gpt_neox, &granite,  &llama,     &mistral,
-      &olmo2,  &phi,   &phi3,   &qwen2,       &qwen3, &smollm3,  &stablelm, &starcoder2};
+      &bert,  &cohere,  &deit,  &distilbert, &gemma, &gemma2, &gemma3_text, &gpt2,
+      &gpt_neox, &granite, &llama, &mistral, &olmo2, &phi, &phi3, &qwen2,
+      &qwen3, &roberta, &smollm3, &stablelm, &starcoder2, &vit};
   return all;
 }
 

@@ -6,7 +6,7 @@ namespace engine {
 /// OLMo Team, "2 OLMo 2 Furious", 2024: LLaMA with norms behind its halves, not before, and norms
 /// of whole queries and keys.
 const Family olmo2{
-    "olmo2", "Olmo2ForCausalLM", [](const ConfigFields& fields, ModelConfig& config) {
+    "olmo2", "Olmo2", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields, {.max_positions = 2048, .epsilon = 1e-5f, .end_token = 50279}, config);
       for_each_block(config, [](Index, BlockDescription& block) {
         block.norms = {};

@@ -5,7 +5,7 @@ namespace engine {
 
 /// Li et al., "Textbooks Are All You Need II: phi-1.5", 2023: both halves at once behind one
 /// LayerNorm, biases everywhere, a part of each head turns.
-const Family phi{"phi", "PhiForCausalLM", [](const ConfigFields& fields, ModelConfig& config) {
+const Family phi{"phi", "Phi", [](const ConfigFields& fields, ModelConfig& config) {
                    read_decoder(fields,
                                 {.max_positions = 2048,
                                  .epsilon_key = "layer_norm_eps",

@@ -6,7 +6,7 @@ namespace engine {
 /// Abdin et al., "Phi-3 Technical Report", 2024: LLaMA with one matrix for queries, keys and values
 /// and one for gate and up.
 const Family phi3{
-    "phi3", "Phi3ForCausalLM", [](const ConfigFields& fields, ModelConfig& config) {
+    "phi3", "Phi3", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields,
                    {.max_positions = 4096,
                     .epsilon = 1e-5f,

@@ -5,7 +5,7 @@ namespace engine {
 
 /// Bakouch et al., "SmolLM3", 2025: LLaMA that turns nothing in every fourth block.
 const Family smollm3{
-    "smollm3", "SmolLM3ForCausalLM", [](const ConfigFields& fields, ModelConfig& config) {
+    "smollm3", "SmolLM3", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields,
                    {.kv_heads = 4,
                     .max_positions = 32768,

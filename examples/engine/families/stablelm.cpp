@@ -6,7 +6,7 @@ namespace engine {
 /// Bellagente et al., "Stable LM 2", 2024: LLaMA with LayerNorm, and a part of each head turns;
 /// some add both halves at once and norm queries and keys.
 const Family stablelm{
-    "stablelm", "StableLmForCausalLM", [](const ConfigFields& fields, ModelConfig& config) {
+    "stablelm", "StableLm", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields,
                    {.kv_heads = 32,
                     .max_positions = 4096,

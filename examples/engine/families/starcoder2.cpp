@@ -4,7 +4,7 @@
 namespace engine {
 
 /// Lozhkov et al., "StarCoder 2", 2024: LLaMA with LayerNorm, a plain feed-forward half and biases.
-const Family starcoder2{"starcoder2", "Starcoder2ForCausalLM",
+const Family starcoder2{"starcoder2", "Starcoder2",
                         [](const ConfigFields& fields, ModelConfig& config) {
                           read_decoder(fields,
                                        {.kv_heads = 2,
