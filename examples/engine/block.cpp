@@ -3,12 +3,15 @@
 #include <algorithm>
 
 #include "engine/activation.hpp"
+#include "engine/routing.hpp"
 #include "engine/scratch_matrix.hpp"
 
 namespace engine {
 namespace {
 
-Index rows_of(const Block& block, Role role) { return block.description.find(role)->part->rows(); }
+Index rows_of(const Block& block, Role role, Index expert = Site::all_tokens) {
+  return block.description.find(role, expert)->part->rows();
+}
 
 /// Rows of `fused` that are one part, one after the other.
 void take_part(pare::MatrixView<const float> fused, const LayerPart& part,
@@ -49,12 +52,11 @@ void BlockRunner::run(const Block& block, pare::MatrixView<float> x, const Seque
     const bool has_own = !block.norm(NormPlace::feed_forward_input).empty();
     const ScratchMatrix own(execution_, has_own ? tokens : 0, x.cols());
     const ScratchMatrix mixed(execution_, tokens, config_.q_size());
-    const ScratchMatrix hidden(execution_, tokens, rows_of(block, Role::up));
     const auto second = has_own ? input_of(NormPlace::feed_forward_input, own) : input;
     attend(block, input, sequences, mixed, capture);
-    activate(block, second, hidden, capture);
+    // Both have been read of the old x.
+    feed_forward(block, second, x, capture);
     add_half(block, Role::attention_output, NormPlace::attention_output, mixed, x);
-    add_half(block, Role::down, NormPlace::feed_forward_output, hidden, x);
     return;
   }
   {
@@ -64,23 +66,68 @@ void BlockRunner::run(const Block& block, pare::MatrixView<float> x, const Seque
   }
   norm_sum(block, NormPlace::attention_sum, x);
   const auto second = input_of(NormPlace::feed_forward_input, normed);
-  const ScratchMatrix hidden(execution_, tokens, rows_of(block, Role::up));
-  activate(block, second, hidden, capture);
-  add_half(block, Role::down, NormPlace::feed_forward_output, hidden, x);
+  feed_forward(block, second, x, capture);
   norm_sum(block, NormPlace::feed_forward_sum, x);
 }
 
 void BlockRunner::add_half(const Block& block, Role last, NormPlace place,
                            pare::MatrixView<const float> input, pare::MatrixView<float> x) const {
-  const Norm& norm = block.norm(place);
-  if (norm.empty() && config_.residual_scale == 1.0f)
+  if (block.norm(place).empty() && config_.residual_scale == 1.0f)
     return forward(input, {{block[last], x, true}}, execution_);
   const ScratchMatrix y(execution_, x.rows(), x.cols());
   forward(input, {{block[last], y}}, execution_);
-  if (!norm.empty()) apply_norm(config_.norm, norm, y, y, execution_);
+  add_normed(block, place, y, x);
+}
+
+void BlockRunner::add_normed(const Block& block, NormPlace place, pare::MatrixView<float> y,
+                             pare::MatrixView<float> x) const {
+  if (const Norm& norm = block.norm(place); !norm.empty())
+    apply_norm(config_.norm, norm, y, y, execution_);
   execution_.parallel_for(x.rows(), [&](Index t) {
-    for (Index i = 0; i < x.cols(); ++i) x(t, i) += config_.residual_scale * y.view()(t, i);
+    for (Index i = 0; i < x.cols(); ++i) x(t, i) += config_.residual_scale * y(t, i);
   });
+}
+
+void BlockRunner::feed_forward(const Block& block, pare::MatrixView<const float> input,
+                               pare::MatrixView<float> x, std::optional<Capture> capture) const {
+  if (block.description.experts) {
+    const ScratchMatrix sum(execution_, x.rows(), x.cols());
+    mix_experts(block, input, sum, capture);
+    return add_normed(block, NormPlace::feed_forward_output, sum, x);
+  }
+  const ScratchMatrix hidden(execution_, x.rows(), rows_of(block, Role::up));
+  activate(block, input, hidden, capture);
+  add_half(block, Role::down, NormPlace::feed_forward_output, hidden, x);
+}
+
+void BlockRunner::mix_experts(const Block& block, pare::MatrixView<const float> input,
+                              pare::MatrixView<float> sum, std::optional<Capture> capture) const {
+  const ExpertsDescription& experts = *block.description.experts;
+  for (Index t = 0; t < sum.rows(); ++t) std::fill_n(&sum(t, 0), sum.cols(), 0.0f);
+  if (capture) (*capture)(Site::feed_forward_input, input);
+  if (block.description.find(Role::down, Site::shared_expert)) {
+    const ScratchMatrix hidden(execution_, input.rows(),
+                               rows_of(block, Role::up, Site::shared_expert));
+    activate(block, input, hidden, capture, Site::shared_expert);
+    forward(hidden, {{block.layer(Role::down, Site::shared_expert), sum}}, execution_);
+    if (!block.shared_gate.empty()) scale_by_gate(input, block.shared_gate, sum);
+  }
+  const std::vector<std::vector<Route>> routes = route(experts, block.router, input);
+  for (Index e = 0; e < experts.count; ++e) {
+    const std::vector<Route>& own = routes[static_cast<std::size_t>(e)];
+    if (own.empty()) continue;
+    const auto tokens = static_cast<Index>(own.size());
+    const ScratchMatrix x(execution_, tokens, input.cols()), y(execution_, tokens, sum.cols());
+    for (Index r = 0; r < tokens; ++r)
+      pare::copy(input.row(own[static_cast<std::size_t>(r)].token), x.view().row(r));
+    const ScratchMatrix hidden(execution_, tokens, rows_of(block, Role::up, e));
+    activate(block, x, hidden, capture, e);
+    forward(hidden, {{block.layer(Role::down, e), y}}, execution_);
+    for (Index r = 0; r < tokens; ++r) {
+      const auto& [token, weight] = own[static_cast<std::size_t>(r)];
+      for (Index i = 0; i < sum.cols(); ++i) sum(token, i) += weight * y.view()(r, i);
+    }
+  }
 }
 
 void BlockRunner::norm_sum(const Block& block, NormPlace place, pare::MatrixView<float> x) const {
@@ -89,7 +136,7 @@ void BlockRunner::norm_sum(const Block& block, NormPlace place, pare::MatrixView
 }
 
 void BlockRunner::project(const Block& block, pare::MatrixView<const float> x,
-                          std::span<const Target> targets) const {
+                          std::span<const Target> targets, Index expert) const {
   const auto target_of = [&](Role role) {
     return std::find_if(targets.begin(), targets.end(),
                         [&](const Target& target) { return target.role == role; });
@@ -97,6 +144,7 @@ void BlockRunner::project(const Block& block, pare::MatrixView<const float> x,
   std::vector<LinearOutput> whole;
   whole.reserve(targets.size());
   for (std::size_t i = 0; i < block.linears.size(); ++i) {
+    if (block.description.linears[i].expert != expert) continue;
     const auto& parts = block.description.linears[i].parts;
     const auto first = target_of(parts.front().role);
     if (first == targets.end()) continue;
@@ -139,10 +187,9 @@ void BlockRunner::attend(const Block& block, pare::MatrixView<const float> input
   for (Index first = 0; first < tokens; first += length) {
     const auto some = [&](pare::MatrixView<float> x) { return x.slice(0, first, start + length); };
     const std::span<const std::uint8_t> visible =
-        sequences.visible.empty()
-            ? sequences.visible
-            : sequences.visible.subspan(static_cast<std::size_t>(first),
-                                        static_cast<std::size_t>(length));
+        sequences.visible.empty() ? sequences.visible
+                                  : sequences.visible.subspan(static_cast<std::size_t>(first),
+                                                              static_cast<std::size_t>(length));
     const Index seen = static_cast<Index>(length - std::count(visible.begin(), visible.end(), 0));
     const bool all = visible.empty() || seen == length;
     const ScratchMatrix seen_keys(execution_, all ? 0 : seen, keys.cols());
@@ -159,41 +206,51 @@ void BlockRunner::attend(const Block& block, pare::MatrixView<const float> input
 }
 
 void BlockRunner::activate(const Block& block, pare::MatrixView<const float> input,
-                           pare::MatrixView<float> hidden, std::optional<Capture> capture) const {
+                           pare::MatrixView<float> hidden, std::optional<Capture> capture,
+                           Index expert) const {
   const BlockDescription& description = block.description;
-  const bool is_gated = description.is_gated();
-  const Site site = description.linears[description.find(Role::up)->linear].site;
-  // What attention reads, too, has been shown.
-  if (capture && site != Site::attention_input) (*capture)(site, input);
+  const bool is_gated = description.is_gated(expert);
+  const Site site = description.linears[description.find(Role::up, expert)->linear].site;
+  // What attention or all experts read, too, has been shown.
+  if (capture && site != Site::attention_input && expert != Site::shared_expert)
+    (*capture)(site, input);
   const ScratchMatrix up(execution_, is_gated ? hidden.rows() : 0, hidden.cols());
   const Target gated[] = {{Role::gate, hidden}, {Role::up, up}};
   const Target plain[] = {{Role::up, hidden}};
-  project(block, input, is_gated ? std::span<const Target>(gated) : plain);
+  project(block, input, is_gated ? std::span<const Target>(gated) : plain, expert);
   execution_.parallel_for(hidden.rows(), [&](Index t) {
     if (is_gated)
       apply_gate(config_.activation, &hidden(t, 0), &up.view()(t, 0), hidden.cols());
     else
       apply_activation(config_.activation, &hidden(t, 0), hidden.cols());
   });
-  if (capture) (*capture)(Site::feed_forward_hidden, hidden);
+  if (capture) (*capture)({Site::Kind::feed_forward_hidden, expert}, hidden);
 }
 
 pare::Matrix<float> BlockRunner::output_behind(const Block& block, Site site,
                                                pare::MatrixView<const float> x, Index length,
                                                Visible visible) const {
   const BlockDescription& description = block.description;
-  if (site == Site::attention_output) return block[Role::attention_output].forward(x, execution_);
-  if (site == Site::feed_forward_hidden) return block[Role::down].forward(x, execution_);
+  if (site.kind == Site::Kind::attention_output)
+    return block[Role::attention_output].forward(x, execution_);
+  if (site.kind == Site::Kind::feed_forward_hidden)
+    return block.layer(Role::down, site.expert).forward(x, execution_);
   pare::Matrix<float> y({x.rows(), config_.hidden_size});
   if (site == Site::attention_input) {
     const ScratchMatrix mixed(execution_, x.rows(), config_.q_size());
     attend(block, x, {.length = length, .visible = visible}, mixed, {});
     forward(mixed, {{block[Role::attention_output], y}}, execution_);
   }
-  if (description.linears[description.find(Role::up)->linear].site == site) {
-    const ScratchMatrix hidden(execution_, x.rows(), rows_of(block, Role::up));
-    activate(block, x, hidden, {});
-    forward(hidden, {{block[Role::down], y, site == Site::attention_input}}, execution_);
+  if (description.experts && site == Site::feed_forward_input) {
+    mix_experts(block, x, y, {});
+    return y;
+  }
+  const auto up = description.find(Role::up, site.expert);
+  if (up && description.linears[up->linear].site == site) {
+    const ScratchMatrix hidden(execution_, x.rows(), rows_of(block, Role::up, site.expert));
+    activate(block, x, hidden, {}, site.expert);
+    forward(hidden, {{block.layer(Role::down, site.expert), y, site == Site::attention_input}},
+            execution_);
   }
   return y;
 }

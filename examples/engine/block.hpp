@@ -21,19 +21,19 @@ struct Block {
   BlockDescription description;
   std::array<Norm, norm_places> norms;  // by NormPlace; empty where there is none
   Norm query_norm, key_norm;
-  std::vector<Linear> linears;  // as in the description
+  std::vector<Linear> linears;      // as in the description
+  pare::Matrix<float> router;       // (experts, hidden)
+  pare::Matrix<float> shared_gate;  // (1, hidden)
 
   [[nodiscard]] Norm& norm(NormPlace place) { return norms[static_cast<std::size_t>(place)]; }
   [[nodiscard]] const Norm& norm(NormPlace place) const {
     return norms[static_cast<std::size_t>(place)];
   }
   /// The layer that computes `role`, among others perhaps; there must be one.
-  [[nodiscard]] Linear& operator[](Role role) {
-    return linears[description.find(role).value().linear];
+  [[nodiscard]] const Linear& layer(Role role, Index expert = Site::all_tokens) const {
+    return linears[description.find(role, expert).value().linear];
   }
-  [[nodiscard]] const Linear& operator[](Role role) const {
-    return linears[description.find(role).value().linear];
-  }
+  [[nodiscard]] const Linear& operator[](Role role) const { return layer(role); }
 };
 
 /// Keys and values of the positions seen so far, of one block and one sequence.
@@ -97,17 +97,26 @@ class BlockRunner {
   void run(const Block& block, pare::MatrixView<float> x, const Sequences& sequences,
            std::optional<Capture> capture) const;
   /// The layers that compute the targets' roles, of x.
-  void project(const Block& block, pare::MatrixView<const float> x,
-               std::span<const Target> targets) const;
+  void project(const Block& block, pare::MatrixView<const float> x, std::span<const Target> targets,
+               Index expert = Site::all_tokens) const;
   /// What enters the attention's output layer: the attention over values.
   void attend(const Block& block, pare::MatrixView<const float> input, const Sequences& sequences,
               pare::MatrixView<float> mixed, std::optional<Capture> capture) const;
   /// What enters the feed-forward half's last layer.
   void activate(const Block& block, pare::MatrixView<const float> input,
-                pare::MatrixView<float> hidden, std::optional<Capture> capture) const;
+                pare::MatrixView<float> hidden, std::optional<Capture> capture,
+                Index expert = Site::all_tokens) const;
   /// x += what a half's last layer makes of its input.
   void add_half(const Block& block, Role last, NormPlace norm, pare::MatrixView<const float> input,
                 pare::MatrixView<float> x) const;
+  /// x += the feed-forward half of `input`.
+  void feed_forward(const Block& block, pare::MatrixView<const float> input,
+                    pare::MatrixView<float> x, std::optional<Capture> capture) const;
+  void mix_experts(const Block& block, pare::MatrixView<const float> input,
+                   pare::MatrixView<float> sum, std::optional<Capture> capture) const;
+  /// x += y, normed and scaled.
+  void add_normed(const Block& block, NormPlace place, pare::MatrixView<float> y,
+                  pare::MatrixView<float> x) const;
   void norm_sum(const Block& block, NormPlace place, pare::MatrixView<float> x) const;
 
   ModelConfig config_;

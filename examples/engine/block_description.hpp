@@ -82,7 +82,7 @@ struct Site {
     feed_forward_hidden,
   };
   static constexpr Index all_tokens = -1;     ///< of sites that are no expert's
-  static constexpr Index shared_expert = -2;  ///< of the hidden activations of the shared expert
+  static constexpr Index shared_expert = -2;  ///< of what is within the shared expert
 
   Kind kind{};
   /// At sites of an expert are the tokens that the router sends there.
@@ -113,11 +113,24 @@ struct LinearDescription {
   std::string name;  ///< after the block's prefix, without ".weight": "self_attn.q_proj"
   Site site{};
   pare::Shape<2> shape{};  ///< (out_features, in_features)
+  /// Whose it is, as sites say it: of no expert, of the shared one, or of one by its number.
+  Index expert = Site::all_tokens;
   std::vector<LayerPart> parts{};
   /// Stored (in_features, out_features) when it is float.
   bool transposed = false;
   /// By the configuration; what is stored may differ.
   bool bias = false;
+};
+
+/// A mixture of experts in place of the feed-forward half: a router's softmax chooses some for each
+/// token, and their outputs are added, weighted. Source: Shazeer et al., "Outrageously Large Neural
+/// Networks", 2017; Jiang et al., "Mixtral of Experts", 2024
+struct ExpertsDescription {
+  Index count = 0, chosen = 0;
+  bool normalized = false;  ///< weights of those chosen sum to 1
+  std::string router;       ///< (count, hidden)
+  /// One that sees all tokens; its output is multiplied with the sigmoid of this layer's.
+  std::string shared_gate{};
 };
 
 struct BlockDescription {
@@ -130,6 +143,7 @@ struct BlockDescription {
   std::string query_norm, key_norm;
   /// In the order in which their inputs are computed.
   std::vector<LinearDescription> linears;
+  std::optional<ExpertsDescription> experts;
 
   [[nodiscard]] std::string& norm(NormPlace place) {
     return norms[static_cast<std::size_t>(place)];
@@ -142,14 +156,17 @@ struct BlockDescription {
     std::size_t linear;
     const LayerPart* part;
   };
-  /// The part with a role, if there is one.
-  [[nodiscard]] std::optional<Found> find(Role role) const {
+  /// The part with a role, of no expert or of one, if there is one.
+  [[nodiscard]] std::optional<Found> find(Role role, Index expert = Site::all_tokens) const {
     for (std::size_t i = 0; i < linears.size(); ++i)
-      for (const LayerPart& part : linears[i].parts)
-        if (part.role == role) return Found{i, &part};
+      if (linears[i].expert == expert)
+        for (const LayerPart& part : linears[i].parts)
+          if (part.role == role) return Found{i, &part};
     return std::nullopt;
   }
-  [[nodiscard]] bool is_gated() const { return find(Role::gate).has_value(); }
+  [[nodiscard]] bool is_gated(Index expert = Site::all_tokens) const {
+    return find(Role::gate, expert).has_value();
+  }
   /// The layers that read a site.
   [[nodiscard]] std::vector<std::size_t> at(Site site) const {
     std::vector<std::size_t> found;

@@ -61,6 +61,14 @@ std::vector<NormShape> norm_shapes(const ModelConfig& config, Index index) {
   return shapes;
 }
 
+std::vector<std::string> router_names(const ModelConfig& config, Index index) {
+  std::vector<std::string> names;
+  if (const auto& experts = config.block(index).experts)
+    for (const std::string& name : {experts->router, experts->shared_gate})
+      if (!name.empty()) names.push_back(config.block_prefix(index) + name);
+  return names;
+}
+
 Block read_block(const ModelConfig& config, Index index, const BlockSource& source) {
   Block block;
   block.description = config.block(index);
@@ -83,6 +91,11 @@ Block read_block(const ModelConfig& config, Index index, const BlockSource& sour
   for (std::size_t i = 0; i < block.description.linears.size(); ++i)
     names.push_back(config.linear_name(index, i));
   block.linears = source.linears(names);
+  if (const auto& experts = block.description.experts) {
+    block.router = source.matrix(prefix + experts->router + ".weight");
+    if (!experts->shared_gate.empty())
+      block.shared_gate = source.matrix(prefix + experts->shared_gate + ".weight");
+  }
   return block;
 }
 
@@ -113,11 +126,14 @@ bool is_block_tensor(const ModelConfig& config, const std::string& name) {
   bool is_norm = false;
   if (part == config.names.norm_weight || part == config.names.norm_bias)
     for_each_norm(config, description, static_cast<const Block*>(nullptr),
-                [&](const std::string& norm, const Norm*, Index, Index) {
-                  is_norm = is_norm || norm == layer;
-                });
-  return is_norm ||
-         std::any_of(description.linears.begin(), description.linears.end(),
+                  [&](const std::string& norm, const Norm*, Index, Index) {
+                    is_norm = is_norm || norm == layer;
+                  });
+  if (is_norm || (part != ".weight" && part != ".bias")) return is_norm;
+  if (const auto& experts = description.experts)
+    if (part == ".weight" && (layer == experts->router || layer == experts->shared_gate))
+      return true;
+  return std::any_of(description.linears.begin(), description.linears.end(),
                      [&](const LinearDescription& linear) { return linear.name == layer; });
 }
 

@@ -12,6 +12,7 @@ namespace engine {
 struct BlockSource {
   std::function<bool(const std::string& tensor)> contains;
   std::function<pare::Vector<float>(const std::string& tensor)> vector;
+  std::function<pare::Matrix<float>(const std::string& tensor)> matrix;
   /// The layers of these names, biases included.
   std::function<std::vector<Linear>(const std::vector<std::string>& names)> linears;
 };
@@ -23,6 +24,9 @@ struct BlockSource {
 void for_each_norm_tensor(
     const ModelConfig& config, Index index, const Block& block,
     pare::FunctionRef<void(const std::string& name, const pare::Vector<float>& values)> use);
+
+/// Names of the layers of a block that choose experts; they stay float.
+[[nodiscard]] std::vector<std::string> router_names(const ModelConfig& config, Index index);
 
 /// Names of the norms' weights of a block, and the size of each.
 struct NormShape {

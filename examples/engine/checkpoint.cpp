@@ -57,7 +57,8 @@ Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
   warn_of_oddities();
 }
 
-/// Some files leave out what usually precedes all names, and old ones call norms' tensors otherwise.
+/// Some files leave out what usually precedes all names, and old ones call norms' tensors
+/// otherwise.
 void Checkpoint::settle_names() {
   TensorNames& names = config_.names;
   const auto has_root = [&](const std::string& root) {
@@ -66,8 +67,7 @@ void Checkpoint::settle_names() {
                                  : root + names.embedding + ".weight");
   };
   if (!has_root(names.root)) {
-    const auto other =
-        std::find_if(names.other_roots.begin(), names.other_roots.end(), has_root);
+    const auto other = std::find_if(names.other_roots.begin(), names.other_roots.end(), has_root);
     if (other != names.other_roots.end()) names.root = *other;
   }
   if (!config_.encoder || config_.encoder->embedding_norm.empty()) return;
@@ -216,6 +216,10 @@ void Checkpoint::require_tensors() const {
   if (!config_.tied_embeddings) require_linear(names.output, {vocab, hidden}, false);
   for (Index index = 0; index < config_.layers; ++index) {
     for (const NormShape& norm : norm_shapes(config_, index)) require_norm(norm.name, norm.size);
+    const auto& experts = config_.block(index).experts;
+    for (const std::string& name : router_names(config_, index))
+      require_shape(name + ".weight",
+                    {name.ends_with(experts->router) ? experts->count : 1, hidden});
     for (std::size_t i = 0; i < config_.block(index).linears.size(); ++i) {
       const LinearDescription& linear = config_.block(index).linears[i];
       require_linear(config_.linear_name(index, i), linear.shape, linear.transposed);
@@ -227,7 +231,8 @@ void Checkpoint::require_encoder_tensors() const {
   const EncoderDescription& encoder = *config_.encoder;
   const std::string& root = config_.names.root;
   const Index hidden = config_.hidden_size;
-  if (!encoder.types.empty()) require_shape(root + encoder.types + ".weight", {encoder.type_count, hidden});
+  if (!encoder.types.empty())
+    require_shape(root + encoder.types + ".weight", {encoder.type_count, hidden});
   if (!encoder.embedding_norm.empty()) require_norm(root + encoder.embedding_norm, hidden);
   if (encoder.image) {
     const ImageDescription& image = *encoder.image;
@@ -355,11 +360,11 @@ Embedding Checkpoint::embedding() const {
   embedding.image = encoder.image;
   if (!encoder.image) return embedding;
   const ImageDescription& image = *encoder.image;
-  embedding.tokens =
-      pare::Matrix<float>({std::ssize(image.first_tokens), config_.hidden_size});
+  embedding.tokens = pare::Matrix<float>({std::ssize(image.first_tokens), config_.hidden_size});
   for (Index i = 0; i < embedding.tokens.rows(); ++i)
-    pare::copy(read_rows(names.root + image.first_tokens[static_cast<std::size_t>(i)]).view().row(0),
-               embedding.tokens.row(i));
+    pare::copy(
+        read_rows(names.root + image.first_tokens[static_cast<std::size_t>(i)]).view().row(0),
+        embedding.tokens.row(i));
   embedding.projection = read_linear(names.root + image.projection);
   return embedding;
 }
@@ -369,6 +374,7 @@ Block Checkpoint::block(Index index, const pare::Execution& execution) const {
       config_, index,
       {.contains = [&](const std::string& name) { return tensors_.contains(name); },
        .vector = [&](const std::string& name) { return read_vector(name); },
+       .matrix = [&](const std::string& name) { return read_matrix(name); },
        .linears =
            [&](const std::vector<std::string>& layers) { return linears(layers, execution); }});
 }
@@ -459,9 +465,10 @@ void Checkpoint::read_encoder(Model& model) const {
     if (!has_head(description) || (description.pooled && !model.pooler)) continue;
     Head head{description, {}, {}};
     for (const HeadLayer& layer : description.layers)
-      head.layers.push_back({read_linear(layer.linear),
-                             layer.norm.empty() ? Norm{} : read_norm(layer.norm)});
-    if (!description.embedding_bias.empty()) head.embedding_bias = read_vector(description.embedding_bias);
+      head.layers.push_back(
+          {read_linear(layer.linear), layer.norm.empty() ? Norm{} : read_norm(layer.norm)});
+    if (!description.embedding_bias.empty())
+      head.embedding_bias = read_vector(description.embedding_bias);
     model.heads.push_back(std::move(head));
   }
   const Pooling pooling = read_pooling(directory_);
@@ -475,7 +482,8 @@ Linear Checkpoint::read_linear(const std::string& name) const {
   const Index rows = info.shape.empty() ? 1 : info.shape.front();
   pare::Matrix<float> weight =
       info.shape.size() == 2 ? read_matrix(name + ".weight") : reshaped(info, rows);
-  if (info.shape.size() != 2) pare::require_finite(weight.view(), directory_.string() + ": " + name);
+  if (info.shape.size() != 2)
+    pare::require_finite(weight.view(), directory_.string() + ": " + name);
   Linear linear(std::move(weight));
   if (tensors_.contains(name + ".bias")) {
     require_shape(name + ".bias", {rows});

@@ -29,8 +29,8 @@ struct TensorNames {
   std::string norm_weight = ".weight", norm_bias = ".bias";
 };
 
-/// A decoder or encoder, from a Hugging Face config.json: its sizes, what it computes and what its tensors are
-/// called.
+/// A decoder or encoder, from a Hugging Face config.json: its sizes, what it computes and what its
+/// tensors are called.
 ///
 /// What only a forward pass would compute wrongly does not keep a model from being read: see
 /// require_forward.

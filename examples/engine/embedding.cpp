@@ -12,11 +12,11 @@ namespace {
 /// A row of a table; `what` names the index in the message of an error.
 const float* row_of(const pare::Matrix<float>& table, Index row, const char* what, Index t) {
   if (row < 0 || row >= table.rows())
-    throw pare::ArgumentError(std::string(what) + " " + std::to_string(t) + " is " +
-                              std::to_string(row) + ", outside the " +
-                              (what == std::string_view("token") ? "vocabulary of "
-                                                                 : "model's first ") +
-                              std::to_string(table.rows()));
+    throw pare::ArgumentError(
+        std::string(what) + " " + std::to_string(t) + " is " + std::to_string(row) +
+        ", outside the " +
+        (what == std::string_view("token") ? "vocabulary of " : "model's first ") +
+        std::to_string(table.rows()));
   return &table(row, 0);
 }
 
@@ -83,8 +83,8 @@ pare::Matrix<float> Embedding::patches(const pare::Matrix<float>& pixels,
   for (Index t = 0; t < x.rows(); ++t) {
     const Index n = t / image->tokens(), position = t % image->tokens();
     // Learned tokens are rows of `tokens`.
-    const float* from = position < leading ? &tokens(position, 0)
-                                           : &projected(n * count + position - leading, 0);
+    const float* from =
+        position < leading ? &tokens(position, 0) : &projected(n * count + position - leading, 0);
     std::copy_n(from, x.cols(), &x(t, 0));
     add(&positions(position, 0), &x(t, 0), x.cols());
   }

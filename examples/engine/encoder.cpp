@@ -60,10 +60,10 @@ pare::Matrix<float> Encoder::logits_of(std::size_t head, const EncoderOutputs& o
                                        Index length) const {
   const auto& [description, layers, embedding_bias] = model_->heads[head];
   const pare::Execution& execution = runner_.execution();
-  pare::Matrix<float> x = description.pooled        ? outputs.pooled
-                          : description.every_token ? outputs.last
-                                                    : rows_of_token(outputs.last, length,
-                                                                    description.token);
+  pare::Matrix<float> x = description.pooled ? outputs.pooled
+                          : description.every_token
+                              ? outputs.last
+                              : rows_of_token(outputs.last, length, description.token);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     x = layers[i].linear.forward(x, execution);
     if (const auto& activation = description.layers[i].activation)
@@ -92,7 +92,8 @@ EncoderOutputs Encoder::run(const ModelInputs& inputs, std::optional<HiddenState
   if (!model_->final_norm.empty()) apply_norm(config.norm, model_->final_norm, x, x, execution);
   outputs.last = std::move(x);
   if (model_->pooler) {
-    outputs.pooled = model_->pooler->forward(rows_of_token(outputs.last, inputs.length, 0), execution);
+    outputs.pooled =
+        model_->pooler->forward(rows_of_token(outputs.last, inputs.length, 0), execution);
     apply_activation(Activation::tanh, outputs.pooled.data(), outputs.pooled.size());
   }
   for (std::size_t head = 0; head < model_->heads.size(); ++head) {
@@ -106,8 +107,7 @@ EncoderOutputs Encoder::run(const ModelInputs& inputs, std::optional<HiddenState
       outputs.logits[model_->heads[head].description.output] = std::move(logits);
   }
   if (model_->heads.size() > 1)
-    for (float& value : outputs.logits["logits"])
-      value /= static_cast<float>(model_->heads.size());
+    for (float& value : outputs.logits["logits"]) value /= static_cast<float>(model_->heads.size());
   if (model_->pools_by_mean) {
     outputs.sentence = mean_of_tokens(outputs.last, inputs);
     if (model_->normalizes_sentences) outputs.normalized_sentence = normalized(outputs.sentence);

@@ -5,7 +5,8 @@
 namespace engine {
 
 Model Model::without_blocks() const {
-  return {config, embedding, {}, final_norm, head, pooler, heads, pools_by_mean, normalizes_sentences};
+  return {config,        embedding,           {}, final_norm, head, pooler, heads,
+          pools_by_mean, normalizes_sentences};
 }
 
 pare::Matrix<float> Decoder::norm(pare::MatrixView<const float> x) const {

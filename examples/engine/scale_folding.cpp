@@ -18,6 +18,11 @@ void fold_vector(pare::DType stored, pare::VectorView<float> values,
   }
 }
 
+/// Experts read what enters all of them.
+bool reads(const LinearDescription& linear, Site site) {
+  return linear.site == site || (site == Site::feed_forward_input && linear.site.kind == site.kind);
+}
+
 /// The values themselves, `count` from `first` on.
 pare::VectorView<float> slice(pare::Vector<float>& values, Index first, Index count) {
   return {values.data() + first, {count}};
@@ -35,12 +40,15 @@ std::optional<Producer> producer_of(const ModelConfig& config, const BlockDescri
     case Site::Kind::attention_input:
       return norm(NormPlace::attention_input);
     case Site::Kind::feed_forward_input:
-      return norm(NormPlace::feed_forward_input);
+      // What experts read is made for all of them.
+      if (site.expert == Site::all_tokens) return norm(NormPlace::feed_forward_input);
+      break;
     case Site::Kind::attention_output:
       if (config.heads == config.kv_heads) return part(Role::value);
       break;
     case Site::Kind::feed_forward_hidden:
-      if (block.is_gated() || config.activation == Activation::relu) return part(Role::up);
+      if (block.is_gated(site.expert) || config.activation == Activation::relu)
+        return Producer{{}, block.find(Role::up, site.expert)};
       break;
   }
   return std::nullopt;
@@ -68,8 +76,13 @@ void fold_scales(const ModelConfig& config, Index index, Block& block, Site site
                     slice(bias, first, part->length), own, 0.0f);
     }
   }
-  for (const std::size_t i : block.description.at(site))
-    pare::fold_into_columns(block.linears[i].dense().view(), scales);
+  for (std::size_t i = 0; i < block.linears.size(); ++i)
+    if (reads(block.description.linears[i], site))
+      pare::fold_into_columns(block.linears[i].dense().view(), scales);
+  if (site == Site::feed_forward_input && block.description.experts) {
+    pare::fold_into_columns(block.router.view(), scales);
+    if (!block.shared_gate.empty()) pare::fold_into_columns(block.shared_gate.view(), scales);
+  }
 }
 
 }  // namespace engine

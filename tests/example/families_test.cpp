@@ -48,6 +48,9 @@ constexpr const char* model_names[] = {"llama",
                                        "stablelm_parallel",
                                        "phi",
                                        "starcoder2",
+                                       "mixtral",
+                                       "qwen2_moe",
+                                       "qwen3_moe",
                                        "cohere"};
 
 constexpr const char* encoder_names[] = {"bert",       "bert_mean", "bert_mlm", "deit",
@@ -124,8 +127,8 @@ double difference(MatrixView<const float> own, const SafetensorsReader& file, co
                   Index first = 0) {
   const auto values = file.read_as<float>(name);
   REQUIRE(std::ssize(values) >= first + own.size());
-  return max_difference(own, MatrixView<const float>(values.data() + first,
-                                                     {own.rows(), own.cols()}));
+  return max_difference(own,
+                        MatrixView<const float>(values.data() + first, {own.rows(), own.cols()}));
 }
 
 void check_encoder(const fs::path& model_directory, const SafetensorsReader& expected) {
@@ -198,7 +201,9 @@ TEST_CASE("scales that are folded change what blocks compute by nothing but roun
       engine::Block& block = model.blocks[static_cast<std::size_t>(b)];
       for (const engine::Site site : block.description.sites()) {
         if (!engine::producer_of(model.config, block.description, site)) continue;
-        Vector<float> scales({block.linears[block.description.at(site)[0]].in_features()});
+        // Where experts stand they all read it, and none at that site alone.
+        const auto at = block.description.at(site);
+        Vector<float> scales({block.linears[at[0]].in_features()});
         for (float& scale : scales) scale = std::exp2(2.0f * random.uniform() - 1.0f);
         engine::fold_scales(model.config, b, block, site, scales,
                             [](const std::string&) { return DType::F32; });
@@ -264,6 +269,14 @@ TEST_CASE("typical mistakes in what a configuration says are seen") {
       {"cohere", "halves in place of neighbours",
        [](auto& m) { m.config.ropes[0].neighbours = false; }},
       {"granite", "a scale of its own", [](auto& m) { m.config.residual_scale = 1.0f; }},
+      {"mixtral", "weights as the router gives them",
+       [](auto& m) {
+         for (auto& b : m.blocks) b.description.experts->normalized = false;
+       }},
+      {"qwen2_moe", "one expert for each token",
+       [](auto& m) {
+         for (auto& b : m.blocks) b.description.experts->chosen = 1;
+       }},
       {"gpt2", "no epsilon", [](auto& m) { m.config.norm.epsilon = 0.0f; }},
   };
   for (const Mistake& mistake : mistakes) {

@@ -55,7 +55,9 @@ class FloatCalibration {
       statistics.sites.emplace(site, BlockStatistics::AtSite{pare::ActivationStatistics(width),
                                                              pare::Matrix<float>({rows, width})});
     const auto capture = [&](engine::Site site, pare::MatrixView<const float> x) {
-      auto& s = statistics.sites.at(site);
+      const auto found = statistics.sites.find(site);
+      if (found == statistics.sites.end()) return;  // no layer reads it that is ever quantized
+      auto& s = found->second;
       const Index seen = s.statistics.count();
       if (const Index wanted = std::min(rows - seen, x.rows()); wanted > 0)
         pare::copy(x.slice(0, 0, wanted), s.sample.view().slice(0, seen, wanted));

@@ -75,6 +75,13 @@ void ModelWriter::write_block(const BlockInWork& work) {
                                [&](const std::string& name, const pare::Vector<float>& values) {
                                  tensors.push_back(stored(name, values));
                                });
+  if (const auto& experts = work.block.description.experts) {
+    const std::string prefix = checkpoint_.config().block_prefix(work.index);
+    tensors.push_back(stored(prefix + experts->router + ".weight", work.block.router.view()));
+    if (!experts->shared_gate.empty())
+      tensors.push_back(
+          stored(prefix + experts->shared_gate + ".weight", work.block.shared_gate.view()));
+  }
   for (const Layer& layer : work.layers) {
     const engine::Linear& linear = work.block.linears[layer.index];
     if (const auto& bias = linear.bias(); !bias.empty())
@@ -110,6 +117,7 @@ engine::Block ModelWriter::read_block(Index index) const {
       checkpoint_.config(), index,
       {.contains = [&](const std::string& name) { return reader.contains(name); },
        .vector = [&](const std::string& name) { return reader.read_vector(name); },
+       .matrix = [&](const std::string& name) { return reader.read_matrix(name); },
        .linears =
            [&](const std::vector<std::string>& names) {
              std::vector<engine::Linear> layers;

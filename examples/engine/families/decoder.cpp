@@ -173,13 +173,15 @@ void share_input_of_halves(ModelConfig& config) {
 
 void read_windows(const ConfigFields& fields, std::optional<Index> fallback, ModelConfig& config,
                   pare::FunctionRef<bool(Index block)> slides) {
-  std::optional<Index> window = fallback;
-  if (!fields.is_missing("sliding_window"))
-    window =
-        fields.has("sliding_window") ? std::optional(fields.size("sliding_window")) : std::nullopt;
+  (void)fields.has("sliding_window");
+  // Read where a block asks for it: what is not used may be anything.
+  const auto window = [&] {
+    if (fields.is_missing("sliding_window")) return fallback.value_or(no_window);
+    return fields.has("sliding_window") ? fields.size("sliding_window") : no_window;
+  };
   if (!fields.has("layer_types") || !fields["layer_types"].is_array()) {
     for_each_block(config, [&](Index i, BlockDescription& block) {
-      if (window && slides(i)) block.window = *window;
+      if (slides(i)) block.window = window();
     });
     return;
   }
@@ -189,7 +191,7 @@ void read_windows(const ConfigFields& fields, std::optional<Index> fallback, Mod
                             " types for " + std::to_string(config.layers) + " layers");
   for_each_block(config, [&](Index i, BlockDescription& block) {
     const auto& type = types[static_cast<std::size_t>(i)];
-    if (type == "sliding_attention" && window) block.window = *window;
+    if (type == "sliding_attention") block.window = window();
     if (type != "sliding_attention" && type != "full_attention")
       ForwardLimits(config.not_computed).add("layer_types", "layers of type " + type.dump());
   });
@@ -200,8 +202,6 @@ void read_windows_of_last_blocks(const ConfigFields& fields, ModelConfig& config
   Index first = 28;
   if (fields.has("max_window_layers"))
     first = fields["max_window_layers"] == 0 ? 0 : fields.size("max_window_layers");
-  // What is not used may be anything.
-  if (!used && !fields.has("layer_types")) return (void)fields.has("sliding_window");
   read_windows(fields, 4096, config, [&](Index block) { return used && block >= first; });
 }
 

@@ -9,12 +9,11 @@ const Family deit{
     "deit", "DeiT", [](const ConfigFields& fields, ModelConfig& config) {
       read_vision(fields, {"embeddings.cls_token", "embeddings.distillation_token"}, config);
       config.encoder->pooler = "pooler.dense";
-      config.encoder->heads = {
-          {.layers = {{.linear = "classifier"}}},
-          {.output = "cls_logits", .layers = {{.linear = "cls_classifier"}}},
-          {.output = "distillation_logits",
-           .token = 1,
-           .layers = {{.linear = "distillation_classifier"}}}};
+      config.encoder->heads = {{.layers = {{.linear = "classifier"}}},
+                               {.output = "cls_logits", .layers = {{.linear = "cls_classifier"}}},
+                               {.output = "distillation_logits",
+                                .token = 1,
+                                .layers = {{.linear = "distillation_classifier"}}}};
     }};
 
 }  // namespace engine

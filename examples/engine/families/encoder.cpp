@@ -29,14 +29,13 @@ void read_encoder(const ConfigFields& fields, const EncoderDefaults& defaults,
   const Index width = config.hidden_size, hidden = config.intermediate_size;
   BlockDescription block;
   block.rope.reset();
-  block.linears = {
-      make_linear(layers.query, Site::attention_input, Role::query, width, width),
-      make_linear(layers.key, Site::attention_input, Role::key, width, width),
-      make_linear(layers.value, Site::attention_input, Role::value, width, width),
-      make_linear(layers.attention_output, Site::attention_output, Role::attention_output, width,
-                  width),
-      make_linear(layers.up, Site::feed_forward_input, Role::up, hidden, width),
-      make_linear(layers.down, Site::feed_forward_hidden, Role::down, width, hidden)};
+  block.linears = {make_linear(layers.query, Site::attention_input, Role::query, width, width),
+                   make_linear(layers.key, Site::attention_input, Role::key, width, width),
+                   make_linear(layers.value, Site::attention_input, Role::value, width, width),
+                   make_linear(layers.attention_output, Site::attention_output,
+                               Role::attention_output, width, width),
+                   make_linear(layers.up, Site::feed_forward_input, Role::up, hidden, width),
+                   make_linear(layers.down, Site::feed_forward_hidden, Role::down, width, hidden)};
   for (LinearDescription& linear : block.linears) linear.bias = true;
   set_blocks(config, block);
 }

@@ -30,8 +30,7 @@ void read_gemma_of_four_norms(const ConfigFields& fields, const DecoderDefaults&
 }
 
 /// Gemma Team, "Gemma", 2024: LLaMA with norms that multiply by 1 + w, scaled embeddings and GELU.
-const Family gemma{"gemma", "Gemma",
-                   [](const ConfigFields& fields, ModelConfig& config) {
+const Family gemma{"gemma", "Gemma", [](const ConfigFields& fields, ModelConfig& config) {
                      read_gemma(fields,
                                 {.kv_heads = 16,
                                  .head_dim = 256,

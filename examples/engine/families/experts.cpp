@@ -1,0 +1,51 @@
+#include "engine/families/experts.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace engine {
+
+void set_experts(const ModelConfig& config, const ExpertsDescription& experts,
+                 const std::string& prefix, const ExpertLayers& names, Index hidden,
+                 BlockDescription& block) {
+  std::erase_if(block.linears, [](const LinearDescription& linear) {
+    return linear.site.kind == Site::Kind::feed_forward_input ||
+           linear.site.kind == Site::Kind::feed_forward_hidden;
+  });
+  block.experts = experts;
+  const Index width = config.hidden_size;
+  for (Index e = 0; e < experts.count; ++e) {
+    const std::string own = prefix + "experts." + std::to_string(e) + ".";
+    const Site input{Site::Kind::feed_forward_input, e}, inner{Site::Kind::feed_forward_hidden, e};
+    for (auto& linear : {make_linear(own + names.gate, input, Role::gate, hidden, width),
+                         make_linear(own + names.up, input, Role::up, hidden, width),
+                         make_linear(own + names.down, inner, Role::down, width, hidden)}) {
+      block.linears.push_back(linear);
+      block.linears.back().expert = e;
+    }
+  }
+}
+
+void read_qwen_experts(const ConfigFields& fields, Index count, Index chosen, Index hidden,
+                       ModelConfig& config) {
+  const char* key = fields.has("num_experts") ? "num_experts" : "num_local_experts";
+  ExpertsDescription experts{.count = fields.size(key, count, most_experts),
+                             .chosen = fields.size("num_experts_per_tok", chosen),
+                             .normalized = fields.flag("norm_topk_prob", false),
+                             .router = "mlp.gate"};
+  if (experts.chosen > experts.count)
+    throw pare::FormatError(field("num_experts_per_tok") + " is " + std::to_string(experts.chosen) +
+                            " of " + std::to_string(experts.count) + " experts");
+  const Index width = fields.size("moe_intermediate_size", hidden);
+  const Index step = fields.size("decoder_sparse_step", 1);
+  const bool listed = fields.has("mlp_only_layers") && fields["mlp_only_layers"].is_array();
+  for_each_block(config, [&](Index i, BlockDescription& block) {
+    const auto is_listed = [&](const nlohmann::json& list) {
+      return std::find(list.begin(), list.end(), i) != list.end();
+    };
+    if ((i + 1) % step == 0 && !(listed && is_listed(fields["mlp_only_layers"])))
+      set_experts(config, experts, "mlp.", {}, width, block);
+  });
+}
+
+}  // namespace engine
