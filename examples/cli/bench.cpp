@@ -31,6 +31,9 @@ void bench(const BenchCommand& options) {
   const Stopwatch loading;
   const engine::Checkpoint checkpoint = open_model(options.model);
   const engine::ModelConfig& config = checkpoint.config();
+  if (config.encoder)
+    throw pare::ArgumentError(options.model.model.string() + " is an encoder (" + config.family +
+                              "); pare eval and pare compare measure its speed");
   const Index length = options.prompt.value_or(
       std::max<Index>(1, std::min<Index>(512, config.max_positions - options.tokens)));
   if (length + options.tokens > config.max_positions)

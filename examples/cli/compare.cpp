@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/comparison_table.hpp"
+#include "cli/encoder_evaluation.hpp"
 #include "cli/evaluation.hpp"
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
@@ -93,13 +94,19 @@ class Comparison {
     layers_ = layers_of_model(checkpoint_.config());
     for (const Recipe& recipe : recipes_)
       require_shapes(recipe, formats_of_layers(recipe, layers_), layers_);
-    tokens_ = evaluation_tokens(options.text, checkpoint_);
-    const Index length = window_length(options.model, checkpoint_.config());
     checkpoint_.require_forward();
+    const bool is_encoder = checkpoint_.config().encoder.has_value();
+    if (is_encoder)
+      encoder_inputs_ = evaluation_inputs(options.text, checkpoint_);
+    else if (!options.text.inputs.empty())
+      throw pare::ArgumentError("--inputs is of encoders; decoders read --text or --tokens");
+    else
+      tokens_ = evaluation_tokens(options.text, checkpoint_);
+    const Index length = window_length(options.model, checkpoint_.config());
     if (std::any_of(recipes_.begin(), recipes_.end(),
                     [](const Recipe& r) { return r.needs_calibration(); }))
       calibration_.emplace(calibration_windows(options.calibration, checkpoint_, length));
-    windows_.emplace(tokens_, length);
+    if (!is_encoder) windows_.emplace(tokens_, length);
     model_ = checkpoint_.load(runtime_.execution());
     size_ = stored_size(checkpoint_);
   }
@@ -108,19 +115,22 @@ class Comparison {
     const engine::BlockRunner runner(model_.config, runtime_.execution());
     std::optional<FloatCalibration> float_calibration;
     if (calibration_) float_calibration.emplace(runner, *model_.embedding, *calibration_);
-    Evaluator evaluator(*windows_, &model_, runtime_.execution());
+    if (windows_)
+      evaluator_.emplace(*windows_, &model_, runtime_.execution());
+    else
+      encoder_evaluator_.emplace(*encoder_inputs_, &model_, runtime_.execution());
 
     ReportRow row;
     row.method = "float";
     row.format = std::string(to_string(weight_dtype()));
     row.bits_per_weight = bits(weight_dtype());
     row.weight_bytes = size_.bytes;
-    finish_row(row, model_, evaluator);
+    finish_row(row, model_);
     for (const Recipe& recipe : recipes_) {
       engine::Model quantized = model_.without_blocks();
       row = quantize(recipe, runner, float_calibration ? &*float_calibration : nullptr, quantized);
       add_kernel(recipe.format, quantized);
-      finish_row(row, quantized, evaluator);
+      finish_row(row, quantized);
     }
     std::fputs(table_.legend().c_str(), stdout);
   }
@@ -170,16 +180,27 @@ class Comparison {
     return row;
   }
 
-  void finish_row(ReportRow& row, const engine::Model& model, Evaluator& evaluator) {
-    const Quality quality = evaluator.measure(model);
+  void finish_row(ReportRow& row, const engine::Model& model) {
     row.parameters = size_.parameters;
-    row.bits_per_byte = quality.bits_per_byte(tokens_);
-    row.perplexity = quality.perplexity();
-    row.kl = quality.kl.value_or(0.0);
-    row.top1 = quality.top1.value_or(1.0);
-    if (options_.speed)
-      row.speed = measure_speed(model, windows_->inputs(0, 1), runtime_, {},
-                                &model == &model_ ? nullptr : &model_);
+    const engine::Model* const beside = &model == &model_ ? nullptr : &model_;
+    if (evaluator_) {
+      const Quality quality = evaluator_->measure(model);
+      row.bits_per_byte = quality.bits_per_byte(tokens_);
+      row.perplexity = quality.perplexity();
+      row.kl = quality.kl;
+      row.top1 = quality.top1;
+      if (options_.speed)
+        row.speed = measure_speed(model, windows_->inputs(0, 1), runtime_, {}, beside);
+    } else {
+      const EncoderQuality quality = encoder_evaluator_->measure(model);
+      row.accuracy = quality.accuracy;
+      row.kl = quality.kl;
+      row.top1 = quality.top1;
+      row.cosine = quality.cosine;
+      if (options_.speed)
+        row.speed = measure_encoder_speed(model, speed_inputs(encoder_inputs_->inputs), runtime_,
+                                          {}, beside);
+    }
     std::fputs(table_.add(row).c_str(), stdout);
     flush_standard_output();
     rows_.push_back(row);
@@ -190,7 +211,8 @@ class Comparison {
   /// Which kernel ran, for one token and for a window.
   void add_kernel(const std::string& format, const engine::Model& model) {
     const auto& linear = model.blocks[0].linears[0];
-    for (const Index tokens : {Index{1}, windows_->length()}) {
+    for (const Index tokens :
+         {Index{1}, windows_ ? windows_->length() : encoder_inputs_->inputs.length}) {
       const std::string line = format + ", " + std::to_string(tokens) +
                                " tokens: " + linear.describe(tokens, runtime_.execution());
       if (std::find(kernels_.begin(), kernels_.end(), line) == kernels_.end())
@@ -205,8 +227,11 @@ class Comparison {
   engine::Checkpoint checkpoint_;
   Tokens tokens_;
   std::optional<CalibrationWindows> calibration_;
-  std::optional<EvaluationWindows> windows_;
+  std::optional<EvaluationWindows> windows_;      // of a decoder
+  std::optional<LabelledInputs> encoder_inputs_;  // of an encoder
   engine::Model model_;
+  std::optional<Evaluator> evaluator_;
+  std::optional<EncoderEvaluator> encoder_evaluator_;
   StoredSize size_;
   ComparisonTable table_;
   std::vector<ReportRow> rows_;

@@ -1,5 +1,6 @@
 #include "cli/comparison_table.hpp"
 
+#include <cmath>
 #include <cstdarg>
 #include <cstdio>
 
@@ -26,13 +27,42 @@ std::string format_label(const ReportRow& row) {
   return row.format + (row.group_size > 0 ? " g" + std::to_string(row.group_size) : "");
 }
 
+/// What a kind of model is judged by: the number that the table shows.
+struct Measure {
+  const char* name;
+  double value;
+  bool is_loss;  ///< its change is relative; else it is a share, and changes by points
+};
+
+Measure measure_of(const ReportRow& row) {
+  if (row.bits_per_byte) return {"bits/byte", *row.bits_per_byte, true};
+  if (row.perplexity) return {"perplex.", *row.perplexity, true};
+  if (row.accuracy) return {"accuracy", 100.0 * *row.accuracy, false};
+  if (row.cosine) return {"cosine", *row.cosine, true};
+  return {"accuracy", std::nan(""), false};
+}
+
 std::string headings(const ReportRow& base) {
-  std::string line = text("%-19s %-16s %6s %8s %6s %6s %9s %8s %9s %7s", "method", "format",
-                          "bits/w", "MB", "vs F32", "vs F16",
-                          base.bits_per_byte ? "bits/byte" : "perplex.", "change", "KL", "top-1");
-  if (base.speed)
-    line += text(" %9s %8s %14s %9s", "prefill/s", "decode/s", "speed-up ", "of limit");
+  std::string line = text("%-19s %-16s %6s %8s %6s %6s %9s %8s", "method", "format", "bits/w", "MB",
+                          "vs F32", "vs F16", measure_of(base).name, "change");
+  if (base.kl) line += text(" %9s %7s", "KL", "top-1");
+  if (base.speed) {
+    line += base.speed->decodes
+                ? text(" %9s %8s %14s %9s", "prefill/s", "decode/s", "speed-up ", "of limit")
+                : text(" %9s %8s %8s", "tokens/s", "speed-up", "of limit");
+  }
   return line + text(" %7s\n", "seconds");
+}
+
+std::string speed_columns(const Speed& speed) {
+  const char doubt = speed.steady() ? ' ' : mark;
+  if (!speed.decodes)
+    return text(" %9.0f %6.2fx%c %7.0f%%", speed.prefill_tokens_per_second,
+                speed.prefill_speed_up.ratio, doubt, 100.0 * speed.prefill_share);
+  return text(" %9.0f %8.0f %5.2fx/%5.2fx%c %3.0f%%/%3.0f%%", speed.prefill_tokens_per_second,
+              speed.decode_tokens_per_second, speed.prefill_speed_up.ratio,
+              speed.decode_speed_up.ratio, doubt, 100.0 * speed.prefill_share,
+              100.0 * speed.decode_share);
 }
 
 }  // namespace
@@ -45,19 +75,21 @@ std::string ComparisonTable::add(const ReportRow& row) {
   }
   const double n = static_cast<double>(row.parameters);
   const double bytes = static_cast<double>(row.weight_bytes);
-  const double loss = row.bits_per_byte.value_or(row.perplexity);
-  const double base_loss = base_->bits_per_byte.value_or(base_->perplexity);
-  lines += text("%-19s %-16s %6.2f %8.2f %5.2fx %5.2fx %9.4f %+7.2f%% %9.5f %6.2f%%",
-                method_label(row).c_str(), format_label(row).c_str(), row.bits_per_weight,
-                bytes / 1e6, 4.0 * n / bytes, 2.0 * n / bytes, loss,
-                100.0 * (loss / base_loss - 1.0), row.kl, 100.0 * row.top1);
+  const Measure own = measure_of(row), base = measure_of(*base_);
+  lines += text("%-19s %-16s %6.2f %8.2f %5.2fx %5.2fx", method_label(row).c_str(),
+                format_label(row).c_str(), row.bits_per_weight, bytes / 1e6, 4.0 * n / bytes,
+                2.0 * n / bytes);
+  if (own.is_loss)
+    lines += text(" %9.4f %+7.2f%%", own.value, 100.0 * (own.value / base.value - 1.0));
+  else if (std::isnan(own.value))
+    lines += text(" %9s %8s", "-", "-");
+  else
+    lines += text(" %8.2f%% %+8.2f", own.value, own.value - base.value);
+  if (base_->kl)
+    lines += text(" %9.5f %6.2f%%", row.kl.value_or(0.0), 100.0 * row.top1.value_or(1.0));
   if (base_->speed && row.speed) {
-    const Speed& speed = *row.speed;
-    marked_ = marked_ || !speed.steady();
-    lines += text(" %9.0f %8.0f %5.2fx/%5.2fx%c %3.0f%%/%3.0f%%", speed.prefill_tokens_per_second,
-                  speed.decode_tokens_per_second, speed.prefill_speed_up.ratio,
-                  speed.decode_speed_up.ratio, speed.steady() ? ' ' : mark,
-                  100.0 * speed.prefill_share, 100.0 * speed.decode_share);
+    marked_ = marked_ || !row.speed->steady();
+    lines += speed_columns(*row.speed);
   }
   return lines + text(" %7.1f\n", row.quantize_seconds);
 }

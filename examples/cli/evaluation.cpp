@@ -4,20 +4,13 @@
 #include <cmath>
 #include <numbers>
 
+#include "cli/divergence.hpp"
 #include "pare/core/error.hpp"
 
 namespace cli {
 namespace {
 
 using pare::MatrixView;
-
-/// log(sum(exp(logits))) of one row, in double.
-double log_sum_exp(const float* logits, Index count) {
-  const double largest = *std::max_element(logits, logits + count);
-  double sum = 0.0;
-  for (Index j = 0; j < count; ++j) sum += std::exp(static_cast<double>(logits[j]) - largest);
-  return largest + std::log(sum);
-}
 
 struct RowResult {
   double nats = 0.0, kl = 0.0, agrees = 0.0;
@@ -28,11 +21,7 @@ RowResult compare_row(const float* logits, const float* reference, Index vocab, 
   const double norm = log_sum_exp(logits, vocab);
   row.nats = norm - static_cast<double>(logits[target]);
   if (!reference) return row;
-  const double reference_norm = log_sum_exp(reference, vocab);
-  for (Index j = 0; j < vocab; ++j) {
-    const double log_p = static_cast<double>(reference[j]) - reference_norm;
-    row.kl += std::exp(log_p) * (log_p - (static_cast<double>(logits[j]) - norm));
-  }
+  row.kl = kl_divergence(reference, logits, vocab);
   row.agrees = std::max_element(logits, logits + vocab) - logits ==
                std::max_element(reference, reference + vocab) - reference;
   return row;

@@ -41,6 +41,9 @@ void generate(const GenerateCommand& options) {
     throw pare::ArgumentError("give either --prompt TEXT, not empty, or --tokens FILE");
   const engine::Checkpoint checkpoint = open_model(options.model);
   const auto& config = checkpoint.config();
+  if (config.encoder)
+    throw pare::ArgumentError(options.model.model.string() + " is an encoder (" + config.family +
+                              "), which continues no text; see pare eval and pare logits");
   Tokenizer tokenizer(checkpoint.directory(), config);
   const bool is_text = options.tokens.empty();
   std::vector<std::int32_t> ids = is_text ? tokenizer.encode(options.prompt).ids

@@ -36,6 +36,13 @@ bool is_inside(fs::path path, const fs::path& directory) {
 
 }  // namespace
 
+fs::path text_file_source(const fs::path& directory, std::string_view name) {
+  std::error_code ignored;
+  const fs::path flat = directory / name;
+  if (name != engine::flat_pooling_name || fs::exists(flat, ignored)) return flat;
+  return directory / engine::pooling_file;
+}
+
 bool is_model_file(std::string_view name) {
   const auto is = [&](std::string_view other) { return name == other; };
   static constexpr std::array<std::string_view, 7> others{

@@ -5,10 +5,13 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/pooling.hpp"
+
 namespace cli {
 
-/// What a model's directory says about text: its tokenizer and how to generate.
-inline constexpr std::array<std::string_view, 12> text_file_names{"tokenizer.model",
+/// What a model's directory says about its inputs and outputs: tokenizer, images, how to generate,
+/// how to pool.
+inline constexpr std::array<std::string_view, 16> text_file_names{"tokenizer.model",
                                                                   "tokenizer.json",
                                                                   "tokenizer_config.json",
                                                                   "special_tokens_map.json",
@@ -19,7 +22,15 @@ inline constexpr std::array<std::string_view, 12> text_file_names{"tokenizer.mod
                                                                   "chat_template.jinja",
                                                                   "chat_template.json",
                                                                   "vocab.txt",
-                                                                  "tekken.json"};
+                                                                  "tekken.json",
+                                                                  "modules.json",
+                                                                  "sentence_bert_config.json",
+                                                                  "preprocessor_config.json",
+                                                                  engine::flat_pooling_name};
+
+/// Where a model has one of these; what pare writes is flat, others have a folder for pooling.
+[[nodiscard]] std::filesystem::path text_file_source(const std::filesystem::path& directory,
+                                                     std::string_view name);
 
 /// True for the name of a file that commands read from a model's directory.
 [[nodiscard]] bool is_model_file(std::string_view name);

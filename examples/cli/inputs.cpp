@@ -55,7 +55,8 @@ InputPaths input_paths(const ModelOptions& model, const CalibrationOptions& cali
                        const TextOptions& text) {
   InputPaths paths;
   paths.add_model(model.model);
-  for (const path& file : {calibration.text, calibration.tokens, text.text, text.tokens})
+  for (const path& file : {calibration.text, calibration.tokens, calibration.inputs, text.text,
+                           text.tokens, text.inputs})
     paths.add_file(file);
   return paths;
 }
@@ -67,6 +68,26 @@ Index window_length(const ModelOptions& options, const engine::ModelConfig& conf
                               " is not between 1 and the model's context of " +
                               std::to_string(config.max_positions));
   return options.window;
+}
+
+path inputs_file(const path& option, const char* beside, const path& directory) {
+  if (!option.empty()) return option;
+  const path file = (path(directory) / beside) += ".safetensors";
+  return std::filesystem::exists(file) ? file : path();
+}
+
+engine::ModelInputs speed_inputs(const engine::ModelInputs& inputs) {
+  constexpr Index most = 32;
+  return inputs.slice(0, std::min(most, inputs.count()));
+}
+
+LabelledInputs evaluation_inputs(const TextOptions& options, const engine::Checkpoint& checkpoint) {
+  const path file = inputs_file(options.inputs, "eval", checkpoint.directory());
+  if (file.empty())
+    throw pare::ArgumentError(
+        "nothing to evaluate on: give --inputs FILE (there is no eval.safetensors beside the "
+        "model)");
+  return read_model_inputs(file, checkpoint.config());
 }
 
 Tokens evaluation_tokens(const TextOptions& options, const engine::Checkpoint& checkpoint) {
@@ -82,6 +103,14 @@ CalibrationWindows calibration_windows(const CalibrationOptions& options,
     throw pare::ArgumentError("--calib-windows " + std::to_string(options.windows) +
                               " is negative");
   checkpoint.require_forward();
+  if (checkpoint.config().encoder)
+    if (const path file = inputs_file(options.inputs, "calib", checkpoint.directory());
+        !file.empty() && options.text.empty() && options.tokens.empty())
+      return {read_model_inputs(file, checkpoint.config()).inputs, options.windows};
+  if (checkpoint.config().encoder && checkpoint.config().encoder->image)
+    throw pare::ArgumentError(
+        "no images to calibrate on: give --calib-inputs FILE (there is no calib.safetensors beside "
+        "the model)");
   const Tokens tokens =
       read_tokens(options.tokens, options.text, "calib",
                   "no calibration text: give --calib FILE or --calib-tokens FILE (there is no "

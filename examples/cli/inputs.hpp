@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cli/input_paths.hpp"
+#include "cli/model_inputs.hpp"
 #include "cli/options.hpp"
 #include "cli/pipeline/calibration_stream.hpp"
 #include "cli/tokens.hpp"
@@ -24,7 +25,20 @@ namespace cli {
 [[nodiscard]] Tokens evaluation_tokens(const TextOptions& options,
                                        const engine::Checkpoint& checkpoint);
 
-/// Calibration windows: --calib-tokens, --calib, or calib.txt / calib.npy beside the model.
+/// `option`, else BESIDE.safetensors in the model's directory; empty where that is not there.
+[[nodiscard]] std::filesystem::path inputs_file(const std::filesystem::path& option,
+                                                const char* beside,
+                                                const std::filesystem::path& directory);
+
+/// So many of the inputs as a measurement of speed takes.
+[[nodiscard]] engine::ModelInputs speed_inputs(const engine::ModelInputs& inputs);
+
+/// What the quality of an encoder is measured on: --inputs, or eval.safetensors beside the model.
+[[nodiscard]] LabelledInputs evaluation_inputs(const TextOptions& options,
+                                               const engine::Checkpoint& checkpoint);
+
+/// Calibration windows: of encoders --calib-inputs or calib.safetensors beside the model; else
+/// --calib-tokens, --calib, or calib.txt / calib.npy beside the model.
 [[nodiscard]] CalibrationWindows calibration_windows(const CalibrationOptions& options,
                                                      const engine::Checkpoint& checkpoint,
                                                      Index length);

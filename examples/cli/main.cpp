@@ -137,6 +137,12 @@ void add_text(CLI::App& command, cli::TextOptions& text) {
   command.add_option("--tokens", text.tokens, "token ids instead of text: .npy or raw int32")
       ->type_name("FILE")
       ->excludes(option);
+  command
+      .add_option("--inputs", text.inputs,
+                  "of encoders: safetensors with input_ids or pixel_values, and labels (default: "
+                  "eval.safetensors beside the model)")
+      ->type_name("FILE")
+      ->excludes(option);
 }
 
 void add_no_speed(CLI::App& command, bool& speed) {
@@ -149,6 +155,12 @@ void add_calibration(CLI::App& command, cli::CalibrationOptions& calibration) {
                                   "calibration text (default: calib.txt beside the model)");
   text->type_name("FILE");
   command.add_option("--calib-tokens", calibration.tokens, "token ids: .npy or raw int32")
+      ->type_name("FILE")
+      ->excludes(text);
+  command
+      .add_option("--calib-inputs", calibration.inputs,
+                  "of encoders: safetensors with input_ids or pixel_values (default: "
+                  "calib.safetensors beside the model)")
       ->type_name("FILE")
       ->excludes(text);
   command.add_option("--calib-windows", calibration.windows, "use the first N windows; 0 is all")
@@ -259,6 +271,24 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   g->add_option("--seed", generate.seed, "of the random choices")->capture_default_str();
 
+  cli::LogitsCommand logits;
+  logits.model.model = demo;
+  auto* l =
+      app.add_subcommand("logits", "write what a model answers, to compare with another engine");
+  add_model(*l, logits.model);
+  add_map(*l, logits.model);
+  l->add_option("--inputs", logits.inputs,
+                "safetensors with input_ids (attention_mask, token_type_ids) or pixel_values")
+      ->type_name("FILE");
+  l->add_option("--tokens", logits.tokens, "token ids of one text instead: .npy or raw int32")
+      ->type_name("FILE");
+  l->add_option("--out", logits.out, "file to write: FILE.safetensors")
+      ->required()
+      ->type_name("FILE");
+  l->add_flag("--hidden", logits.hidden, "also what enters and leaves each block");
+  l->add_flag("--decode", logits.decode,
+              "also the answers to decode_ids of --inputs, one at a time behind the text");
+
   cli::InspectCommand inspect;
   inspect.target = demo;
   auto* i =
@@ -306,6 +336,8 @@ int run(int argc, char** argv) {
     cli::bench(bench);
   } else if (g->parsed()) {
     cli::generate(generate);
+  } else if (l->parsed()) {
+    cli::logits(logits);
   } else if (i->parsed()) {
     cli::inspect(inspect);
   } else {

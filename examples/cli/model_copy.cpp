@@ -75,7 +75,7 @@ std::uint64_t estimated_bytes(
 
 void require_text_files(const engine::Checkpoint& checkpoint) {
   for (const std::string_view name : text_file_names) {
-    const fs::path source = checkpoint.directory() / name;
+    const fs::path source = text_file_source(checkpoint.directory(), name);
     std::error_code error;
     if (fs::is_symlink(source, error) && !fs::exists(source, error))
       throw pare::IoError(source.string() + ": the link leads nowhere");
@@ -84,7 +84,7 @@ void require_text_files(const engine::Checkpoint& checkpoint) {
 
 void copy_tokenizer(const engine::Checkpoint& checkpoint, const OutputDirectory& to) {
   for (const std::string_view name : text_file_names) {
-    const fs::path source = checkpoint.directory() / name;
+    const fs::path source = text_file_source(checkpoint.directory(), name);
     std::error_code error;
     if (!fs::exists(source, error)) continue;
     // Not with the modes of the source: what is read-only there must be replaceable here.

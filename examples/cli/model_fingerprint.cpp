@@ -142,7 +142,7 @@ nlohmann::json model_fingerprint(const engine::Checkpoint& checkpoint,
                                  const MustBeFinite& must_be_finite) {
   nlohmann::json fingerprint{{"weights", weights_fingerprint(checkpoint, must_be_finite)}};
   const auto add = [&](std::string_view name) {
-    const fs::path path = checkpoint.directory() / name;
+    const fs::path path = text_file_source(checkpoint.directory(), name);
     std::error_code error;
     if (!fs::exists(path, error)) return;
     ContentHash hash;

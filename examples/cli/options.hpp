@@ -27,10 +27,12 @@ struct ModelOptions {
 
 struct TextOptions {
   std::filesystem::path text, tokens;
+  std::filesystem::path inputs;  // of encoders
 };
 
 struct CalibrationOptions {
   std::filesystem::path text, tokens;
+  std::filesystem::path inputs;  // of encoders
   Index windows = 0;
 };
 
@@ -83,6 +85,13 @@ struct GenerateCommand {
   std::uint64_t seed = 1;
 };
 
+struct LogitsCommand {
+  ModelOptions model;
+  std::filesystem::path inputs, tokens;  // one of the two
+  std::filesystem::path out;
+  bool hidden = false, decode = false;
+};
+
 struct InspectCommand {
   std::filesystem::path target;
 };
@@ -101,6 +110,7 @@ void pack(const PackCommand& options);
 void eval(const EvalCommand& options);
 void bench(const BenchCommand& options);
 void generate(const GenerateCommand& options);
+void logits(const LogitsCommand& options);
 void inspect(const InspectCommand& options);
 void make_checkpoint(const MakeCheckpointCommand& options);
 

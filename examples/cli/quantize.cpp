@@ -37,8 +37,15 @@ nlohmann::json make_manifest(const Recipe& recipe, const LayerFormats& formats,
   };
   ContentHash calibration;
   if (windows) {
-    calibration.add({reinterpret_cast<const char*>(windows->ids.data()), windows->ids.size() * 4});
-    calibration.add(std::to_string(windows->length));
+    const engine::ModelInputs& inputs = windows->inputs;
+    const auto add = [&](const auto* values, std::size_t count) {
+      calibration.add({reinterpret_cast<const char*>(values), count * sizeof *values});
+    };
+    add(inputs.ids.data(), inputs.ids.size());
+    calibration.add(std::to_string(inputs.length));
+    add(inputs.types.data(), inputs.types.size());
+    add(inputs.visible.data(), inputs.visible.size());
+    add(inputs.pixels.data(), static_cast<std::size_t>(inputs.pixels.size()));
   }
   nlohmann::json layers = nlohmann::json::object();
   for (const auto& [name, format] : formats) layers[name] = format.text();
@@ -114,7 +121,7 @@ void quantize(const QuantizeCommand& options) {
   std::optional<CalibrationWindows> windows;
   const Index length = window_length(options.model, checkpoint.config());
   if (recipe.needs_calibration()) {
-    windows = calibration_windows(options.calibration, checkpoint, length);
+    windows.emplace(calibration_windows(options.calibration, checkpoint, length));
     saved.window = length;
     saved.windows = options.calibration.windows;
   }

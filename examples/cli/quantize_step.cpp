@@ -147,11 +147,13 @@ void QuantizeStep::search_awq(BlockInWork& work, const BlockStatistics& statisti
     const auto& sample = statistics[site].sample;
     listener(short_name(work, work.layers[layers[0]]) + " (awq)",
              0.4 * static_cast<double>(found.size()) / static_cast<double>(sites.size()));
-    const Matrix<float> wanted = runner_.output_behind(block, site, sample, length);
+    const Matrix<float> wanted =
+        runner_.output_behind(block, site, sample, length, statistics.visible);
     Block trial = block;
     const auto loss = [&](std::span<const Matrix<float>> weights) {
       for (std::size_t i = 0; i < layers.size(); ++i) trial.linears[layers[i]].dense() = weights[i];
-      return mean_squared_difference(runner_.output_behind(trial, site, sample, length), wanted);
+      return mean_squared_difference(
+          runner_.output_behind(trial, site, sample, length, statistics.visible), wanted);
     };
     pare::with_context(work.layers[layers[0]].name, [&] {
       pare::with_format(common.weight_format(), [&]<class F>(pare::TypeTag<F>) {

@@ -23,16 +23,23 @@ nlohmann::json to_json(const ReportRow& row) {
                       {"act_order", row.act_order},
                       {"bits_per_weight", row.bits_per_weight},
                       {"weight_bytes", row.weight_bytes},
-                      {"bits_per_byte", nullptr},
-                      {"perplexity", row.perplexity},
-                      {"kl", row.kl},
-                      {"top1", row.top1},
                       {"quantize_seconds", row.quantize_seconds}};
-  if (row.bits_per_byte) json["bits_per_byte"] = *row.bits_per_byte;
+  const auto add = [&](const char* key, const std::optional<double>& value) {
+    json[key] = value ? nlohmann::json(*value) : nlohmann::json();
+  };
+  add("kl", row.kl);
+  add("top1", row.top1);
+  if (row.perplexity) {
+    add("bits_per_byte", row.bits_per_byte);
+    add("perplexity", row.perplexity);
+  } else {
+    add("accuracy", row.accuracy);
+    add("cosine", row.cosine);
+  }
   if (row.speed) {
     add_speed(json, *row.speed);
     json["prefill_speed_up"] = row.speed->prefill_speed_up.ratio;
-    json["decode_speed_up"] = row.speed->decode_speed_up.ratio;
+    if (row.speed->decodes) json["decode_speed_up"] = row.speed->decode_speed_up.ratio;
     json["speed_up_steady"] = row.speed->steady();
   }
   return json;
@@ -49,8 +56,9 @@ std::string processor_name() {
 
 void add_speed(nlohmann::json& json, const Speed& speed) {
   json["prefill_tokens_per_second"] = speed.prefill_tokens_per_second;
-  json["decode_tokens_per_second"] = speed.decode_tokens_per_second;
   json["prefill_share"] = speed.prefill_share;
+  if (!speed.decodes) return;
+  json["decode_tokens_per_second"] = speed.decode_tokens_per_second;
   json["decode_share"] = speed.decode_share;
 }
 

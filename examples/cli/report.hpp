@@ -19,12 +19,12 @@ struct ReportRow {
   bool act_order = false;
   double bits_per_weight = 0.0;
   Index weight_bytes = 0;
-  Index parameters = 0;  ///< of all tensors, for the ratios
-  std::optional<double> bits_per_byte{};
-  double perplexity = 0.0;
-  double kl = 0.0;
-  double top1 = 1.0;
-  std::optional<Speed> speed{};  ///< empty: not measured
+  Index parameters = 0;                                 ///< of all tensors, for the ratios
+  std::optional<double> bits_per_byte{}, perplexity{};  ///< of decoders
+  std::optional<double> accuracy{};                     ///< of classifiers
+  std::optional<double> kl{}, top1{};                   ///< of models with logits
+  std::optional<double> cosine{};                       ///< of other encoders
+  std::optional<Speed> speed{};                         ///< empty: not measured
   double quantize_seconds = 0.0;
 };
 

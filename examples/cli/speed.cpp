@@ -1,7 +1,9 @@
 #include "cli/speed.hpp"
+#include "engine/encoder.hpp"
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -54,21 +56,33 @@ struct DecodeReads {
 struct Operations {
   double integer = 0.0, floating = 0.0;
 
-  Operations(const engine::Model& model, Index tokens) {
+  /// Of `tokens` tokens in sequences of `length`.
+  Operations(const engine::Model& model, Index tokens, Index length) {
     const auto& c = model.config;
     const auto product = [](Index rows, Index cols) {
       return 2.0 * static_cast<double>(rows) * static_cast<double>(cols);
     };
     const double n = static_cast<double>(tokens);
+    // Scores and their sums of values: in decoders a token sees half of the others.
+    const double seen =
+        c.encoder ? static_cast<double>(length) : (static_cast<double>(length) + 1.0) / 2.0;
     for (const engine::Block& block : model.blocks) {
-      for (const engine::Linear& linear : block.linears)
+      const auto& experts = block.description.experts;
+      for (std::size_t i = 0; i < block.linears.size(); ++i) {
+        const engine::Linear& linear = block.linears[i];
+        // An expert sees its share of the tokens.
+        const double share =
+            block.description.linears[i].expert >= 0
+                ? static_cast<double>(experts->chosen) / static_cast<double>(experts->count)
+                : 1.0;
         (linear.activations() ? integer : floating) +=
-            n * product(linear.out_features(), linear.in_features());
-      // Scores and their sums of values: a token sees half of the others.
-      floating += 2.0 * product(c.q_size(), tokens) * (n + 1.0) / 2.0;
+            share * n * product(linear.out_features(), linear.in_features());
+      }
+      floating += 2.0 * product(c.q_size(), tokens) * seen;
     }
-    (model.head && model.head->activations() ? integer : floating) +=
-        product(c.vocab_size, c.hidden_size);
+    if (!c.encoder)
+      (model.head && model.head->activations() ? integer : floating) +=
+          product(c.vocab_size, c.hidden_size);
   }
 
   [[nodiscard]] double total() const { return integer + floating; }
@@ -123,6 +137,13 @@ struct Samples {
   }
 };
 
+/// Whether another run is worth its time: `total` runs since the first.
+bool wants_more(const Samples& samples, Index most, const Stopwatch& total,
+                const SpeedOptions& options, bool with_beside) {
+  const Index fewest = with_beside ? Index{SpeedUp::fewest_pairs} : 3;
+  return samples.count() < fewest || (samples.count() < most && total.seconds() < options.seconds);
+}
+
 /// Runs a pair; which one comes first changes from pair to pair, so that neither always finds the
 /// caches and the clock as the other leaves them. The second result is empty without `beside`.
 template <class Run, class Beside>
@@ -137,6 +158,57 @@ std::pair<std::invoke_result_t<Run>, std::optional<double>> run_pair(Index pair,
 
 }  // namespace
 
+namespace {
+
+struct LimitedRun {
+  double seconds, limit;
+};
+
+/// Medians of whole runs of one kind into `speed`.
+void measure_prefill(const Operations& operations, Index tokens, int threads,
+                     const SpeedOptions& options, const std::function<double()>& run_own,
+                     const std::function<double()>& run_other, Speed& speed) {
+  Samples prefill;
+  (void)run_own();  // touches the memory
+  if (run_other) (void)run_other();
+  for (const Stopwatch total; wants_more(prefill, options.prefills, total, options, !!run_other);) {
+    const auto [run, reference] = run_pair(
+        prefill.count(), !!run_other,
+        [&] {
+          const double before = operations.least_seconds(threads);
+          const double seconds = run_own();
+          return LimitedRun{seconds, std::min(before, operations.least_seconds(threads))};
+        },
+        run_other);
+    prefill.add(run.seconds, run.limit, reference);
+  }
+  speed.prefill_tokens_per_second = static_cast<double>(tokens) / median(prefill.seconds);
+  speed.prefill_share = median(prefill.shares);
+  speed.prefill_operations = operations.total();
+  if (const double limit = median(prefill.limits); limit > 0.0)
+    speed.prefill_operations_per_second = operations.total() / limit;
+  speed.prefill_speed_up = prefill.over_beside();
+}
+
+}  // namespace
+
+Speed measure_encoder_speed(const engine::Model& model, const engine::ModelInputs& inputs,
+                            Runtime& runtime, const SpeedOptions& options,
+                            const engine::Model* beside) {
+  Speed speed;
+  speed.decodes = false;
+  const auto seconds = [&](const engine::Model& some) {
+    const engine::Encoder encoder(some, runtime.execution());
+    return seconds_of([&] { (void)encoder.run(inputs); });
+  };
+  std::function<double()> other;
+  if (beside) other = [&] { return seconds(*beside); };
+  measure_prefill(
+      Operations(model, inputs.tokens(), inputs.length), inputs.tokens(), runtime.threads(),
+      options, [&] { return seconds(model); }, other, speed);
+  return speed;
+}
+
 Speed measure_speed(const engine::Model& model, std::span<const std::int32_t> prompt,
                     Runtime& runtime, const SpeedOptions& options, const engine::Model* beside) {
   Speed speed;
@@ -146,45 +218,23 @@ Speed measure_speed(const engine::Model& model, std::span<const std::int32_t> pr
   Subject own(model, runtime, context);
   std::optional<Subject> other;
   if (beside) other.emplace(*beside, runtime, context);
-  const Index fewest = beside ? Index{SpeedUp::fewest_pairs} : 3;
-  const auto wants_more = [&](const Samples& samples, Index most, const Stopwatch& total) {
-    return samples.count() < fewest ||
-           (samples.count() < most && total.seconds() < options.seconds);
-  };
   const auto prefill_seconds = [&](Subject& subject) {
     subject.decoder.start(length + options.tokens);
     return subject.run(prompt);
   };
 
-  const Operations operations(model, length);
-  Samples prefill;
-  (void)prefill_seconds(own);  // touches the memory
-  if (other) (void)prefill_seconds(*other);
-  struct LimitedRun {
-    double seconds, limit;
-  };
-  for (const Stopwatch total; wants_more(prefill, options.prefills, total);) {
-    const auto [run, reference] = run_pair(
-        prefill.count(), beside != nullptr,
-        [&] {
-          const double before = operations.least_seconds(threads);
-          const double seconds = prefill_seconds(own);
-          return LimitedRun{seconds, std::min(before, operations.least_seconds(threads))};
-        },
-        [&] { return prefill_seconds(*other); });
-    prefill.add(run.seconds, run.limit, reference);
-  }
-  speed.prefill_tokens_per_second = static_cast<double>(length) / median(prefill.seconds);
-  speed.prefill_share = median(prefill.shares);
-  speed.prefill_operations = operations.total();
-  if (const double limit = median(prefill.limits); limit > 0.0)
-    speed.prefill_operations_per_second = operations.total() / limit;
-  speed.prefill_speed_up = prefill.over_beside();
+  std::function<double()> run_other;
+  if (other) run_other = [&] { return prefill_seconds(*other); };
+  measure_prefill(
+      Operations(model, length, length), length, threads, options,
+      [&] { return prefill_seconds(own); }, run_other, speed);
 
   Samples decode;
   std::vector<std::int32_t> token(1);
   const Stopwatch total;
-  for (Index i = 0; i < options.tokens && wants_more(decode, options.tokens, total); ++i) {
+  for (Index i = 0;
+       i < options.tokens && wants_more(decode, options.tokens, total, options, beside != nullptr);
+       ++i) {
     token[0] = prompt[static_cast<std::size_t>(i % length)];
     const auto [run, reference] = run_pair(
         i, beside != nullptr,

@@ -13,6 +13,7 @@ using pare::Index;
 
 /// How fast a model runs, beside what the machine allows.
 struct Speed {
+  bool decodes = true;  ///< false of encoders, whose prefill is all there is
   double prefill_tokens_per_second = 0.0;
   double decode_tokens_per_second = 0.0;
   /// Share of the speed at which all multiplications run at the processor's measured peak: of its
@@ -28,7 +29,9 @@ struct Speed {
   /// Over the model that ran beside this one; 1 if none did.
   SpeedUp prefill_speed_up{}, decode_speed_up{};
 
-  [[nodiscard]] bool steady() const { return prefill_speed_up.steady && decode_speed_up.steady; }
+  [[nodiscard]] bool steady() const {
+    return prefill_speed_up.steady && (!decodes || decode_speed_up.steady);
+  }
 };
 
 struct SpeedOptions {
@@ -45,5 +48,11 @@ struct SpeedOptions {
 [[nodiscard]] Speed measure_speed(const engine::Model& model, std::span<const std::int32_t> prompt,
                                   Runtime& runtime, const SpeedOptions& options = {},
                                   const engine::Model* beside = nullptr);
+
+/// The same of an encoder: runs of all `inputs` at once.
+[[nodiscard]] Speed measure_encoder_speed(const engine::Model& model,
+                                          const engine::ModelInputs& inputs, Runtime& runtime,
+                                          const SpeedOptions& options = {},
+                                          const engine::Model* beside = nullptr);
 
 }  // namespace cli

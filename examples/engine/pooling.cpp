@@ -27,7 +27,10 @@ Pooling read_pooling(const std::filesystem::path& directory) {
     if (path.find("..") != std::string::npos || path.starts_with("/"))
       throw pare::FormatError(modules.string() + ": the path \"" + path +
                               "\" is not in the directory");
-    const std::filesystem::path file = directory / path / "config.json";
+    const std::filesystem::path flat = directory / flat_pooling_name;
+    std::error_code ignored;
+    const std::filesystem::path file =
+        std::filesystem::exists(flat, ignored) ? flat : directory / path / "config.json";
     const nlohmann::json settings = pare::read_json(file);
     if (!settings.is_object()) throw pare::FormatError(file.string() + ": not a JSON object");
     pooling.by_mean = pare::with_context(file.string(), [&] {

@@ -11,7 +11,7 @@ BlockPass::BlockPass(const Steps& steps, const engine::BlockRunner& runner,
                      FloatCalibration* float_calibration)
     : steps_(steps), runner_(runner), float_calibration_(float_calibration) {
   for (const auto& step : steps) needs_ |= step->needs();
-  if (needs_.stream()) stream_.emplace(embedding, *windows);
+  if (needs_.stream()) stream_.emplace(embedding, *windows, runner.execution());
 }
 
 BlockInWork BlockPass::prepare(Index index, engine::Block block, const Listener& listener) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/model.hpp"
@@ -13,43 +14,83 @@ namespace cli {
 
 using pare::Index;
 
-/// Calibration text as whole windows of `length` tokens (one shorter window when there is less).
+/// What a model is shown for calibration, in sequences ("windows") of one length.
 struct CalibrationWindows {
-  std::vector<std::int32_t> ids;
-  Index length = 0;
+  engine::ModelInputs inputs;
 
-  /// At most `limit` windows; 0 means all. Throws ArgumentError when there is no token.
+  /// Text as whole windows of `window` tokens (one shorter window when there is less), at most
+  /// `limit` of them; 0 means all. Throws ArgumentError when there is no token.
   CalibrationWindows(std::span<const std::int32_t> tokens, Index window, Index limit) {
     if (tokens.empty()) throw pare::ArgumentError("the calibration text is empty");
-    length = std::min(window, static_cast<Index>(tokens.size()));
-    Index windows = static_cast<Index>(tokens.size()) / length;
+    inputs.length = std::min(window, std::ssize(tokens));
+    Index windows = std::ssize(tokens) / inputs.length;
     if (limit > 0) windows = std::min(windows, limit);
-    ids.assign(tokens.begin(), tokens.begin() + windows * length);
+    inputs.ids.assign(tokens.begin(), tokens.begin() + windows * inputs.length);
   }
+  /// Inputs as they are, at most `limit` of them; 0 means all.
+  CalibrationWindows(engine::ModelInputs all, Index limit)
+      : inputs(limit > 0 ? all.slice(0, std::min(limit, all.count())) : std::move(all)) {}
 
-  [[nodiscard]] Index count() const { return static_cast<Index>(ids.size()) / length; }
+  [[nodiscard]] Index length() const { return inputs.length; }
+  [[nodiscard]] Index count() const { return inputs.count(); }
 };
+
+/// The rows of x that other tokens see, all where `visible` is empty: padding is no data.
+[[nodiscard]] inline pare::Matrix<float> visible_rows(pare::MatrixView<const float> x,
+                                                      std::span<const std::uint8_t> visible) {
+  if (visible.empty()) return pare::Matrix<float>(x);
+  const auto hidden = std::count(visible.begin(), visible.end(), 0);
+  pare::Matrix<float> rows({x.rows() - static_cast<Index>(hidden), x.cols()});
+  Index next = 0;
+  for (Index t = 0; t < x.rows(); ++t)
+    if (visible[static_cast<std::size_t>(t)]) pare::copy(x.row(t), rows.row(next++));
+  return rows;
+}
 
 /// The activations between two blocks, for all calibration windows.
 class CalibrationStream {
  public:
-  CalibrationStream(const engine::Embedding& embedding, const CalibrationWindows& windows)
-      : hidden_(embedding.rows(windows.ids, 0, windows.length)), length_(windows.length) {}
+  /// Like Capture, with which of the rows other tokens see; none said means all.
+  using MaskedCapture = pare::FunctionRef<void(engine::Site, pare::MatrixView<const float>,
+                                               std::span<const std::uint8_t> visible)>;
+
+  CalibrationStream(const engine::Embedding& embedding, const CalibrationWindows& windows,
+                    const pare::Execution& execution)
+      : hidden_(embedding.rows(windows.inputs, execution)),
+        visible_(windows.inputs.visible),
+        length_(windows.inputs.length) {}
 
   /// Shows the linear layers' inputs to `capture`, some windows at a time, in order.
   void observe(const engine::BlockRunner& runner, const engine::Block& block,
                engine::Capture capture) const {
     for (Index first = 0; first < hidden_.rows(); first += chunk_rows()) {
       pare::Matrix<float> x(hidden_.view().slice(0, first, rows_at(first)));
-      runner.prefill(block, x, length_, capture);
+      const auto visible = visible_at(first);
+      if (visible.empty()) {
+        runner.prefill(block, x, length_, capture);
+        continue;
+      }
+      const auto filtered = [&](engine::Site site, pare::MatrixView<const float> rows) {
+        capture(site, visible_rows(rows, visible));
+      };
+      runner.prefill(block, x, length_, filtered, visible);
     }
   }
 
   /// Passes all windows through a block.
   void advance(const engine::BlockRunner& runner, const engine::Block& block,
-               std::optional<engine::Capture> capture = {}) {
-    for (Index first = 0; first < hidden_.rows(); first += chunk_rows())
-      runner.prefill(block, hidden_.view().slice(0, first, rows_at(first)), length_, capture);
+               std::optional<MaskedCapture> capture = {}) {
+    for (Index first = 0; first < hidden_.rows(); first += chunk_rows()) {
+      const auto visible = visible_at(first);
+      const auto masked = [&](engine::Site site, pare::MatrixView<const float> rows) {
+        (*capture)(site, rows, visible);
+      };
+      const auto x = hidden_.view().slice(0, first, rows_at(first));
+      if (capture)
+        runner.prefill(block, x, length_, masked, visible);
+      else
+        runner.prefill(block, x, length_, {}, visible);
+    }
   }
 
   [[nodiscard]] Index length() const noexcept { return length_; }
@@ -60,8 +101,14 @@ class CalibrationStream {
   [[nodiscard]] Index rows_at(Index first) const {
     return std::min(chunk_rows(), hidden_.rows() - first);
   }
+  [[nodiscard]] std::span<const std::uint8_t> visible_at(Index first) const {
+    if (visible_.empty()) return {};
+    return std::span(visible_).subspan(static_cast<std::size_t>(first),
+                                       static_cast<std::size_t>(rows_at(first)));
+  }
 
   pare::Matrix<float> hidden_;
+  std::vector<std::uint8_t> visible_;
   Index length_;
 };
 

@@ -19,7 +19,8 @@ struct BlockStatistics {
     pare::Matrix<float> sample;
   };
   std::map<engine::Site, AtSite> sites;
-  Index window_length = 0;  ///< tokens per window of the samples
+  Index window_length = 0;            ///< tokens per window of the samples
+  std::vector<std::uint8_t> visible;  ///< of the samples' rows; see ModelInputs
 
   [[nodiscard]] const AtSite& operator[](engine::Site site) const { return sites.at(site); }
 };
@@ -37,11 +38,11 @@ class FloatCalibration {
   FloatCalibration(const engine::BlockRunner& runner, const engine::Embedding& embedding,
                    const CalibrationWindows& windows)
       : runner_(runner), embedding_(&embedding), windows_(&windows) {
-    sample_windows_ = std::clamp<Index>(sample_tokens / windows.length, 1, windows.count());
+    sample_windows_ = std::clamp<Index>(sample_tokens / windows.length(), 1, windows.count());
     const auto& c = runner.config();
     Index widths = 0;
     for (const auto& [site, width] : widths_of(c.block(0))) widths += width;
-    keeps_all_ = sample_windows_ * windows.length * 4 * widths <= cache_limit_bytes / c.layers;
+    keeps_all_ = sample_windows_ * windows.length() * 4 * widths <= cache_limit_bytes / c.layers;
   }
 
   /// Statistics of block `index`, whose float weights are `block`; blocks before it must have been
@@ -49,20 +50,29 @@ class FloatCalibration {
   const BlockStatistics& at(Index index, const engine::Block& block) {
     if (const auto found = kept_.find(index); found != kept_.end()) return found->second;
     BlockStatistics statistics;
-    statistics.window_length = windows_->length;
-    const Index rows = sample_windows_ * windows_->length;
+    statistics.window_length = windows_->length();
+    const Index rows = sample_windows_ * windows_->length();
+    if (const auto& visible = windows_->inputs.visible; !visible.empty())
+      statistics.visible.assign(visible.begin(), visible.begin() + rows);
     for (const auto& [site, width] : widths_of(block.description))
       statistics.sites.emplace(site, BlockStatistics::AtSite{pare::ActivationStatistics(width),
                                                              pare::Matrix<float>({rows, width})});
-    const auto capture = [&](engine::Site site, pare::MatrixView<const float> x) {
+    std::map<engine::Site, Index> seen;
+    const auto capture = [&](engine::Site site, pare::MatrixView<const float> x,
+                             std::span<const std::uint8_t> visible) {
       const auto found = statistics.sites.find(site);
       if (found == statistics.sites.end()) return;  // no layer reads it that is ever quantized
       auto& s = found->second;
-      const Index seen = s.statistics.count();
-      if (const Index wanted = std::min(rows - seen, x.rows()); wanted > 0)
-        pare::copy(x.slice(0, 0, wanted), s.sample.view().slice(0, seen, wanted));
-      pare::with_context(runner_.config().input_name(index, site),
-                         [&] { s.statistics.add(x, runner_.execution()); });
+      Index& first = seen[site];
+      if (const Index wanted = std::min(rows - first, x.rows()); wanted > 0)
+        pare::copy(x.slice(0, 0, wanted), s.sample.view().slice(0, first, wanted));
+      first += x.rows();
+      pare::with_context(runner_.config().input_name(index, site), [&] {
+        if (visible.empty())
+          s.statistics.add(x, runner_.execution());
+        else
+          s.statistics.add(visible_rows(x, visible), runner_.execution());
+      });
     };
     advance(index, block, capture);
     if (!keeps_all_) kept_.clear();
@@ -80,8 +90,9 @@ class FloatCalibration {
     return widths;
   }
 
-  void advance(Index index, const engine::Block& block, std::optional<engine::Capture> capture) {
-    if (index == 0) stream_.emplace(*embedding_, *windows_);
+  void advance(Index index, const engine::Block& block,
+               std::optional<CalibrationStream::MaskedCapture> capture) {
+    if (index == 0) stream_.emplace(*embedding_, *windows_, runner_.execution());
     if (!stream_ || (index != 0 && index != next_))
       throw pare::Error("calibration blocks were asked for out of order");
     stream_->advance(runner_, block, capture);
