@@ -7,9 +7,11 @@
 
 #include "cli/options.hpp"
 #include "cli/pipeline/layer.hpp"
+#include "cli/plain_model.hpp"
 #include "cli/printable.hpp"
 #include "engine/checkpoint.hpp"
 #include "pare/io/packed_file.hpp"
+#include "pare/io/pare_checkpoint.hpp"
 #include "pare/io/safetensors_reader.hpp"
 
 namespace cli {
@@ -109,7 +111,31 @@ void print_packed_layers(const engine::PackedLayers& packed) {
               static_cast<double>(total) / 1e6);
 }
 
+/// Matrices of a model whose family is not known.
+void inspect_plain(const PlainModel& model) {
+  std::printf("%s: the family is not known, so that nothing here runs the model\n",
+              model.type().empty() ? "no config.json" : printable(model.type()).c_str());
+  auto& tensors = model.files().tensors;
+  std::size_t total = 0;
+  for (const std::string& name : tensors.names()) {
+    print_tensor(name, tensors.info(name));
+    total += tensors.info(name).bytes.size();
+  }
+  std::printf("%zu tensors, %.2f MB\n", tensors.names().size(), static_cast<double>(total) / 1e6);
+  if (!model.settings().is_null()) {
+    const auto layers = pare::pare_layers(model.settings());
+    std::printf("%zu quantized layers\n", layers.size());
+    return;
+  }
+  const std::vector<LayerShape> layers = model.layers();
+  const auto taken = std::count_if(layers.begin(), layers.end(),
+                                   [](const LayerShape& layer) { return !layer.is_left; });
+  std::printf("pare quantize --method rtn rounds %td of %zu matrices unless rules say otherwise\n",
+              taken, layers.size());
+}
+
 void inspect_model(const std::filesystem::path& directory) {
+  if (const auto plain = PlainModel::open(directory)) return inspect_plain(*plain);
   const engine::Checkpoint checkpoint(directory, engine::PackedAccess::map);
   const auto& c = checkpoint.config();
   std::printf(

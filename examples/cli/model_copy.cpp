@@ -32,9 +32,9 @@ std::vector<std::byte> to_f16(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-void copy_tensors(const engine::Checkpoint& checkpoint, const std::vector<std::string>& names,
+void copy_tensors(const engine::ModelFiles& model, const std::vector<std::string>& names,
                   const fs::path& to, CopiedType type) {
-  auto& source = checkpoint.tensors();
+  auto& source = model.tensors;
   std::vector<pare::TensorSpec> specs;
   const auto is_converted = [&](const std::string& name) {
     return type == CopiedType::f16_for_bf16 && source.info(name).dtype == pare::DType::BF16;
@@ -49,23 +49,22 @@ void copy_tensors(const engine::Checkpoint& checkpoint, const std::vector<std::s
     for (std::size_t begin = 0; begin < bytes.size(); begin += piece) {
       const auto part = bytes.subspan(begin, std::min(piece, bytes.size() - begin));
       if (is_converted(spec.name))
-        writer.write(spec.name,
-                     pare::with_context(checkpoint.directory().string() + ": " + spec.name,
-                                        [&] { return to_f16(part); }));
+        writer.write(spec.name, pare::with_context(model.directory.string() + ": " + spec.name,
+                                                   [&] { return to_f16(part); }));
       else
         writer.write(spec.name, part);
-      checkpoint.release_pages();
+      model.release_pages();
     }
   }
   writer.finish();
 }
 
 std::uint64_t estimated_bytes(
-    const engine::Checkpoint& checkpoint,
+    const engine::ModelFiles& model,
     const std::function<std::optional<double>(const std::string& tensor)>& bits) {
   double total = 0.0;
-  for (const std::string& name : checkpoint.tensors().names()) {
-    const pare::TensorInfo& info = checkpoint.tensors().info(name);
+  for (const std::string& name : model.tensors.names()) {
+    const pare::TensorInfo& info = model.tensors.info(name);
     const double stored = static_cast<double>(info.bytes.size());
     const std::optional<double> now = bits(name);
     total += now ? stored * *now / static_cast<double>(pare::bits(info.dtype)) : stored;
@@ -73,18 +72,18 @@ std::uint64_t estimated_bytes(
   return static_cast<std::uint64_t>(total);
 }
 
-void require_text_files(const engine::Checkpoint& checkpoint) {
+void require_text_files(const engine::ModelFiles& model) {
   for (const std::string_view name : text_file_names) {
-    const fs::path source = text_file_source(checkpoint.directory(), name);
+    const fs::path source = text_file_source(model.directory, name);
     std::error_code error;
     if (fs::is_symlink(source, error) && !fs::exists(source, error))
       throw pare::IoError(source.string() + ": the link leads nowhere");
   }
 }
 
-void copy_tokenizer(const engine::Checkpoint& checkpoint, const OutputDirectory& to) {
+void copy_tokenizer(const engine::ModelFiles& model, const OutputDirectory& to) {
   for (const std::string_view name : text_file_names) {
-    const fs::path source = text_file_source(checkpoint.directory(), name);
+    const fs::path source = text_file_source(model.directory, name);
     std::error_code error;
     if (!fs::exists(source, error)) continue;
     // Not with the modes of the source: what is read-only there must be replaceable here.

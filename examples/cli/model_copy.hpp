@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cli/output_directory.hpp"
-#include "engine/checkpoint.hpp"
+#include "engine/model_files.hpp"
 
 namespace cli {
 
@@ -21,20 +21,20 @@ enum class CopiedType {
 /// Writes tensors of a checkpoint into one file, whatever they hold, in pieces that bound the
 /// memory: byte by byte as they are, or in another type. Throws NumericError naming a tensor with a
 /// number that the type cannot hold.
-void copy_tensors(const engine::Checkpoint& checkpoint, const std::vector<std::string>& names,
+void copy_tensors(const engine::ModelFiles& model, const std::vector<std::string>& names,
                   const std::filesystem::path& to, CopiedType type = CopiedType::unchanged);
 
 /// Bytes that a model takes whose tensors have `bits(name)` per element, and those that it says
 /// nothing of as many as now.
 [[nodiscard]] std::uint64_t estimated_bytes(
-    const engine::Checkpoint& checkpoint,
+    const engine::ModelFiles& model,
     const std::function<std::optional<double>(const std::string& tensor)>& bits);
 
 /// Throws IoError for a file of those that copy_tokenizer copies which cannot be there: a link that
 /// leads nowhere, as in a broken cache.
-void require_text_files(const engine::Checkpoint& checkpoint);
+void require_text_files(const engine::ModelFiles& model);
 
 /// Copies what a model's directory says about text: its tokenizer and how to generate.
-void copy_tokenizer(const engine::Checkpoint& checkpoint, const OutputDirectory& to);
+void copy_tokenizer(const engine::ModelFiles& model, const OutputDirectory& to);
 
 }  // namespace cli

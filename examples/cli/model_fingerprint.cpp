@@ -96,9 +96,9 @@ class ReadingProgress {
   Stopwatch watch_;
 };
 
-std::string weights_fingerprint(const engine::Checkpoint& checkpoint,
+std::string weights_fingerprint(const engine::ModelFiles& model,
                                 const MustBeFinite& must_be_finite) {
-  auto& tensors = checkpoint.tensors();
+  auto& tensors = model.tensors;
   // In the order in which they lie in their files, which is how disks like to be read.
   std::vector<std::pair<const std::byte*, std::string>> places;
   double total_bytes = 0.0;
@@ -110,7 +110,7 @@ std::string weights_fingerprint(const engine::Checkpoint& checkpoint,
   std::sort(places.begin(), places.end());
 
   constexpr std::size_t piece = std::size_t{16} << 20;
-  ReadingProgress progress(checkpoint.directory().string(), total_bytes);
+  ReadingProgress progress(model.directory.string(), total_bytes);
   std::map<std::string, std::string> hashes;  // sorted: files may be cut otherwise
   for (const auto& [place, name] : places) {
     const pare::TensorInfo& info = tensors.info(name);
@@ -120,11 +120,11 @@ std::string weights_fingerprint(const engine::Checkpoint& checkpoint,
     for (std::size_t begin = 0; begin < info.bytes.size(); begin += piece) {
       const auto part = info.bytes.subspan(begin, std::min(piece, info.bytes.size() - begin));
       if (check && !is_finite(info.dtype, part))
-        throw pare::NumericError(checkpoint.directory().string() + ": " + name + " holds " +
+        throw pare::NumericError(model.directory.string() + ": " + name + " holds " +
                                  first_fault(info, begin));
       hash.add(chars(part));
       progress.add(part.size());
-      checkpoint.release_pages();
+      model.release_pages();
     }
     hashes.emplace(name, hash.hex());
   }
@@ -138,11 +138,11 @@ std::string weights_fingerprint(const engine::Checkpoint& checkpoint,
 
 }  // namespace
 
-nlohmann::json model_fingerprint(const engine::Checkpoint& checkpoint,
+nlohmann::json model_fingerprint(const engine::ModelFiles& model,
                                  const MustBeFinite& must_be_finite) {
-  nlohmann::json fingerprint{{"weights", weights_fingerprint(checkpoint, must_be_finite)}};
+  nlohmann::json fingerprint{{"weights", weights_fingerprint(model, must_be_finite)}};
   const auto add = [&](std::string_view name) {
-    const fs::path path = text_file_source(checkpoint.directory(), name);
+    const fs::path path = text_file_source(model.directory, name);
     std::error_code error;
     if (!fs::exists(path, error)) return;
     ContentHash hash;

@@ -16,7 +16,7 @@ using MustBeFinite = std::function<bool(const std::string& tensor)>;
 ///
 /// Reads all tensors once, from the first to the last; takes no more memory than a piece of them.
 /// Throws NumericError naming a tensor that holds NaN or infinity and must not.
-[[nodiscard]] nlohmann::json model_fingerprint(const engine::Checkpoint& checkpoint,
+[[nodiscard]] nlohmann::json model_fingerprint(const engine::ModelFiles& model,
                                                const MustBeFinite& must_be_finite);
 
 /// Tensors outside blocks that a decoder's arithmetic reads: the embeddings, the last norm and the

@@ -55,11 +55,11 @@ class PackedModelWriter {
       write_layers({checkpoint_.config().names.output}, output_layer_file, execution,
                    [](std::size_t) {});
     if (!directory_.has_shard(0))
-      copy_tensors(checkpoint_, other_tensors(), directory_.shard_path(0));
+      copy_tensors(checkpoint_.files(), other_tensors(), directory_.shard_path(0));
     nlohmann::json config = checkpoint_.json();
     config["quantization_config"] = engine::PackedLayers::settings(layers_);
     pare::write_json(directory_.file_path("config.json"), config);
-    copy_tokenizer(checkpoint_, directory_);
+    copy_tokenizer(checkpoint_.files(), directory_);
     directory_.finish();
   }
 
@@ -71,7 +71,7 @@ class PackedModelWriter {
              engine::is_block_tensor(checkpoint.config(), name);
     };
     return {{"made_by", "pack"},
-            {"model", model_fingerprint(checkpoint, must_be_finite)},
+            {"model", model_fingerprint(checkpoint.files(), must_be_finite)},
             {"version", pare::version}};
   }
 
@@ -133,8 +133,9 @@ void pack(const PackCommand& options) {
     throw pare::ArgumentError(options.model.model.string() +
                               " is not quantized: pack what pare quantize makes of it");
 
-  require_text_files(checkpoint);
-  out.warn_if_no_room(estimated_bytes(checkpoint, [](const std::string&) { return std::nullopt; }));
+  require_text_files(checkpoint.files());
+  out.warn_if_no_room(
+      estimated_bytes(checkpoint.files(), [](const std::string&) { return std::nullopt; }));
   PackedModelWriter writer(out, checkpoint);
   const Index blocks = checkpoint.config().layers, done = writer.finished_blocks();
   if (done > 0) std::fprintf(stderr, "resuming: %td of %td blocks are done\n", done, blocks);

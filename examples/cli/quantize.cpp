@@ -13,6 +13,7 @@
 #include "cli/output_directory.hpp"
 #include "cli/pipeline/pipeline.hpp"
 #include "cli/progress.hpp"
+#include "cli/quantize_plain.hpp"
 #include "cli/quantize_step.hpp"
 #include "cli/recipe_options.hpp"
 #include "engine/block_tensors.hpp"
@@ -51,7 +52,7 @@ nlohmann::json make_manifest(const Recipe& recipe, const LayerFormats& formats,
   for (const auto& [name, format] : formats) layers[name] = format.text();
   return {{"options", manifest_of_recipe(recipe)},
           {"layers", layers},
-          {"model", model_fingerprint(checkpoint, must_be_finite)},
+          {"model", model_fingerprint(checkpoint.files(), must_be_finite)},
           {"calibration", calibration.hex()},
           {"kernels", kernels},
           {"version", pare::version}};
@@ -104,6 +105,11 @@ void quantize(const QuantizeCommand& options) {
   InputPaths inputs = input_paths(options.model, options.calibration);
   inputs.add_file(options.recipe_file);
   const OutputPath out(options.out, options.force, inputs);
+  if (const auto plain = PlainModel::open(options.model.model))
+    return quantize_plain(options, *plain, out, runtime.execution());
+  if (!recipe.transposed.empty())
+    throw pare::ArgumentError("--transposed has no effect here: how the layers of " +
+                              options.model.model.string() + " are stored is known");
   const engine::Checkpoint checkpoint(options.model.model);
   if (const std::string by = checkpoint.quantization(); !by.empty())
     throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
@@ -116,7 +122,7 @@ void quantize(const QuantizeCommand& options) {
   const LayerFormats formats = formats_of_layers(recipe, layers);
   require_shapes(recipe, formats, layers);
   require_no_parts(checkpoint, formats);
-  require_text_files(checkpoint);
+  require_text_files(checkpoint.files());
   RecipeFile saved{.recipe = recipe};
   std::optional<CalibrationWindows> windows;
   const Index length = window_length(options.model, checkpoint.config());
@@ -127,7 +133,7 @@ void quantize(const QuantizeCommand& options) {
   }
   print_notes(recipe);
   out.warn_if_no_room(estimated_bytes(
-      checkpoint, [&](const std::string& name) { return stored_bits(formats, name); }));
+      checkpoint.files(), [&](const std::string& name) { return stored_bits(formats, name); }));
 
   const engine::BlockRunner runner(checkpoint.config(), runtime.execution());
   Steps steps;

@@ -7,12 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "cli/round_weight.hpp"
 #include "engine/scale_folding.hpp"
 #include "pare/kernels/gemm.hpp"
 #include "pare/quantization/awq.hpp"
 #include "pare/quantization/awq_clip.hpp"
 #include "pare/quantization/gptq.hpp"
-#include "pare/quantization/quantize.hpp"
 #include "pare/quantization/smoothquant.hpp"
 
 namespace cli {
@@ -50,12 +50,6 @@ bool computes(const engine::LinearDescription& linear, std::initializer_list<Rol
   return std::any_of(linear.parts.begin(), linear.parts.end(), [&](const auto& part) {
     return std::find(roles.begin(), roles.end(), part.role) != roles.end();
   });
-}
-
-/// The type of a layer's scales, where the recipe says none.
-template <class F>
-pare::ScaleType scale_type_of(const Recipe& recipe, Index group_size) {
-  return recipe.scale_type.value_or(pare::default_scale_type<F>(group_size));
 }
 
 /// Trials round scales as they will be stored: what a search compares is what ships.
@@ -230,33 +224,28 @@ pare::AnyQuantizedMatrix QuantizeStep::quantize_weight(
   const LayerFormat& own = format(layer.name);
   const MatrixView<const float> weight = work.weight(layer);
   const Index group_size = own.weight_group_size();
-  pare::RangeOptions range{.method = recipe_.range, .underflow = recipe_.scale_underflow()};
-  if (recipe_.method == Method::awq) range.extend_to_zero = false;
   pare::ScaleType scale_type{};
   pare::GptqReport report;
-  pare::QuantizeReport nearest;
-  auto quantized = pare::with_format(
-      own.weight_format(), [&]<class F>(pare::TypeTag<F>) -> pare::AnyQuantizedMatrix {
-        scale_type = scale_type_of<F>(recipe_, group_size);
-        if (!recipe_.uses_gptq())
-          return pare::quantize<F>(weight,
-                                   {.group_size = group_size,
+  Index raised = 0;
+  const auto sweep = [&]<class F>(pare::TypeTag<F>) -> pare::AnyQuantizedMatrix {
+    const pare::GptqOptions options{.group_size = group_size,
                                     .scale_type = scale_type,
-                                    .range = range,
-                                    .report = &nearest},
-                                   runner_.execution());
-        const pare::GptqOptions options{.group_size = group_size,
-                                        .scale_type = scale_type,
-                                        .range = range,
-                                        .damping = recipe_.damping,
-                                        .act_order = recipe_.act_order,
-                                        .static_groups = recipe_.uses_static_groups(),
-                                        .report = &report};
-        if (!factor) factor.emplace(observations.hessian(layer.site), options, runner_.execution());
-        return pare::gptq<F>(weight, *factor, options, runner_.execution());
-      });
-  if (const Index raised = report.scales_raised + nearest.scales_raised; raised > 0)
-    work.counts["scales raised to the smallest F16 number"] += raised;
+                                    .range = range_options(recipe_),
+                                    .damping = recipe_.damping,
+                                    .act_order = recipe_.act_order,
+                                    .static_groups = recipe_.uses_static_groups(),
+                                    .report = &report};
+    if (!factor) factor.emplace(observations.hessian(layer.site), options, runner_.execution());
+    return pare::gptq<F>(weight, *factor, options, runner_.execution());
+  };
+  pare::with_format(own.weight_format(), [&]<class F>(pare::TypeTag<F>) {
+    scale_type = scale_type_of<F>(recipe_, group_size);
+  });
+  auto quantized = recipe_.uses_gptq()
+                       ? pare::with_format(own.weight_format(), sweep)
+                       : round_weight(recipe_, own, weight, runner_.execution(), raised);
+  raised += report.scales_raised;
+  if (raised > 0) work.counts["scales raised to the smallest F16 number"] += raised;
   const auto notice = [&](const std::string& what) {
     work.notices.push_back(layer.name + ": " + what);
   };
@@ -295,11 +284,9 @@ engine::QuantizedLinear QuantizeStep::compress_output_layer(const std::string& n
                                                             MatrixView<const float> weight) {
   const LayerFormat& own = format(name);
   return pare::with_context(name, [&] {
-    engine::QuantizedLinear linear{pare::with_format(
-        own.weight_format(), [&]<class F>(pare::TypeTag<F>) -> pare::AnyQuantizedMatrix {
-          return pare::quantize<F>(weight, {.group_size = own.weight_group_size()},
-                                   runner_.execution());
-        })};
+    Index raised = 0;
+    engine::QuantizedLinear linear{
+        round_weight(Recipe{}, own, weight, runner_.execution(), raised)};
     if (own.activations() != Activations::float32) linear.activations = pare::ActivationOptions{};
     return linear;
   });

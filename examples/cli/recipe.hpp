@@ -82,6 +82,8 @@ struct Recipe {
   /// A regular expression: only these layers. Empty: all layers of the blocks.
   std::string layers{};
   std::vector<Rule> rules{};
+  /// A regular expression: weights that are stored (in, out), of models whose family is not known.
+  std::string transposed{};
 
   [[nodiscard]] LayerFormat layer_format() const { return {format, group_size}; }
   [[nodiscard]] bool is_w8a8() const { return layer_format().is_w8a8(); }

@@ -157,6 +157,18 @@ std::vector<RecipeOption> describe() {
        .has_effect = [](const Recipe& r) { return !r.layers.empty(); },
        .get = [](const Recipe& r) { return r.layers.empty() ? Json() : Json(r.layers); },
        .set = [](Recipe& r, const Json& v) { r.layers = v.get<std::string>(); }},
+      {.name = "transposed",
+       .flag = "--transposed",
+       .kind = Kind::text,
+       .help =
+           "of models whose family is unknown: layers whose whole names this regular expression "
+           "matches are stored (in, out)",
+       .default_note = "none",
+       .compared = false,
+       .in_manifest = false,
+       .has_effect = [](const Recipe& r) { return !r.transposed.empty(); },
+       .get = [](const Recipe& r) { return r.transposed.empty() ? Json() : Json(r.transposed); },
+       .set = [](Recipe& r, const Json& v) { r.transposed = v.get<std::string>(); }},
       {.name = "output_layer",
        .flag = "--output-layer",
        .kind = Kind::text,

@@ -47,7 +47,7 @@ void require_expressible(const Recipe& recipe, const LayerFormats& formats,
                          const std::vector<LayerShape>& layers) {
   if (recipe.save_as == SaveAs::pare) return;
   const std::string target(name_of(save_as_names, recipe.save_as));
-  for (const auto& [name, shape, is_output] : layers) {
+  for (const auto& [name, shape, is_output, is_left] : layers) {
     const LayerFormat& format = formats.at(name);
     if (format.is_skip()) continue;
     if (is_output)
@@ -86,7 +86,8 @@ Rule parse_rule(std::string_view text) {
 LayerFormats formats_of_layers(const Recipe& recipe, const std::vector<LayerShape>& layers) {
   LayerFormats formats;
   for (const LayerShape& layer : layers)
-    formats[layer.name] = layer.is_output ? LayerFormat{.format = "skip"} : recipe.layer_format();
+    formats[layer.name] =
+        layer.is_output || layer.is_left ? LayerFormat{.format = "skip"} : recipe.layer_format();
   for (const Rule& rule : all_rules(recipe, layers)) {
     pare::with_context(rule.source, [&] { recipe.validate_format(rule.format); });
     const std::regex pattern = compile(rule);

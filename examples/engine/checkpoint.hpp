@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/model.hpp"
+#include "engine/model_files.hpp"
 #include "engine/packed_layers.hpp"
 #include "engine/quantization_settings.hpp"
 #include "pare/io/quantization_config.hpp"
@@ -29,6 +30,7 @@ class Checkpoint {
   explicit Checkpoint(std::filesystem::path directory, PackedAccess access = PackedAccess::load);
 
   [[nodiscard]] const std::filesystem::path& directory() const noexcept { return directory_; }
+  [[nodiscard]] ModelFiles files() const noexcept { return {directory_, tensors_}; }
   /// config.json, with what was found to be true in place of what the file contradicts.
   [[nodiscard]] const nlohmann::json& json() const noexcept { return json_; }
   [[nodiscard]] const ModelConfig& config() const noexcept { return config_; }

@@ -17,34 +17,42 @@ std::string known_families() {
   return names;
 }
 
-/// The family by model_type, else by the first of the architectures; LLaMA's where nothing is said.
-const Family& family_of(const ConfigFields& fields) {
-  const auto find = [](auto&& is_it) -> const Family* {
-    for (const Family* family : families())
-      if (is_it(*family)) return family;
-    return nullptr;
-  };
-  const auto refuse = [](const char* key, const nlohmann::json& value) -> const Family& {
-    throw pare::FormatError(field(key) + " asks for the architecture " + value.dump() +
-                            ", which this engine does not know; it knows " + known_families());
-  };
-  if (fields.has("model_type")) {
-    const auto& type = fields["model_type"];
-    const Family* found = find([&](const Family& f) { return type == f.model_type; });
-    return found ? *found : refuse("model_type", type);
-  }
+/// What the family is looked up by.
+struct FamilyKey {
+  const char* field;
+  nlohmann::json value;
+};
+
+/// model_type, else the first of the architectures; nothing where neither is said.
+std::optional<FamilyKey> family_key(const ConfigFields& fields) {
+  if (fields.has("model_type")) return FamilyKey{"model_type", fields["model_type"]};
   if (fields.has("architectures") && fields["architectures"].is_array() &&
-      !fields["architectures"].empty()) {
-    const auto& first = fields["architectures"][0];
-    const std::string name = first.is_string() ? first.get<std::string>() : "";
-    const Family* found = find([&](const Family& f) {
-      const std::string prefix(f.class_prefix);
-      return name == prefix + "Model" || name.starts_with(prefix + "For") ||
-             name.starts_with(prefix + "LMHead");
-    });
-    return found ? *found : refuse("architectures", first);
+      !fields["architectures"].empty())
+    return FamilyKey{"architectures", fields["architectures"][0]};
+  return std::nullopt;
+}
+
+/// LLaMA's where nothing is said; null where what is said is not known.
+const Family* find_family(const std::optional<FamilyKey>& key) {
+  const std::string name = !key                     ? "llama"
+                           : key->value.is_string() ? key->value.get<std::string>()
+                                                    : std::string();
+  for (const Family* family : families()) {
+    const std::string prefix(family->class_prefix);
+    const bool is_class = name == prefix + "Model" || name.starts_with(prefix + "For") ||
+                          name.starts_with(prefix + "LMHead");
+    const bool by_class = key && key->field == std::string_view("architectures");
+    if (by_class ? is_class : name == family->model_type) return family;
   }
-  return *find([](const Family& f) { return f.model_type == "llama"; });
+  return nullptr;
+}
+
+const Family& family_of(const ConfigFields& fields) {
+  const auto key = family_key(fields);
+  if (const Family* family = find_family(key)) return *family;
+  throw pare::FormatError(field(key->field) + " asks for the architecture " + key->value.dump() +
+                          ", which this engine does not know; it knows " + known_families() +
+                          "; of others inspect and quantize --method rtn work");
 }
 
 /// A field that changes what some families compute, and the values that change nothing.
@@ -128,6 +136,10 @@ std::string ModelConfig::input_name(Index block, Site site) const {
 void ModelConfig::require_forward() const {
   if (!not_computed.empty())
     throw pare::FormatError(not_computed + "; inspect and quantize --method rtn need none of it");
+}
+
+bool is_known_family(const nlohmann::json& json) {
+  return json.is_object() && find_family(family_key(ConfigFields(json))) != nullptr;
 }
 
 ModelConfig parse_config(const nlohmann::json& json) {

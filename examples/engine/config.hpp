@@ -103,6 +103,9 @@ struct ModelConfig {
   void require_forward() const;
 };
 
+/// Whether parse_config knows the family of a model.
+[[nodiscard]] bool is_known_family(const nlohmann::json& json);
+
 /// Reads config.json. Fields that are missing have the values that transformers gives the family.
 ///
 /// Errors    FormatError naming the field that is missing or absurd, for a family that this engine

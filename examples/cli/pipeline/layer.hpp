@@ -31,6 +31,7 @@ struct LayerShape {
   std::string name;
   pare::Shape<2> shape;
   bool is_output = false;  ///< of the model's output layer
+  bool is_left = false;    ///< as it is, unless a rule says otherwise
 };
 
 /// All layers of a model, the output layer last unless it is tied to the embedding.

@@ -135,13 +135,13 @@ void ModelWriter::write_output_layer(const engine::QuantizedLinear& linear) {
 
 void ModelWriter::finish() {
   if (!directory_.has_shard(compressed_shards_))
-    copy_tensors(checkpoint_, other_tensors(), directory_.shard_path(compressed_shards_),
+    copy_tensors(checkpoint_.files(), other_tensors(), directory_.shard_path(compressed_shards_),
                  layout_.float_type(pare::DType::BF16) == pare::DType::F16
                      ? CopiedType::f16_for_bf16
                      : CopiedType::unchanged);
   write_settings();
   pare::write_json(directory_.file_path(recipe_file_name), recipe_);
-  copy_tokenizer(checkpoint_, directory_);
+  copy_tokenizer(checkpoint_.files(), directory_);
   directory_.finish();
 }
 
