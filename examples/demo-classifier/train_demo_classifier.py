@@ -40,15 +40,24 @@ def read(path):
         last = (book, chapter)
     return chapters, acts
 
-def train_tokenizer(texts):
-    t = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
+def make_tokenizer(vocabulary=None):
+    t = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
     t.normalizer = normalizers.BertNormalizer(lowercase=True)
     t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     t.decoder = decoders.WordPiece(prefix="##")
-    t.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=V, min_frequency=2, special_tokens=SPECIAL, show_progress=False))
+    return t
+
+def train_tokenizer(texts):
+    t = make_tokenizer()
+    letters = sorted({c for text in texts for c in t.normalizer.normalize_str(text)} - {" "})
+    # The trainer numbers "##a" as it happens, and decides ties by numbers; naming them among the special ones fixes both.
+    t.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=V, min_frequency=2, show_progress=False,
+                                                           special_tokens=SPECIAL + letters + ["##" + c for c in letters if c.isalpha()]))
+    assert t.get_vocab_size() == V
+    t = make_tokenizer(t.get_vocab())
+    t.add_special_tokens(SPECIAL)
     t.post_processor = processors.TemplateProcessing(single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
                                                      special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)])
-    assert t.get_vocab_size() == V
     return t
 
 def tensors(rows, length=T):
@@ -173,7 +182,7 @@ def save(w, tokenizer, out):
         ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL))).save_pretrained(out)
     return transformers.BertForSequenceClassification.from_pretrained(out, dtype=torch.float32, attn_implementation="eager").eval()
 
-def main(path, out, steps=4000):
+def main(path, out, steps=3000):
     chapters, acts = read(path)
     seen = [v for i, c in enumerate(chapters) if i % HOLD != HOLD - 1 for v in c]
     held = [v for i, c in enumerate(chapters) if i % HOLD == HOLD - 1 for v in c]
