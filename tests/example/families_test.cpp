@@ -1,13 +1,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "engine/checkpoint.hpp"
 #include "engine/encoder.hpp"
+#include "engine/families/family.hpp"
 #include "engine/scale_folding.hpp"
+#include "example/oracle_models.hpp"
 #include "pare/core/random.hpp"
 #include "pare/io/safetensors_reader.hpp"
 #include "support/catch.hpp"
@@ -21,40 +24,6 @@ using namespace pare::test;
 namespace fs = std::filesystem;
 
 const fs::path models = fs::path(PARE_TEST_DATA_DIR) / "models";
-
-/// Random models as transformers saves them, with what it answers (float32, eager attention).
-constexpr const char* model_names[] = {"llama",
-                                       "llama_bias",
-                                       "llama_rope_dynamic",
-                                       "llama_rope_linear",
-                                       "llama_rope_llama3",
-                                       "llama_rope_yarn",
-                                       "llama_rope_yarn_options",
-                                       "mistral",
-                                       "qwen2",
-                                       "qwen2_window",
-                                       "qwen3",
-                                       "phi3",
-                                       "phi3_longrope",
-                                       "gemma",
-                                       "gemma2",
-                                       "gemma3_text",
-                                       "smollm3",
-                                       "olmo2",
-                                       "granite",
-                                       "gpt2",
-                                       "gpt_neox",
-                                       "stablelm",
-                                       "stablelm_parallel",
-                                       "phi",
-                                       "starcoder2",
-                                       "mixtral",
-                                       "qwen2_moe",
-                                       "qwen3_moe",
-                                       "cohere"};
-
-constexpr const char* encoder_names[] = {"bert",       "bert_mean", "bert_mlm", "deit",
-                                         "distilbert", "roberta",   "vit"};
 
 /// The smallest of many typical mistakes moves an answer by 1e-3.
 constexpr double tolerance = 1e-4;
@@ -162,8 +131,9 @@ void check_encoder(const fs::path& model_directory, const SafetensorsReader& exp
 }  // namespace
 
 TEST_CASE("encoders answer as transformers does, in both spellings of config.json") {
-  for (const char* name : encoder_names)
+  for (const auto& [name, family, is_encoder] : oracle_models)
     for (const char* config : {"config.json", "config-v4.json"}) {
+      if (!is_encoder) continue;
       CAPTURE(name, config);
       const auto expected = SafetensorsReader::open(models / name / "expected.safetensors");
       const TemporaryDirectory directory;
@@ -174,9 +144,10 @@ TEST_CASE("encoders answer as transformers does, in both spellings of config.jso
     }
 }
 
-TEST_CASE("models of every family answer as transformers does, in both spellings of config.json") {
-  for (const char* name : model_names)
+TEST_CASE("decoders answer as transformers does, in both spellings of config.json") {
+  for (const auto& [name, family, is_encoder] : oracle_models)
     for (const char* config : {"config.json", "config-v4.json"}) {
+      if (is_encoder) continue;
       CAPTURE(name, config);
       const fs::path source = models / name;
       const auto expected = SafetensorsReader::open(source / "expected.safetensors");
@@ -188,7 +159,8 @@ TEST_CASE("models of every family answer as transformers does, in both spellings
 }
 
 TEST_CASE("scales that are folded change what blocks compute by nothing but rounding") {
-  for (const char* name : model_names) {
+  for (const auto& [name, family, is_encoder] : oracle_models) {
+    if (is_encoder) continue;
     CAPTURE(name);
     engine::Model model = engine::Checkpoint(models / name).load();
     const auto expected = SafetensorsReader::open(models / name / "expected.safetensors");
@@ -215,6 +187,21 @@ TEST_CASE("scales that are folded change what blocks compute by nothing but roun
     CHECK(max_difference(engine::Decoder(model, {}).logits(ids, length), before) <
           1e-5 * static_cast<double>(largest));
   }
+}
+
+TEST_CASE("every family has a model that it is compared with, and every model a row") {
+  std::set<std::string> tested, known, folders, rows;
+  for (const OracleModel& model : oracle_models) {
+    CAPTURE(model.name);
+    tested.insert(model.family);
+    rows.insert(model.name);
+    CHECK(engine::Checkpoint(directory_of(model)).config().family == model.family);
+  }
+  for (const engine::Family* family : engine::families()) known.emplace(family->model_type);
+  for (const auto& entry : fs::directory_iterator(models))
+    folders.insert(entry.path().filename().string());
+  CHECK(tested == known);
+  CHECK(rows == folders);
 }
 
 TEST_CASE("typical mistakes in what a configuration says are seen") {

@@ -1,0 +1,148 @@
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "example/oracle_models.hpp"
+#include "pare/io/json.hpp"
+#include "pare/io/safetensors_reader.hpp"
+#include "support/catch.hpp"
+#include "support/program.hpp"
+#include "support/temporary_directory.hpp"
+#include "support/tolerance.hpp"
+
+namespace {
+
+using namespace pare;
+using namespace pare::test;
+namespace fs = std::filesystem;
+
+void run(const std::vector<std::string>& arguments) {
+  const Outcome outcome = run_pare(arguments);
+  CAPTURE(arguments[0], outcome.out, outcome.err);
+  CHECK(outcome.status == 0);
+}
+
+void append(std::vector<std::string>& list, const std::vector<std::string>& more) {
+  list.insert(list.end(), more.begin(), more.end());
+}
+
+/// The model's own input as token ids in a file, several times over.
+fs::path write_tokens(const fs::path& to, const SafetensorsReader& inputs, int copies) {
+  std::string bytes;
+  for (int copy = 0; copy < copies; ++copy)
+    for (const std::int64_t id : inputs.read_as<std::int64_t>("input_ids"))
+      for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(id >> shift & 255);
+  write_text(to, bytes);
+  return to;
+}
+
+}  // namespace
+
+TEST_CASE("a model of each family goes through every command") {
+  for (const OracleModel& model : oracle_models) {
+    CAPTURE(model.name);
+    const std::string source = directory_of(model).string();
+    const std::string expected = source + "/expected.safetensors";
+    const auto inputs = SafetensorsReader::open(expected);
+    const TemporaryDirectory directory;
+    const auto path = [&](const char* name) { return (directory / name).string(); };
+    std::vector<std::string> calibration{"--calib-inputs", expected},
+        evaluation{"--inputs", expected};
+    if (!model.is_encoder) {
+      const std::string tokens = write_tokens(path("ids.bin"), inputs, 4).string();
+      calibration = {"--calib-tokens", tokens, "--window", "8"};
+      evaluation = {"--tokens", tokens, "--window", "8"};
+    }
+    run({"inspect", source});
+    std::vector<std::string> quantize{"quantize",     source, "--out",     path("q"),
+                                      "--method",     "gptq", "--format",  "int8",
+                                      "--group-size", "8",    "--threads", "1"};
+    append(quantize, calibration);
+    run(quantize);
+    run({"pack", path("q"), "--out", path("p")});
+    for (const char* made : {"q", "p"}) {
+      run({"inspect", path(made)});
+      std::vector<std::string> eval{"eval",       path(made), "--reference",    source,
+                                    "--no-speed", "--report", path("eval.json")};
+      append(eval, evaluation);
+      run(eval);
+      // At 8 bits little is lost: what is wrong in a family shows.
+      const auto report = read_json(directory / "eval.json");
+      if (report.contains("kl"))
+        CHECK(report["kl"].get<double>() < 2e-3);
+      else
+        CHECK(report["cosine"].get<double>() > 0.9999);
+    }
+    run({"logits", source, "--inputs", expected, "--out", path("l.safetensors"), "--hidden"});
+    const auto answers = SafetensorsReader::open(path("l.safetensors"));
+    for (const std::string& name : inputs.names()) {
+      if (name.starts_with("decode_") || name == "whole_logits") continue;
+      CAPTURE(name);
+      REQUIRE(answers.contains(name));
+      CHECK(answers.info(name).shape == inputs.info(name).shape);
+    }
+    if (!model.is_encoder) {
+      const std::string few = write_tokens(path("few.bin"), inputs, 1).string();
+      run({"generate", path("p"), "--tokens", few, "--length", "2"});
+    }
+  }
+}
+
+TEST_CASE("answers to inputs are named, shaped and valued as transformers gives them") {
+  for (const OracleModel& model : oracle_models) {
+    if (std::string(model.name) != "phi3_longrope" && std::string(model.name) != "bert_mean" &&
+        std::string(model.name) != "deit")
+      continue;
+    CAPTURE(model.name);
+    const std::string expected = (directory_of(model) / "expected.safetensors").string();
+    const TemporaryDirectory directory;
+    const std::string out = (directory / "l.safetensors").string();
+    std::vector<std::string> words{
+        "logits", directory_of(model).string(), "--inputs", expected, "--out", out, "--hidden"};
+    if (!model.is_encoder) words.push_back("--decode");
+    run(words);
+    const auto wanted = SafetensorsReader::open(expected), answers = SafetensorsReader::open(out);
+    for (const std::string& name : wanted.names()) {
+      CAPTURE(name);
+      REQUIRE(answers.contains(name));
+      CHECK(answers.info(name).shape == wanted.info(name).shape);
+      if (wanted.info(name).dtype != DType::F32) {
+        CHECK(answers.read_as<std::int64_t>(name) == wanted.read_as<std::int64_t>(name));
+        continue;
+      }
+      const auto own = answers.read_as<float>(name), other = wanted.read_as<float>(name);
+      const auto size = std::ssize(own);
+      CHECK(max_difference(MatrixView<const float>(own.data(), {1, size}),
+                           MatrixView<const float>(other.data(), {1, size})) < 1e-4);
+    }
+  }
+}
+
+TEST_CASE("the classifiers that come with pare keep their accuracy in 8 bits") {
+  for (const char* name : {"demo-digits", "demo-classifier"}) {
+    CAPTURE(name);
+    const fs::path model = fs::path(PARE_DEMO_MODEL_DIR).parent_path() / name;
+    const TemporaryDirectory directory;
+    const std::string report = (directory / "r.json").string();
+    run({"compare", model.string(), "--methods", "rtn,gptq", "--formats", "int8,uint4",
+         "--no-speed", "--report", report});
+    const auto rows = read_json(report)["rows"];
+    const auto expected = read_json(model / "expected.json");
+    REQUIRE(rows.size() == 5);
+    const double accuracy = expected["accuracy"].get<double>();
+    CHECK(rows[0]["accuracy"].get<double>() == Approx(accuracy).margin(1e-6));
+    CHECK(rows[0]["kl"] == 0.0);
+    for (std::size_t i = 1; i < rows.size(); ++i) {
+      CAPTURE(rows[i].dump());
+      CHECK(rows[i]["accuracy"].get<double>() > accuracy - 0.02);
+      CHECK(rows[i]["top1"].get<double>() > 0.97);
+    }
+    // Calibration pays where it is measured against: 4 bits, by KL.
+    const auto kl = [&](const char* method) {
+      for (const auto& row : rows)
+        if (row["method"] == method && row["format"] == "uint4") return row["kl"].get<double>();
+      return -1.0;
+    };
+    CHECK(kl("gptq") < kl("rtn"));
+  }
+}
