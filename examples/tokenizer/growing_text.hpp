@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "pare/core/error.hpp"
+#include "tokenizer/unicode.hpp"
+
+namespace tokenizer {
+
+/// How long a text may become on its way, in bytes: a file can ask for replacements without end.
+/// The longest that Unicode asks for is 22 times, U+FDFA in normal form KC as letters for bytes.
+[[nodiscard]] inline std::size_t longest_of(std::size_t text_bytes) { return 64 + 32 * text_bytes; }
+
+/// A text that is written piece by piece. ArgumentError when it exceeds the limit.
+class GrowingText {
+ public:
+  explicit GrowingText(std::size_t limit_bytes) : limit_(limit_bytes) {}
+
+  void add(std::string_view more) {
+    require(more.size());
+    text_ += more;
+  }
+  void add(char32_t code) {
+    require(4);
+    append_code_point(text_, code);
+  }
+  void add_lowercase(char32_t code) {
+    require(4);
+    append_lowercase(text_, code);
+  }
+  [[nodiscard]] std::string take() { return std::move(text_); }
+
+ private:
+  void require(std::size_t more) const {
+    if (text_.size() + more > limit_ + 4)
+      throw pare::ArgumentError("this tokenizer makes more than " + std::to_string(limit_) +
+                                " bytes of a part of the text");
+  }
+
+  std::string text_;
+  std::size_t limit_;
+};
+
+}  // namespace tokenizer

@@ -1,0 +1,184 @@
+#include "tokenizer/regular_expression.hpp"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+#include "pare/core/error.hpp"
+#include "tokenizer/unicode.hpp"
+
+namespace tokenizer {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t longest_pattern = 1 << 14;
+
+std::string message_of(int code) {
+  PCRE2_UCHAR text[256];
+  return pcre2_get_error_message(code, text, sizeof text) < 0
+             ? "error " + std::to_string(code)
+             : std::string(reinterpret_cast<const char*>(text));
+}
+
+/// What matching needs beside the expression, once for each thread.
+struct MatchMemory {
+  pcre2_match_context* context = pcre2_match_context_create(nullptr);
+  pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
+  pcre2_jit_stack* stack = pcre2_jit_stack_create(1 << 15, 1 << 23, nullptr);
+  Clock::time_point deadline = Clock::time_point::max();
+
+  MatchMemory() {
+    if (!context || !data || !stack) throw std::bad_alloc();
+    pcre2_jit_stack_assign(context, nullptr, stack);
+    pcre2_set_heap_limit(context, 1 << 16);  // kibibytes, without JIT
+  }
+  MatchMemory(const MatchMemory&) = delete;
+  MatchMemory& operator=(const MatchMemory&) = delete;
+  ~MatchMemory() {
+    pcre2_jit_stack_free(stack);
+    pcre2_match_data_free(data);
+    pcre2_match_context_free(context);
+  }
+};
+
+MatchMemory& match_memory() {
+  thread_local MatchMemory memory;
+  return memory;
+}
+
+/// The expression as PCRE2 must read it to mean the same.
+std::string translated(std::string_view pattern) {
+  std::string result;
+  bool in_class = false;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i], next = i + 1 < pattern.size() ? pattern[i + 1] : '\0';
+    if (c == '\\') {
+      ++i;
+      if (next == 's' || next == 'S') {
+        result += next == 's' ? "\\p{White_Space}" : "\\P{White_Space}";
+        continue;
+      }
+      if (next == 'h' || next == 'H')
+        throw pare::FormatError(std::string("\\") + next + " is not supported");
+      result += c;
+      if (i < pattern.size()) result += next;
+      continue;
+    }
+    if (in_class && c == '&' && next == '&')
+      throw pare::FormatError("&& in a class is not supported");
+    if (in_class && c == '[' && next != ':')
+      throw pare::FormatError("a class within a class is not supported");
+    if (in_class && c == '[') {  // such as [:alpha:]
+      const std::size_t end = pattern.find(":]", i + 2);
+      if (end == std::string_view::npos) throw pare::FormatError("[: without :]");
+      result += pattern.substr(i, end + 2 - i);
+      i = end + 1;
+      continue;
+    }
+    result += c;
+    if (c == '[') {
+      in_class = true;
+      // A bracket that comes first is one of the characters.
+      if (next == '^') result += pattern[++i];
+      if (i + 1 < pattern.size() && pattern[i + 1] == ']') {
+        result += "\\]";
+        ++i;
+      }
+    } else if (c == ']') {
+      in_class = false;
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+struct RegularExpression::Compiled {
+  pcre2_code* code = nullptr;
+  Compiled() = default;
+  Compiled(const Compiled&) = delete;
+  Compiled& operator=(const Compiled&) = delete;
+  ~Compiled() { pcre2_code_free(code); }
+};
+
+RegularExpression::~RegularExpression() = default;
+RegularExpression::RegularExpression(RegularExpression&&) noexcept = default;
+
+RegularExpression::RegularExpression(std::string pattern)
+    : compiled_(std::make_unique<Compiled>()), pattern_(std::move(pattern)) {
+  const std::string shown = pattern_.substr(0, next_boundary(pattern_, 100));
+  pare::with_context("the regular expression \"" + shown + "\"", [&] {
+    if (pattern_.size() > longest_pattern) throw pare::FormatError("it is too long");
+    const std::string text = translated(pattern_);
+    const std::unique_ptr<pcre2_compile_context, void (*)(pcre2_compile_context*)> context(
+        pcre2_compile_context_create(nullptr), pcre2_compile_context_free);
+    if (!context) throw std::bad_alloc();
+    pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+    pcre2_set_parens_nest_limit(context.get(), 100);
+    int error = 0;
+    PCRE2_SIZE offset = 0;
+    // Lines begin and end for ^ and $ as in Oniguruma's Ruby syntax.
+    compiled_->code = pcre2_compile(
+        reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT,
+        &error, &offset, context.get());
+    if (!compiled_->code) throw pare::FormatError(message_of(error));
+    // Where there is no compiler for this machine, the interpreter gives the same.
+    (void)pcre2_jit_compile(compiled_->code, PCRE2_JIT_COMPLETE);
+  });
+}
+
+void RegularExpression::start_clock(std::size_t text_bytes) {
+  match_memory().deadline =
+      Clock::now() + std::chrono::seconds(10) +
+      std::chrono::microseconds(
+          10 * static_cast<std::int64_t>(std::min<std::size_t>(text_bytes, std::size_t{1} << 40)));
+}
+
+void RegularExpression::find_all(std::string_view text, std::vector<Match>& matches) const {
+  matches.clear();
+  MatchMemory& memory = match_memory();
+  const auto fail = [&](const std::string& why) {
+    throw pare::ArgumentError("the regular expression \"" +
+                              pattern_.substr(0, next_boundary(pattern_, 100)) +
+                              "\" stops at byte " + why);
+  };
+  // Enough for a run as long as the text to be tried character by character a few times.
+  pcre2_set_match_limit(memory.context, static_cast<std::uint32_t>(std::min<std::size_t>(
+                                            1'000'000 + 16 * text.size(), std::size_t{1} << 31)));
+  // PCRE2 counts anew at each start, so that many starts could take for ever: the clock is looked
+  // at between a few, then twice as many.
+  std::size_t starts = 64;
+  for (std::size_t at = 0, behind_last = 0; at < text.size();) {
+    const std::size_t last = text.size() - at > starts ? at + starts : text.size();
+    pcre2_set_offset_limit(memory.context, last);
+    const int result =
+        pcre2_match(compiled_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
+                    PCRE2_NO_UTF_CHECK, memory.data, memory.context);
+    if (result < 0 && result != PCRE2_ERROR_NOMATCH)
+      fail(std::to_string(at) + ": " + message_of(result));
+    if (Clock::now() > memory.deadline) fail(std::to_string(at) + ": it takes too long");
+    if (result == PCRE2_ERROR_NOMATCH) {
+      at = next_boundary(text, std::min(last + 1, text.size()));
+      starts = std::min<std::size_t>(2 * starts, 1 << 14);
+      continue;
+    }
+    starts = 64;
+    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(memory.data);
+    const std::size_t begin = std::max<std::size_t>(found[0], behind_last), end = found[1];
+    if (end > begin) {
+      matches.push_back({begin, end});
+      at = behind_last = end;
+    } else {
+      at = next_boundary(text, std::max<std::size_t>(at, end) + 1);
+    }
+  }
+}
+
+}  // namespace tokenizer
