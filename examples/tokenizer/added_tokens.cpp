@@ -1,5 +1,6 @@
 #include "tokenizer/added_tokens.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "tokenizer/json_fields.hpp"
@@ -59,20 +60,21 @@ std::vector<AddedToken> read_added_tokens(const nlohmann::json& description) {
                        flag(token, "rstrip", false),
                        false};
       added.is_in_normalized = flag(token, "normalized", !added.is_special);
-      if (added.content.size() > longest_token)
-        throw pare::FormatError("it is longer than " + std::to_string(longest_token) + " bytes");
       tokens.push_back(std::move(added));
     });
   return tokens;
 }
 
-TokenFinder::TokenFinder(std::vector<std::pair<std::string, const AddedToken*>> tokens) {
-  // Of a text given twice the last counts.
-  for (auto token = tokens.rbegin(); token != tokens.rend(); ++token) {
-    if (token->first.empty()) continue;
-    texts_.insert(token->first, static_cast<std::uint32_t>(tokens_.size()));
-    tokens_.push_back(token->second);
-    begins_[static_cast<unsigned char>(token->first[0])] = true;
+TokenFinder::TokenFinder(std::span<const AddedToken* const> tokens) {
+  for (const AddedToken* token : tokens) {
+    const std::string& content = token->content;
+    if (content.empty()) continue;
+    if (content.size() > longest_token)
+      throw pare::FormatError("added token " + std::to_string(token->id) + " is longer than " +
+                              std::to_string(longest_token) + " bytes");
+    texts_.insert(content, static_cast<std::uint32_t>(tokens_.size()));
+    tokens_.push_back(token);
+    begins_[static_cast<unsigned char>(content[0])] = true;
   }
 }
 
@@ -97,11 +99,13 @@ std::vector<Stretch> TokenFinder::split(std::string_view text) const {
     }
     const std::size_t found = begin;
     begin = end;
-    if (found < at || (token->is_word && is_in_word(text, found, end))) continue;
-    const std::size_t from = token->strips_left ? skip_space_before(text, found, at) : found;
+    if (token->is_word && is_in_word(text, found, end)) continue;
+    // A token of white space may have been taken by the one before.
+    const std::size_t from =
+        token->strips_left ? std::max(at, skip_space_before(text, found, at)) : found;
     if (token->strips_right) end = skip_space_after(text, end);
     if (from > at) stretches.push_back({text.substr(at, from - at), nullptr});
-    stretches.push_back({text.substr(from, end - from), token});
+    if (from < end) stretches.push_back({text.substr(from, end - from), token});
     at = end;
   }
   if (at < text.size()) stretches.push_back({text.substr(at), nullptr});

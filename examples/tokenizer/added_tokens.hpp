@@ -2,9 +2,9 @@
 
 #include <cstddef>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "tokenizer/id.hpp"
@@ -15,7 +15,7 @@ namespace tokenizer {
 /// A token that is looked for in the text before the model sees it.
 struct AddedToken {
   Id id = 0;
-  std::string content;
+  std::string content;            ///< if normalized, as that is
   bool is_special = false;        ///< may be skipped when decoding
   bool is_word = false;           ///< does not count inside a word
   bool strips_left = false;       ///< takes the white space before it
@@ -36,8 +36,9 @@ struct Stretch {
 class TokenFinder {
  public:
   TokenFinder() = default;
-  /// Looks for the text of each pair; the tokens must outlive this.
-  explicit TokenFinder(std::vector<std::pair<std::string, const AddedToken*>> tokens);
+  /// Looks for the contents of these tokens, which must outlive this; of equal ones the first
+  /// counts.
+  explicit TokenFinder(std::span<const AddedToken* const> tokens);
 
   /// Cuts the text into tokens and what lies between.
   [[nodiscard]] std::vector<Stretch> split(std::string_view text) const;

@@ -112,7 +112,16 @@ class StripCharacter final : public TextDecoder {
   std::uint32_t start_, stop_;
 };
 
-/// Marks back to spaces; the first token loses the one that was added.
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+  if (text.find(from) == std::string::npos) return;
+  std::string result;
+  std::size_t at = 0;
+  for (std::size_t next; (next = text.find(from, at)) != std::string::npos; at = next + from.size())
+    (result += std::string_view(text).substr(at, next - at)) += to;
+  text = result += std::string_view(text).substr(at);
+}
+
+/// Marks back to spaces; the first token loses its own, one of which was added.
 class SpacesFromMarks final : public TextDecoder {
  public:
   explicit SpacesFromMarks(const json& description)
@@ -124,18 +133,8 @@ class SpacesFromMarks final : public TextDecoder {
                        .value_or(adds ? "always" : "never") != "never";
   }
   Tokens apply(Tokens tokens, std::size_t) const override {
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      std::string_view text = tokens[i];
-      if (i == 0 && drops_first_ && text.starts_with(mark_)) text.remove_prefix(mark_.size());
-      std::string result;
-      for (std::size_t at = 0; at < text.size();) {
-        const std::size_t begin = at;
-        (void)next_code_point(text, at);
-        const std::string_view character = text.substr(begin, at - begin);
-        result += character == mark_ ? " " : character;
-      }
-      tokens[i] = std::move(result);
-    }
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+      replace_all(tokens[i], mark_, i == 0 && drops_first_ ? "" : " ");
     return tokens;
   }
 
@@ -143,15 +142,6 @@ class SpacesFromMarks final : public TextDecoder {
   std::string mark_;
   bool drops_first_;
 };
-
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  if (text.find(from) == std::string::npos) return;
-  std::string result;
-  std::size_t at = 0;
-  for (std::size_t next; (next = text.find(from, at)) != std::string::npos; at = next + from.size())
-    (result += std::string_view(text).substr(at, next - at)) += to;
-  text = result += std::string_view(text).substr(at);
-}
 
 /// Words from their parts, with spaces between; the space before punctuation goes again.
 class WordsFromPieces final : public TextDecoder {

@@ -16,7 +16,7 @@ class Pattern {
   /// Throws FormatError for another form, and for an empty text.
   explicit Pattern(const nlohmann::json& description);
 
-  /// All matches from left to right, none of them empty.
+  /// All matches from left to right.
   void find_all(std::string_view text, std::vector<Match>& matches) const;
 
   /// The text with `content` in place of each match. ArgumentError when it exceeds the limit.

@@ -52,50 +52,90 @@ MatchMemory& match_memory() {
   return memory;
 }
 
-/// The expression as PCRE2 must read it to mean the same.
-std::string translated(std::string_view pattern) {
-  std::string result;
-  bool in_class = false;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i], next = i + 1 < pattern.size() ? pattern[i + 1] : '\0';
-    if (c == '\\') {
-      ++i;
-      if (next == 's' || next == 'S') {
-        result += next == 's' ? "\\p{White_Space}" : "\\P{White_Space}";
-        continue;
-      }
-      if (next == 'h' || next == 'H')
-        throw pare::FormatError(std::string("\\") + next + " is not supported");
-      result += c;
-      if (i < pattern.size()) result += next;
-      continue;
+/// The expression as PCRE2 must read it to mean the same. Throws FormatError for what Oniguruma's
+/// Ruby syntax means otherwise.
+class Translation {
+ public:
+  explicit Translation(std::string_view pattern) : pattern_(pattern) {}
+
+  [[nodiscard]] std::string text() {
+    while (at_ < pattern_.size()) {
+      if (pattern_[at_] == '\\')
+        escape();
+      else if (in_class_)
+        in_class();
+      else
+        outside();
     }
-    if (in_class && c == '&' && next == '&')
-      throw pare::FormatError("&& in a class is not supported");
-    if (in_class && c == '[' && next != ':')
-      throw pare::FormatError("a class within a class is not supported");
-    if (in_class && c == '[') {  // such as [:alpha:]
-      const std::size_t end = pattern.find(":]", i + 2);
-      if (end == std::string_view::npos) throw pare::FormatError("[: without :]");
-      result += pattern.substr(i, end + 2 - i);
-      i = end + 1;
-      continue;
-    }
-    result += c;
-    if (c == '[') {
-      in_class = true;
-      // A bracket that comes first is one of the characters.
-      if (next == '^') result += pattern[++i];
-      if (i + 1 < pattern.size() && pattern[i + 1] == ']') {
-        result += "\\]";
-        ++i;
-      }
-    } else if (c == ']') {
-      in_class = false;
+    return std::move(result_);
+  }
+
+ private:
+  // In Latin-1 Oniguruma counts the superscript digits and fractions, too.
+  static constexpr std::string_view word =
+      R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\xB2\xB3\xB9\xBC-\xBE)";
+
+  [[noreturn]] static void refuse(std::string_view what) {
+    throw pare::FormatError(std::string(what) + " is not supported");
+  }
+  [[nodiscard]] bool follows(std::string_view text) const {
+    return pattern_.substr(at_).starts_with(text);
+  }
+  void copy(std::size_t count) {
+    result_ += pattern_.substr(at_, count);
+    at_ += count;
+  }
+
+  void escape() {
+    const std::string_view both = pattern_.substr(at_, 2);
+    const char next = both.size() == 2 ? both[1] : '\0';
+    const bool is_letter = (next >= 'a' && next <= 'z') || (next >= 'A' && next <= 'Z');
+    if (next == 's' || next == 'S') {
+      result_ += next == 's' ? "\\p{White_Space}" : "\\P{White_Space}";
+      at_ += 2;
+    } else if (next == 'w' || (next == 'W' && !in_class_)) {
+      ((result_ += in_class_ ? "" : next == 'w' ? "[" : "[^") += word) += in_class_ ? "" : "]";
+      at_ += 2;
+    } else if (is_letter && std::string_view("AZdDpPrntfxz").find(next) == std::string_view::npos) {
+      refuse(both);
+    } else {
+      copy(2);
+      if (is_letter && follows("{"))  // such as \p{L}
+        copy(std::min(pattern_.find('}', at_), pattern_.size() - 1) + 1 - at_);
     }
   }
-  return result;
-}
+
+  void in_class() {
+    if (follows("&&")) refuse("&& in a class");
+    if (follows("[")) refuse("a class within a class");
+    in_class_ = !follows("]");
+    copy(1);
+  }
+
+  void outside() {
+    if (follows("(*")) refuse("(*");
+    if (follows("{,")) refuse("{,");
+    if (follows("}+")) refuse("}+");
+    if (follows("(?")) {
+      const std::string_view kinds[] = {
+          "(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:", "(?-i:"};
+      if (std::none_of(std::begin(kinds), std::end(kinds),
+                       [&](auto kind) { return follows(kind); }))
+        refuse(pattern_.substr(at_, 3));
+    }
+    in_class_ = follows("[");
+    copy(follows("[^") ? 2 : 1);
+    if (in_class_ && follows("]")) {  // the first of a class is one of its characters
+      result_ += '\\';
+      copy(1);
+    }
+  }
+
+  std::string_view pattern_;
+  std::size_t at_ = 0;
+  bool in_class_ = false;
+  std::string result_;
+};
 
 }  // namespace
 
@@ -115,7 +155,7 @@ RegularExpression::RegularExpression(std::string pattern)
   const std::string shown = pattern_.substr(0, next_boundary(pattern_, 100));
   pare::with_context("the regular expression \"" + shown + "\"", [&] {
     if (pattern_.size() > longest_pattern) throw pare::FormatError("it is too long");
-    const std::string text = translated(pattern_);
+    const std::string text = Translation(pattern_).text();
     const std::unique_ptr<pcre2_compile_context, void (*)(pcre2_compile_context*)> context(
         pcre2_compile_context_create(nullptr), pcre2_compile_context_free);
     if (!context) throw std::bad_alloc();
@@ -154,8 +194,8 @@ void RegularExpression::find_all(std::string_view text, std::vector<Match>& matc
                                             1'000'000 + 16 * text.size(), std::size_t{1} << 31)));
   // PCRE2 counts anew at each start, so that many starts could take for ever: the clock is looked
   // at between a few, then twice as many.
-  std::size_t starts = 64;
-  for (std::size_t at = 0, behind_last = 0; at < text.size();) {
+  std::size_t starts = 64, behind_last = std::string_view::npos;
+  for (std::size_t at = 0; at <= text.size();) {
     const std::size_t last = text.size() - at > starts ? at + starts : text.size();
     pcre2_set_offset_limit(memory.context, last);
     const int result =
@@ -165,18 +205,17 @@ void RegularExpression::find_all(std::string_view text, std::vector<Match>& matc
       fail(std::to_string(at) + ": " + message_of(result));
     if (Clock::now() > memory.deadline) fail(std::to_string(at) + ": it takes too long");
     if (result == PCRE2_ERROR_NOMATCH) {
-      at = next_boundary(text, std::min(last + 1, text.size()));
+      at = next_boundary(text, last + 1);
       starts = std::min<std::size_t>(2 * starts, 1 << 14);
       continue;
     }
     starts = 64;
     const PCRE2_SIZE* found = pcre2_get_ovector_pointer(memory.data);
-    const std::size_t begin = std::max<std::size_t>(found[0], behind_last), end = found[1];
-    if (end > begin) {
-      matches.push_back({begin, end});
-      at = behind_last = end;
+    if (found[0] == found[1] && found[1] == behind_last) {
+      at = next_boundary(text, at + 1);
     } else {
-      at = next_boundary(text, std::max<std::size_t>(at, end) + 1);
+      matches.push_back({found[0], found[1]});
+      at = behind_last = found[1];
     }
   }
 }

@@ -25,7 +25,7 @@ class RegularExpression {
   ~RegularExpression();
   RegularExpression(RegularExpression&&) noexcept;
 
-  /// All matches from left to right, without empty ones.
+  /// All matches from left to right; an empty one counts unless it touches the one before.
   void find_all(std::string_view text, std::vector<Match>& matches) const;
 
   /// Lets the calls of this thread that follow take as long together as a text of so many bytes

@@ -93,21 +93,20 @@ struct Tokenizer::Parts {
   }
 
   void find_added_tokens() {
-    std::vector<std::pair<std::string, const AddedToken*>> raw, normalized;
+    std::vector<const AddedToken*> raw, normalized;
     const std::size_t known = static_cast<std::size_t>(model->vocabulary().end());
-    for (const AddedToken& token : added) {
+    for (AddedToken& token : added) {
       require_plausible(token.id, known + added.size());
       const auto id = static_cast<std::size_t>(token.id);
       if (id >= added_by_id.size()) added_by_id.resize(id + 1, nullptr);
       added_by_id[id] = &token;
       if (token.is_special) special.insert(token.content);
-      if (!token.is_in_normalized)
-        raw.emplace_back(token.content, &token);
-      else
-        normalized.emplace_back(normalize(token.content, longest_of(token.content.size())), &token);
+      if (token.is_in_normalized)
+        token.content = normalize(token.content, longest_of(token.content.size()));
+      (token.is_in_normalized ? normalized : raw).push_back(&token);
     }
-    in_text = TokenFinder(std::move(raw));
-    in_normalized = TokenFinder(std::move(normalized));
+    in_text = TokenFinder(raw);
+    in_normalized = TokenFinder(normalized);
   }
 };
 

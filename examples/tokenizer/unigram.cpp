@@ -121,7 +121,10 @@ class LatticeEncoder final : public Encoder {
                    std::vector<Id>& ids) const {
     if (begin == std::string_view::npos) return;
     const auto add = [&](Id id) { ids.push_back(id); };
-    if (model_.bytes_ && model_.bytes_->spell(piece.substr(begin, end - begin), add)) return;
+    const std::string_view run = piece.substr(begin, end - begin);
+    if (const Id known = model_.vocabulary_.find(run); known != Vocabulary::none)
+      return add(known);  // the unknown token's own text
+    if (model_.bytes_ && model_.bytes_->spell(run, add)) return;
     if (model_.unknown_ == Vocabulary::none)
       throw pare::ArgumentError("the vocabulary lacks a character of the text, and has no unk_id");
     ids.push_back(model_.unknown_);
