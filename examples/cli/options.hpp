@@ -83,6 +83,14 @@ struct GenerateCommand {
   std::uint64_t seed = 1;
 };
 
+struct TokenizeCommand {
+  std::filesystem::path model;
+  std::filesystem::path text, pair;  // to tokens
+  std::filesystem::path ids;         // to text
+  std::filesystem::path out;         // else standard output
+  bool plain = false, skip_special = false;
+};
+
 struct InspectCommand {
   std::filesystem::path target;
 };
@@ -101,6 +109,7 @@ void pack(const PackCommand& options);
 void eval(const EvalCommand& options);
 void bench(const BenchCommand& options);
 void generate(const GenerateCommand& options);
+void tokenize(const TokenizeCommand& options);
 void inspect(const InspectCommand& options);
 void make_checkpoint(const MakeCheckpointCommand& options);
 
