@@ -29,10 +29,10 @@ class BytePairEncoding final : public Model {
     for (std::size_t rank = 0; rank < merges.size(); ++rank)
       pare::with_context("merge " + std::to_string(rank), [&] {
         const auto [left, right] = parts_of(merges[rank]);
-        merges_.insert(static_cast<std::uint32_t>(known(left, "its first part")),
-                       static_cast<std::uint32_t>(known(right, "its second part")),
-                       {static_cast<std::uint32_t>(rank),
-                        static_cast<std::uint32_t>(known(left + right, "its result"))});
+        const Id first = known(left, "its first part"), second = known(right, "its second part");
+        const Id result = known(left + right, "its result");
+        merges_.insert(static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(second),
+                       {static_cast<std::uint32_t>(rank), static_cast<std::uint32_t>(result)});
       });
   }
 
