@@ -62,7 +62,6 @@ std::optional<std::string_view> CharacterMap::find(std::string_view text) const 
     if (at >= units_.size()) throw pare::FormatError("the map's array leads outside it");
     return units_[at];
   };
-  std::optional<std::string_view> longest;
   std::size_t at = offset_of(units_[0]);
   for (const char c : text) {
     const std::uint32_t byte = static_cast<unsigned char>(c);
@@ -76,9 +75,9 @@ std::optional<std::string_view> CharacterMap::find(std::string_view text) const 
     const std::size_t begin = unit_at(at) & 0x7FFFFFFFu;
     if (begin >= texts_.size() || is_continuation(texts_[begin]))
       throw pare::FormatError("the map has no text at " + std::to_string(begin));
-    longest = std::string_view(texts_).substr(begin, texts_.find('\0', begin) - begin);
+    return std::string_view(texts_).substr(begin, texts_.find('\0', begin) - begin);
   }
-  return longest;
+  return {};
 }
 
 }  // namespace tokenizer

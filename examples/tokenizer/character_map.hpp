@@ -15,8 +15,9 @@ class CharacterMap {
   /// Reads the map from base64. Throws FormatError where it is none.
   explicit CharacterMap(std::string_view base64);
 
-  /// What the longest beginning of `text` that the map knows becomes. Throws FormatError where the
-  /// array leads outside the map.
+  /// What the shortest beginning of `text` that the map knows becomes, as the library tokenizers
+  /// has it (SentencePiece itself takes the longest). Throws FormatError where the array leads
+  /// outside the map.
   [[nodiscard]] std::optional<std::string_view> find(std::string_view text) const;
 
  private:

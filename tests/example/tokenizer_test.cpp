@@ -1,7 +1,9 @@
 #ifdef PARE_HAVE_TOKENIZER_JSON
 #include "tokenizer/tokenizer.hpp"
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -34,6 +36,28 @@ std::string refusal(F&& f) {
 
 std::string refusal_of(const json& file) {
   return refusal<pare::FormatError>([&] { (void)Tokenizer::from_json(file.dump()); });
+}
+
+/// The form of a normalizer's map: units of a double array, then texts that NUL ends.
+std::string character_map(std::uint32_t size, const std::map<std::uint32_t, std::uint32_t>& units,
+                          const std::string& texts) {
+  std::string bytes;
+  const auto add = [&](std::uint32_t number) {
+    for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(number >> shift & 0xFF);
+  };
+  add(4 * size);
+  for (std::uint32_t i = 0; i < size; ++i) add(units.contains(i) ? units.at(i) : 0);
+  bytes += texts;
+  constexpr const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t bits = 0;
+    for (std::size_t k = 0; k < 3; ++k)
+      bits = bits << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u);
+    for (std::size_t k = 0; k < 4; ++k)
+      text += i + k <= bytes.size() ? digits[bits >> (18 - 6 * k) & 63] : '=';
+  }
+  return text;
 }
 
 }  // namespace
@@ -82,6 +106,18 @@ TEST_CASE("the demo model's tokenizer.json gives bytes") {
   CHECK(tokenizer.encode(text).ids == bytes);
   CHECK(tokenizer.decode(bytes) == text);
   CHECK(tokenizer.vocab_size() == 256);
+  // Each maximal beginning of a character is one U+FFFD, as Python's decode has it.
+  const struct {
+    Ids bytes;
+    std::string text;
+  } cases[] = {{{0xE2, 0x82, 0x41}, "\uFFFDA"},
+               {{0xF0, 0x9F, 0x98}, "\uFFFD"},
+               {{0xED, 0xA0, 0x80}, "\uFFFD\uFFFD\uFFFD"},
+               {{0xE0, 0x80, 0xC2}, "\uFFFD\uFFFD\uFFFD"},
+               {{0xF4, 0x90, 0x80, 0x80}, "\uFFFD\uFFFD\uFFFD\uFFFD"},
+               {{0xC3, 0xC3, 0xA9}, "\uFFFD\u00E9"},
+               {{256, 65, -1, 1 << 30}, "A"}};
+  for (const auto& c : cases) CHECK(tokenizer.decode(c.bytes) == c.text);
 }
 
 TEST_CASE("what a tokenizer.json has wrong is named") {
@@ -289,6 +325,68 @@ TEST_CASE("rules that the samples do not show are those of the library tokenizer
     gpt2["pre_tokenizer"] = {
         {"type", "Split"}, {"pattern", {{"Regex", "b*"}}}, {"behavior", "Isolated"}};
     CHECK(Tokenizer::from_json(gpt2.dump()).encode("the").ids.size() == 3);
+  }
+  SECTION("nothing is put before a text that a normalizer has emptied") {
+    file["normalizer"] = {{"type", "Sequence"},
+                          {"normalizers",
+                           {{{"type", "Replace"}, {"pattern", {{"String", "x"}}}, {"content", ""}},
+                            {{"type", "Prepend"}, {"prepend", "a"}}}}};
+    CHECK(Tokenizer::from_json(file.dump()).encode("x").ids == Ids{1});
+  }
+  SECTION("ideographs stand alone") {
+    const Tokenizer tokenizer(samples / "bert_cased/tokenizer.json");
+    for (const char* ideograph :
+         {"\u3400", "\u4DBF", "\u4E00", "\u9FFF", "\uF900", "\uFAFF", "\U00020000", "\U0002A6DF",
+          "\U0002A700", "\U0002B73F", "\U0002B740", "\U0002B81F", "\U0002B920", "\U0002CEAF",
+          "\U0002F800", "\U0002FA1F"})
+      CHECK(tokenizer.encode(std::string("a") + ideograph + "a").ids.size() == 5);
+    for (const char* other : {"\u33FF", "\u4DC0", "\uFB00", "\U0002A6E0", "\U0002FA20"})
+      CHECK(tokenizer.encode(std::string("a") + other + "a").ids.size() == 3);
+  }
+  SECTION("of a map's beginnings the shortest stands for a short cluster") {
+    // a to x, a with an acute to y, ab to z.
+    file["normalizer"] = {{"type", "Precompiled"},
+                          {"precompiled_charsmap", character_map(132,
+                                                                 {{0, 98304},
+                                                                  {1, 79201},
+                                                                  {2, 1409},
+                                                                  {3, 2147483650},
+                                                                  {4, 2147483652},
+                                                                  {46, 43362},
+                                                                  {76, 2147483648},
+                                                                  {128, 3276}},
+                                                                 {"x\0y\0z", 6})}};
+    const auto tokenizer = Tokenizer::from_json(file.dump());
+    for (const char* text : {"a", "a\u0301", "a\u0300"})
+      CHECK(tokenizer.encode(text).ids == tokenizer.encode("x").ids);
+    CHECK(tokenizer.encode("ab").ids == tokenizer.encode("xb").ids);
+    CHECK(tokenizer.encode("a\u0301\u0301\u0301").ids ==
+          tokenizer.encode("x\u0301\u0301\u0301").ids);
+  }
+  SECTION("digits are pieces each, or together") {
+    json bert = sample("bert");
+    const auto pieces = [&](bool individual) {
+      bert["pre_tokenizer"] = {{"type", "Digits"}, {"individual_digits", individual}};
+      return Tokenizer::from_json(bert.dump()).encode("a12", SpecialTokens::leave_out).ids;
+    };
+    const Tokenizer whole(samples / "bert/tokenizer.json");
+    CHECK(pieces(true) == whole.encode("a 1 2", SpecialTokens::leave_out).ids);
+    CHECK(pieces(false) == whole.encode("a 12", SpecialTokens::leave_out).ids);
+  }
+  SECTION("lower case of one character can be two") {
+    file["normalizer"] = {{"type", "Lowercase"}};
+    const auto tokenizer = Tokenizer::from_json(file.dump());
+    CHECK(tokenizer.encode("\u0130A\u03A3").ids == tokenizer.encode("i\u0307a\u03C3").ids);
+    CHECK(tokenizer.encode("\u0130").ids != tokenizer.encode("i").ids);
+  }
+  SECTION("white space is the property") {
+    file["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", R"(\s)"}}}, {"content", "a"}};
+    const auto tokenizer = Tokenizer::from_json(file.dump());
+    const Ids a = tokenizer.encode("a").ids;
+    for (const char* space : {"\u0085", "\u00A0", "\u1680", "\u3000", "\v"})
+      CHECK(tokenizer.encode(space).ids == a);
+    for (const char* other : {"\u180E", "\u200B", "\uFEFF"})
+      CHECK(tokenizer.encode(other).ids != a);
   }
   SECTION("a word character is what Oniguruma takes for one") {
     file["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", R"(\w)"}}}, {"content", "a"}};
