@@ -104,15 +104,13 @@ class LatticeEncoder final : public Encoder {
         if (best.begin == std::string_view::npos || score + more > best.score)
           best = {score + more, at, id};
       };
-      bool is_known = false;
       Trie::Node node = Trie::root();
       for (std::size_t end = at; end < piece.size() && model_.trie_.step(node, piece[end]);) {
         ++end;
         if (node.value == Trie::none) continue;
         offer(end, model_.scores_[node.value], static_cast<Id>(node.value));
-        if (end == next) is_known = true;
       }
-      if (!is_known) offer(next, model_.floor_, Vocabulary::none);
+      offer(next, model_.floor_, Vocabulary::none);  // less than any token's
     }
   }
 

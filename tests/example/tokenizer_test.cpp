@@ -1,6 +1,7 @@
 #ifdef PARE_HAVE_TOKENIZER_JSON
 #include "tokenizer/tokenizer.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -319,6 +320,33 @@ TEST_CASE("rules that the samples do not show are those of the library tokenizer
     const Ids ids = tokenizer.encode("  a", SpecialTokens::leave_out).ids;
     REQUIRE(ids.size() == 2);  // the first has two marks
     CHECK(tokenizer.decode(ids).find("a") <= 1);
+  }
+  SECTION("unknown characters in a row are one token if the file says so") {
+    file["model"]["byte_fallback"] = false;
+    for (const bool fuses : {true, false}) {
+      file["model"]["fuse_unk"] = fuses;
+      const auto ids = Tokenizer::from_json(file.dump()).encode("\u6F22\u5B57a\u6F22").ids;
+      CHECK(std::count(ids.begin(), ids.end(), 0) == (fuses ? 2 : 3));
+    }
+  }
+  SECTION("an unknown character costs 10 more than the least likely token") {
+    const auto ids = [&](const char* vocab) {
+      return Tokenizer::from_json(R"({"model": {"type": "Unigram", "unk_id": 0, "vocab": )" +
+                                  std::string(vocab) + "}}")
+          .encode("xy")
+          .ids;
+    };
+    CHECK(ids(R"([["<unk>", 0], ["x", 5], ["xy", -19], ["z", -15]])") == Ids{2});
+    CHECK(ids(R"([["<unk>", 0], ["x", 5], ["xy", -14.9], ["z", -15]])") == Ids{2});
+    CHECK(ids(R"([["<unk>", 0], ["x", 12], ["xy", -14], ["z", -15]])") == Ids{1, 0});
+  }
+  SECTION("a word of more characters than the model takes is unknown") {
+    const Tokenizer tokenizer(samples / "bert/tokenizer.json");
+    const auto tokens = [&](std::size_t count) {
+      return tokenizer.encode(std::string(count, 'a'), SpecialTokens::leave_out).ids.size();
+    };
+    CHECK(tokens(100) > 1);
+    CHECK(tokens(101) == 1);
   }
   SECTION("an empty match cuts") {
     json gpt2 = sample("gpt2");
