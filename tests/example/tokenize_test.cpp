@@ -50,11 +50,11 @@ TEST_CASE("text of tokens that come one by one is whole characters") {
   };
   const auto parts = [&](const std::string& bytes) {
     cli::TextStream stream(decode);
-    std::vector<std::string> parts;
+    std::vector<std::string> added;
     for (const char c : bytes)
-      parts.push_back(stream.add(std::int32_t{static_cast<unsigned char>(c)}));
-    parts.push_back(stream.finish());
-    return parts;
+      added.push_back(stream.add(std::int32_t{static_cast<unsigned char>(c)}));
+    added.push_back(stream.finish());
+    return added;
   };
   using Parts = std::vector<std::string>;
   CHECK(parts("ab") == Parts{"a", "b", ""});
@@ -203,7 +203,8 @@ TEST_CASE("a model's tokenizer.json is what other commands read text with") {
   TinyModel({.vocab = 600}).write(m);
   std::filesystem::copy(samples / "llama2/tokenizer.json", m);
   const auto predictions = [&](const std::string& model) {
-    (void)output_of({"eval", model, "--threads", "1", "--no-speed", "--report", report});
+    (void)output_of({"eval", model, "--text", m + "/eval.txt", "--threads", "1", "--no-speed",
+                     "--report", report});
     return read_json(report)["predictions"].get<int>();
   };
   // One less than the tokens without BOS, which a window's first is; the rest is no whole window.
@@ -223,6 +224,11 @@ TEST_CASE("a model's tokenizer.json is what other commands read text with") {
   REQUIRE(run_pare({"quantize", m, "--out", q, "--method", "gptq", "--threads", "1"}).status == 0);
   CHECK(predictions(q) == predictions(m));
 
+  SECTION("a tokenizer.model beside it is not looked at") {
+    const int before = predictions(m);
+    write_text(m + "/tokenizer.model", "none");
+    CHECK(predictions(m) == before);
+  }
   SECTION("a vocabulary larger than the model's") {
     json larger = read_json(samples / "llama2/tokenizer.json");
     larger["added_tokens"].push_back({{"id", 600}, {"content", "the"}, {"special", false}});

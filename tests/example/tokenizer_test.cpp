@@ -348,6 +348,25 @@ TEST_CASE("rules that the samples do not show are those of the library tokenizer
     CHECK(tokens(100) > 1);
     CHECK(tokens(101) == 1);
   }
+  SECTION("words are joined, and signs cleaned up") {
+    const auto text = [](bool cleans) {
+      json words = {{"model",
+                     {{"type", "WordPiece"},
+                      {"unk_token", "a"},
+                      {"continuing_subword_prefix", "##"},
+                      {"max_input_chars_per_word", 100}}},
+                    {"decoder", {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", cleans}}}};
+      Ids ids;
+      for (const char* word : {"##b", "a", ".", "?", "!", ",", "'", "n't", "'m", "do not", "'s",
+                               "'ve", "'re", "##c", "' d"}) {
+        words["model"]["vocab"][word] = ids.size();
+        ids.push_back(static_cast<tokenizer::Id>(ids.size()));
+      }
+      return Tokenizer::from_json(words.dump()).decode(ids);
+    };
+    CHECK(text(true) == "##b a.?!, 'n't'm don't's've'rec'd");
+    CHECK(text(false) == "##b a . ? ! , ' n't 'm do not 's 've 'rec ' d");
+  }
   SECTION("an empty match cuts") {
     json gpt2 = sample("gpt2");
     gpt2["pre_tokenizer"] = {
