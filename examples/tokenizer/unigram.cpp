@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -16,6 +17,32 @@ namespace {
 /// What an unknown character costs beside the least likely token.
 constexpr double unknown_penalty = 10.0;
 
+/// A score as the library tokenizers reads it: its digits as a whole number, divided by a power of
+/// ten, which may be off by the last bit. That decides between two ways that are as good.
+double as_the_library_reads(double score) {
+  char text[32];  // the shortest form, as files have it
+  const char* end =
+      std::to_chars(text, text + sizeof text, std::abs(score), std::chars_format::scientific).ptr;
+  std::uint64_t digits = 0;
+  int decimals = 0;
+  const char* at = text;
+  for (bool behind_point = false; at < end && *at != 'e'; ++at) {
+    if (*at == '.') {
+      behind_point = true;
+      continue;
+    }
+    digits = 10 * digits + static_cast<std::uint64_t>(*at - '0');
+    decimals += behind_point ? 1 : 0;
+  }
+  int exponent = 0;
+  if (at < end) std::from_chars(at[1] == '+' ? at + 2 : at + 1, end, exponent);
+  exponent -= decimals;
+  if (exponent < -300 || exponent > 300) return score;
+  const double power = std::pow(10.0, std::abs(exponent));
+  const auto whole = static_cast<double>(digits);
+  return std::copysign(exponent < 0 ? whole / power : whole * power, score);
+}
+
 class Unigram final : public Model {
  public:
   explicit Unigram(const nlohmann::json& description) {
@@ -29,9 +56,10 @@ class Unigram final : public Model {
       if (text.size() > longest_token)
         throw pare::FormatError("token " + std::to_string(i) + " is longer than " +
                                 std::to_string(longest_token) + " bytes");
-      scores_.push_back(entry[1].get<double>());
-      if (!std::isfinite(scores_.back()))
+      const auto score = entry[1].get<double>();
+      if (!std::isfinite(score))
         throw pare::FormatError("the score of token " + std::to_string(i) + " is not finite");
+      scores_.push_back(as_the_library_reads(score));
       trie_.insert(text, static_cast<std::uint32_t>(i));
       tokens.emplace_back(text, static_cast<Id>(i));
     }

@@ -61,6 +61,13 @@ std::string character_map(std::uint32_t size, const std::map<std::uint32_t, std:
   return text;
 }
 
+Ids unigram_ids(const std::string& vocab, const std::string& text) {
+  return Tokenizer::from_json(R"({"model": {"type": "Unigram", "unk_id": 0, "vocab": )" + vocab +
+                              "}}")
+      .encode(text)
+      .ids;
+}
+
 }  // namespace
 
 TEST_CASE("tokens and texts are those of the library tokenizers") {
@@ -330,15 +337,17 @@ TEST_CASE("rules that the samples do not show are those of the library tokenizer
     }
   }
   SECTION("an unknown character costs 10 more than the least likely token") {
-    const auto ids = [&](const char* vocab) {
-      return Tokenizer::from_json(R"({"model": {"type": "Unigram", "unk_id": 0, "vocab": )" +
-                                  std::string(vocab) + "}}")
-          .encode("xy")
-          .ids;
-    };
+    const auto ids = [](const char* vocab) { return unigram_ids(vocab, "xy"); };
     CHECK(ids(R"([["<unk>", 0], ["x", 5], ["xy", -19], ["z", -15]])") == Ids{2});
     CHECK(ids(R"([["<unk>", 0], ["x", 5], ["xy", -14.9], ["z", -15]])") == Ids{2});
     CHECK(ids(R"([["<unk>", 0], ["x", 12], ["xy", -14], ["z", -15]])") == Ids{1, 0});
+  }
+  SECTION("ways as good are told apart by how the library reads scores") {
+    CHECK(unigram_ids(R"([["<unk>", 0], ["b", -7.033705952999927], ["a", -8.113770460000584],
+                          ["aa", -9.520938417613145]])",
+                      "baaa") == Ids{1, 3, 2});
+    CHECK(unigram_ids(R"([["<unk>", 0], ["b", -7], ["a", -8], ["aa", -9]])", "baaa") ==
+          Ids{1, 2, 3});
   }
   SECTION("a word of more characters than the model takes is unknown") {
     const Tokenizer tokenizer(samples / "bert/tokenizer.json");
