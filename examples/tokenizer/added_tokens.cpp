@@ -80,7 +80,8 @@ TokenFinder::TokenFinder(std::span<const AddedToken* const> tokens) {
 
 std::vector<Stretch> TokenFinder::split(std::string_view text) const {
   std::vector<Stretch> stretches;
-  std::size_t at = 0;  // behind the last token
+  std::size_t at = 0;         // behind the last token
+  std::size_t space_end = 0;  // of the white space after one, which may have more tokens in it
   for (std::size_t begin = 0; begin < text.size();) {
     std::size_t end = begin;
     const AddedToken* token = nullptr;
@@ -103,7 +104,7 @@ std::vector<Stretch> TokenFinder::split(std::string_view text) const {
     // A token of white space may have been taken by the one before.
     const std::size_t from =
         token->strips_left ? std::max(at, skip_space_before(text, found, at)) : found;
-    if (token->strips_right) end = skip_space_after(text, end);
+    if (token->strips_right) end = space_end = skip_space_after(text, std::max(end, space_end));
     if (from > at) stretches.push_back({text.substr(at, from - at), nullptr});
     if (from < end) stretches.push_back({text.substr(from, end - from), token});
     at = end;

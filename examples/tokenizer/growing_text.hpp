@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -12,7 +13,10 @@ namespace tokenizer {
 
 /// How long a text may become on its way, in bytes: a file can ask for replacements without end.
 /// The longest that Unicode asks for is 22 times, U+FDFA in normal form KC as letters for bytes.
-[[nodiscard]] inline std::size_t longest_of(std::size_t text_bytes) { return 64 + 32 * text_bytes; }
+/// Positions in a piece have 32 bits.
+[[nodiscard]] inline std::size_t longest_of(std::size_t text_bytes) {
+  return std::min<std::size_t>(64 + 32 * text_bytes, std::size_t{1} << 31);
+}
 
 /// A text that is written piece by piece. ArgumentError when it exceeds the limit.
 class GrowingText {

@@ -18,8 +18,10 @@
 namespace tokenizer {
 namespace {
 
-/// Positions have 32 bits.
 constexpr std::size_t longest_text = std::size_t{1} << 31;
+
+/// How many bytes decoded tokens may have together: a file can have one that is as long as itself.
+std::size_t longest_decoded(std::size_t tokens) { return (1 << 20) + 256 * tokens; }
 
 const nlohmann::json& field_of(const nlohmann::json& file, const char* key) {
   static const nlohmann::json null;
@@ -42,6 +44,7 @@ struct Tokenizer::Parts {
 
   explicit Parts(const nlohmann::json& file) {
     if (!file.is_object()) throw pare::FormatError("this is no tokenizer: not a JSON object");
+    RegularExpression::start_clock(0);  // the normalizer is used on added tokens
     model = read_model(required(file, "model"));
     normalizer = read_normalizer(field_of(file, "normalizer"));
     pre_tokenizer = read_pre_tokenizer(field_of(file, "pre_tokenizer"));
@@ -146,8 +149,12 @@ std::string Tokenizer::decode(std::span<const Id> ids, bool skip_special) const 
         id >= 0 && at < parts_->added_by_id.size() ? parts_->added_by_id[at] : nullptr;
     const std::string* text = added ? &added->content : parts_->model->vocabulary().text(id);
     if (!text || (skip_special && parts_->special.contains(*text))) continue;
-    tokens.push_back(*text);
     bytes += text->size();
+    if (bytes > longest_decoded(ids.size()))
+      throw pare::ArgumentError("the text of " + std::to_string(ids.size()) +
+                                " tokens is longer than " +
+                                std::to_string(longest_decoded(ids.size())) + " bytes");
+    tokens.push_back(*text);
   }
   std::string result;
   if (!parts_->decoder) {
@@ -155,7 +162,7 @@ std::string Tokenizer::decode(std::span<const Id> ids, bool skip_special) const 
     return result;
   }
   RegularExpression::start_clock(bytes);
-  for (const std::string& part : parts_->decoder->apply(std::move(tokens), longest_of(bytes)))
+  for (const std::string& part : parts_->decoder->apply(std::move(tokens), 64 + 4 * bytes))
     result += part;
   return result;
 }

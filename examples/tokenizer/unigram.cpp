@@ -114,23 +114,24 @@ class LatticeEncoder final : public Encoder {
   }
 
  private:
+  static constexpr std::uint32_t no_way = ~std::uint32_t{0};
   /// The best way to a place: where its last token begins.
   struct Best {
     double score = 0.0;
-    std::size_t begin = std::string_view::npos;  ///< npos: there is no way yet
-    Id id = Vocabulary::none;                    ///< none: an unknown character
+    std::uint32_t begin = no_way;
+    Id id = Vocabulary::none;  ///< none: an unknown character
   };
 
   void find_best(std::string_view piece) {
-    best_.assign(piece.size() + 1, {});
+    best_.assign(piece.size() + 1, Best());
     for (std::size_t at = 0, next = 0; at < piece.size(); at = next) {
       (void)next_code_point(piece, next);
       const double score = best_[at].score;
       const auto offer = [&](std::size_t end, double more, Id id) {
         Best& best = best_[end];
         // Beginnings come from left to right: on a tie the longer last token stays.
-        if (best.begin == std::string_view::npos || score + more > best.score)
-          best = {score + more, at, id};
+        if (best.begin == no_way || score + more > best.score)
+          best = {score + more, static_cast<std::uint32_t>(at), id};
       };
       Trie::Node node = Trie::root();
       for (std::size_t end = at; end < piece.size() && model_.trie_.step(node, piece[end]);) {

@@ -1,6 +1,7 @@
+#include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,10 @@
 #include "support/catch.hpp"
 #include "support/program.hpp"
 #include "support/tiny_model.hpp"
+#ifdef PARE_HAVE_TOKENIZER_JSON
+#include "tokenizer/tokenizer.hpp"
+#include "tokenizer/unicode.hpp"
+#endif
 
 namespace {
 
@@ -18,7 +23,7 @@ using nlohmann::json;
 using Ids = std::vector<std::int32_t>;
 
 /// One line on standard error, and no output.
-std::string refusal(const std::vector<std::string>& arguments) {
+std::string refused_line(const std::vector<std::string>& arguments) {
   const Outcome outcome = run_pare(arguments);
   CAPTURE(arguments, outcome.out);
   CHECK(outcome.status > 0);
@@ -71,12 +76,10 @@ TEST_CASE("text of tokens that come one by one is whole characters") {
 }
 
 #ifdef PARE_HAVE_TOKENIZER_JSON
-#include "tokenizer/tokenizer.hpp"
-#include "tokenizer/unicode.hpp"
-
 namespace {
 
-const std::filesystem::path samples = std::filesystem::path(PARE_TEST_DATA_DIR) / "tokenizers";
+const std::filesystem::path tokenizers_in_use =
+    std::filesystem::path(PARE_TEST_DATA_DIR) / "tokenizers";
 
 std::string lines(const json& ids) {
   std::string text;
@@ -95,7 +98,7 @@ std::string npy_of(const Ids& ids) {
 }  // namespace
 
 TEST_CASE("a stream of every sample's tokens is the text") {
-  for (const auto& entry : std::filesystem::directory_iterator(samples)) {
+  for (const auto& entry : std::filesystem::directory_iterator(tokenizers_in_use)) {
     const tokenizer::Tokenizer tokenizer(entry.path() / "tokenizer.json");
     const json expected = read_json(entry.path() / "expected.json");
     for (const json& c : expected["encode"]) {
@@ -119,8 +122,8 @@ TEST_CASE("tokenize turns text into ids and back") {
   const std::string text = (directory / "text").string(), pair = (directory / "pair").string();
   const std::string ids = (directory / "ids.npy").string(), out = (directory / "out").string();
   for (const char* kind : {"llama3", "phi3", "xlmr", "bert"}) {
-    const std::string model = (samples / kind).string();
-    const json expected = read_json(samples / kind / "expected.json");
+    const std::string model = (tokenizers_in_use / kind).string();
+    const json expected = read_json(tokenizers_in_use / kind / "expected.json");
     for (std::size_t i = 0; i < expected["encode"].size(); i += 9) {
       const json& c = expected["encode"][i];
       CAPTURE(kind, i);
@@ -159,8 +162,8 @@ TEST_CASE("tokenize says what it does not take") {
   write_text(bad, "ab\xC3(");
   std::filesystem::create_directory(directory / "empty");
   std::filesystem::create_directory(directory / "m");
-  std::filesystem::copy(samples / "gpt2/tokenizer.json", directory / "m");
-  json odd = read_json(samples / "gpt2/tokenizer.json");
+  std::filesystem::copy(tokenizers_in_use / "gpt2/tokenizer.json", directory / "m");
+  json odd = read_json(tokenizers_in_use / "gpt2/tokenizer.json");
   odd["pre_tokenizer"]["type"] = "Whitespace";
   write_text(path("odd.json"), odd.dump());
   write_text(path("negative.npy"), npy_of({5, -7}));
@@ -191,7 +194,7 @@ TEST_CASE("tokenize says what it does not take") {
   for (const auto& c : cases) {
     std::vector<std::string> words{"tokenize"};
     words.insert(words.end(), c.arguments.begin(), c.arguments.end());
-    CHECK_THAT(refusal(words), ContainsSubstring(c.says));
+    CHECK_THAT(refused_line(words), ContainsSubstring(c.says));
   }
   CHECK(read_text(ids) == npy_of({1, 2}));
 }
@@ -201,7 +204,7 @@ TEST_CASE("a model's tokenizer.json is what other commands read text with") {
   const std::string m = (directory / "m").string(), q = (directory / "q").string();
   const std::string report = (directory / "r.json").string();
   TinyModel({.vocab = 600}).write(m);
-  std::filesystem::copy(samples / "llama2/tokenizer.json", m);
+  std::filesystem::copy(tokenizers_in_use / "llama2/tokenizer.json", m);
   const auto predictions = [&](const std::string& model) {
     (void)output_of({"eval", model, "--text", m + "/eval.txt", "--threads", "1", "--no-speed",
                      "--report", report});
@@ -230,15 +233,15 @@ TEST_CASE("a model's tokenizer.json is what other commands read text with") {
     CHECK(predictions(m) == before);
   }
   SECTION("a vocabulary larger than the model's") {
-    json larger = read_json(samples / "llama2/tokenizer.json");
+    json larger = read_json(tokenizers_in_use / "llama2/tokenizer.json");
     larger["added_tokens"].push_back({{"id", 600}, {"content", "the"}, {"special", false}});
     write_text(m + "/tokenizer.json", larger.dump());
-    CHECK_THAT(refusal({"eval", m, "--no-speed"}),
+    CHECK_THAT(refused_line({"eval", m, "--no-speed"}),
                ContainsSubstring("token 600, outside the model's vocabulary of 600"));
   }
   SECTION("one that is not understood") {
     write_text(m + "/tokenizer.json", "{\"model\": {\"type\": \"WordLevel\"}}");
-    const std::string message = refusal({"eval", m, "--no-speed"});
+    const std::string message = refused_line({"eval", m, "--no-speed"});
     CHECK_THAT(message,
                ContainsSubstring("m/tokenizer.json: the model \"WordLevel\" is not known"));
     CHECK_THAT(message, ContainsSubstring("--tokens"));

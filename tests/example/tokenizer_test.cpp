@@ -266,10 +266,22 @@ TEST_CASE("an expression or a replacement that goes on for ever is an error") {
   CHECK_THAT(refuse("\u00E9"), ContainsSubstring("bytes of a part of the text"));
 }
 
+TEST_CASE("tokens with texts as long as the file are not decoded without end") {
+  json file = sample("gpt2");
+  file["model"]["vocab"][std::string(1 << 20, 'x')] = 401;
+  const auto tokenizer = Tokenizer::from_json(file.dump());
+  CHECK_THAT(refusal<pare::ArgumentError>([&] { (void)tokenizer.decode(Ids(100000, 401)); }),
+             ContainsSubstring("the text of 100000 tokens is longer than"));
+}
+
 TEST_CASE("a piece as long as the text takes no time that grows with its square") {
   // Quadratic loops would take hours for these.
   const std::string spaces(1 << 20, ' ');
   CHECK(Tokenizer(samples / "llama2/tokenizer.json").encode(spaces).ids.size() == 262146);
+  // Each space is a token that takes the spaces after it, too.
+  json greedy = sample("gpt2");
+  greedy["added_tokens"].push_back({{"id", 401}, {"content", " "}, {"rstrip", true}});
+  CHECK(Tokenizer::from_json(greedy.dump()).encode(spaces).ids.size() == spaces.size());
   std::string marks;
   for (int i = 0; i < 1 << 18; ++i) marks += "\u0301\u0323";  // each pair is to be exchanged
   CHECK(Tokenizer(samples / "qwen2/tokenizer.json").encode(marks).ids.size() > 0);
