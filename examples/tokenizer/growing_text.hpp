@@ -12,10 +12,10 @@
 namespace tokenizer {
 
 /// How long a text may become on its way, in bytes: a file can ask for replacements without end.
-/// The longest that Unicode asks for is 22 times, U+FDFA in normal form KC as letters for bytes.
+/// Normal forms make 11 times as much of one code point (U+FDFA), letters for bytes twice as much.
 /// Positions in a piece have 32 bits.
 [[nodiscard]] inline std::size_t longest_of(std::size_t text_bytes) {
-  return std::min<std::size_t>(64 + 32 * text_bytes, std::size_t{1} << 31);
+  return std::min<std::size_t>(64 + 12 * text_bytes, std::size_t{1} << 31);
 }
 
 /// A text that is written piece by piece. ArgumentError when it exceeds the limit.

@@ -32,11 +32,13 @@ struct MatchMemory {
   pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
   pcre2_jit_stack* stack = pcre2_jit_stack_create(1 << 15, 1 << 23, nullptr);
   Clock::time_point deadline = Clock::time_point::max();
+  unsigned steps = 0;
 
   MatchMemory() {
     if (!context || !data || !stack) throw std::bad_alloc();
     pcre2_jit_stack_assign(context, nullptr, stack);
     pcre2_set_heap_limit(context, 1 << 16);  // kibibytes, without JIT
+    pcre2_set_callout(context, look_at_clock, this);
   }
   MatchMemory(const MatchMemory&) = delete;
   MatchMemory& operator=(const MatchMemory&) = delete;
@@ -45,12 +47,23 @@ struct MatchMemory {
     pcre2_match_data_free(data);
     pcre2_match_context_free(context);
   }
+
+  /// PCRE2 calls this between the items of a watched expression; not 0 ends the match.
+  static int look_at_clock(pcre2_callout_block*, void* self) {
+    auto& memory = *static_cast<MatchMemory*>(self);
+    if (++memory.steps % 64 != 0 || Clock::now() < memory.deadline) return 0;
+    return PCRE2_ERROR_CALLOUT;
+  }
 };
 
 MatchMemory& match_memory() {
   thread_local MatchMemory memory;
   return memory;
 }
+
+/// Of a long text this much is looked at first, in bytes. A match that does not reach the end is
+/// the same as in the whole text, and nothing can take long in so little.
+constexpr std::size_t window = 4096;
 
 /// The expression as PCRE2 must read it to mean the same. Throws FormatError for what Oniguruma's
 /// Ruby syntax means otherwise.
@@ -98,6 +111,8 @@ class Translation {
       at_ += 2;
     } else if (is_letter && std::string_view("AZdDpPrntfxz").find(next) == std::string_view::npos) {
       refuse(both);
+    } else if (next >= '1' && next <= '9') {
+      refuse("a reference back");  // each takes as long as what it refers to
     } else {
       copy(2);
       if (is_letter && follows("{"))  // such as \p{L}
@@ -140,11 +155,16 @@ class Translation {
 }  // namespace
 
 struct RegularExpression::Compiled {
-  pcre2_code* code = nullptr;
+  pcre2_code* quick = nullptr;
+  pcre2_code* watched = nullptr;  ///< the same, with looks at the clock while it is matched
+
   Compiled() = default;
   Compiled(const Compiled&) = delete;
   Compiled& operator=(const Compiled&) = delete;
-  ~Compiled() { pcre2_code_free(code); }
+  ~Compiled() {
+    pcre2_code_free(quick);
+    pcre2_code_free(watched);
+  }
 };
 
 RegularExpression::~RegularExpression() = default;
@@ -161,16 +181,21 @@ RegularExpression::RegularExpression(std::string pattern)
     if (!context) throw std::bad_alloc();
     pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
     pcre2_set_parens_nest_limit(context.get(), 100);
-    int error = 0;
-    PCRE2_SIZE offset = 0;
-    // Lines begin and end for ^ and $ as in Oniguruma's Ruby syntax.
-    compiled_->code = pcre2_compile(
-        reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT,
-        &error, &offset, context.get());
-    if (!compiled_->code) throw pare::FormatError(message_of(error));
-    // Where there is no compiler for this machine, the interpreter gives the same.
-    (void)pcre2_jit_compile(compiled_->code, PCRE2_JIT_COMPLETE);
+    const auto compile = [&](std::uint32_t more) {
+      int error = 0;
+      PCRE2_SIZE offset = 0;
+      // Lines begin and end for ^ and $ as in Oniguruma's Ruby syntax.
+      pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                                       PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE |
+                                           PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT | more,
+                                       &error, &offset, context.get());
+      if (!code) throw pare::FormatError(message_of(error));
+      // Where there is no compiler for this machine, the interpreter gives the same.
+      (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
+      return code;
+    };
+    compiled_->quick = compile(0);
+    compiled_->watched = compile(PCRE2_AUTO_CALLOUT);
   });
 }
 
@@ -184,34 +209,44 @@ void RegularExpression::start_clock(std::size_t text_bytes) {
 void RegularExpression::find_all(std::string_view text, std::vector<Match>& matches) const {
   matches.clear();
   MatchMemory& memory = match_memory();
-  const auto fail = [&](const std::string& why) {
+  const auto fail = [&](std::size_t at, const std::string& why) {
     throw pare::ArgumentError("the regular expression \"" +
                               pattern_.substr(0, next_boundary(pattern_, 100)) +
-                              "\" stops at byte " + why);
+                              "\" stops at byte " + std::to_string(at) + ": " + why);
   };
-  // Enough for a run as long as the text to be tried character by character a few times.
-  pcre2_set_match_limit(memory.context, static_cast<std::uint32_t>(std::min<std::size_t>(
-                                            1'000'000 + 16 * text.size(), std::size_t{1} << 31)));
-  // PCRE2 counts anew at each start, so that many starts could take for ever: the clock is looked
-  // at between a few, then twice as many.
-  std::size_t starts = 64, behind_last = std::string_view::npos;
-  for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t last = text.size() - at > starts ? at + starts : text.size();
+  // One of PCRE2's results; matches may begin up to `last`.
+  const auto match = [&](pcre2_code* code, std::size_t size, std::size_t at, std::size_t last,
+                         std::uint32_t options) {
+    // Enough for a run as long as the text to be tried character by character some times.
+    pcre2_set_match_limit(memory.context, static_cast<std::uint32_t>(std::min<std::size_t>(
+                                              200'000 + 16 * (size - at), 1u << 31)));
     pcre2_set_offset_limit(memory.context, last);
-    const int result =
-        pcre2_match(compiled_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
-                    PCRE2_NO_UTF_CHECK, memory.data, memory.context);
-    if (result < 0 && result != PCRE2_ERROR_NOMATCH)
-      fail(std::to_string(at) + ": " + message_of(result));
-    if (Clock::now() > memory.deadline) fail(std::to_string(at) + ": it takes too long");
+    return pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), size, at,
+                       PCRE2_NO_UTF_CHECK | options, memory.data, memory.context);
+  };
+  // Limits hold for each place where a match may begin: few are tried between looks at the clock,
+  // and more when that was quick.
+  constexpr std::size_t fewest_starts = 8;
+  std::size_t starts = fewest_starts, behind_last = std::string_view::npos;
+  Clock::time_point before = Clock::now();
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t last = std::min(text.size(), at + starts);
+    const std::size_t end = next_boundary(text, std::min(text.size(), last + window));
+    int result = match(compiled_->quick, end, at, last, end < text.size() ? PCRE2_PARTIAL_HARD : 0);
+    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(memory.data);
+    if (result == PCRE2_ERROR_PARTIAL) {
+      at = std::max<std::size_t>(at, found[0]);
+      result = match(compiled_->watched, text.size(), at, last, 0);
+    }
+    const Clock::time_point now = Clock::now();
+    if (result == PCRE2_ERROR_CALLOUT || now > memory.deadline) fail(at, "it takes too long");
+    if (result < 0 && result != PCRE2_ERROR_NOMATCH) fail(at, message_of(result));
+    starts = now - before < std::chrono::milliseconds(1) ? std::min<std::size_t>(2 * starts, 4096)
+                                                         : fewest_starts;
+    before = now;
     if (result == PCRE2_ERROR_NOMATCH) {
       at = next_boundary(text, last + 1);
-      starts = std::min<std::size_t>(2 * starts, 1 << 14);
-      continue;
-    }
-    starts = 64;
-    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(memory.data);
-    if (found[0] == found[1] && found[1] == behind_last) {
+    } else if (found[0] == found[1] && found[1] == behind_last) {
       at = next_boundary(text, at + 1);
     } else {
       matches.push_back({found[0], found[1]});

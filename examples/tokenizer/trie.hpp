@@ -44,6 +44,6 @@ class Trie {
 
 /// Longer texts are not taken into tries: a search takes the length of the text times that of the
 /// longest.
-inline constexpr std::size_t longest_token = 1024;
+inline constexpr std::size_t longest_token = 512;
 
 }  // namespace tokenizer

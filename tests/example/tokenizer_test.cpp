@@ -162,7 +162,7 @@ TEST_CASE("what a tokenizer.json has wrong is named") {
       {"gpt2", "/added_tokens", "none", "\"added_tokens\" is not a list"},
       {"gpt2", "/added_tokens/0/id", nullptr, "added token 0: field \"id\" is missing"},
       {"gpt2", "/added_tokens/0/id", 1 << 30, "is far outside"},
-      {"gpt2", "/added_tokens/0/content", std::string(2000, 'x'), "longer than 1024 bytes"},
+      {"gpt2", "/added_tokens/0/content", std::string(2000, 'x'), "longer than 512 bytes"},
       {"gpt2", "/added_tokens/0/lstrip", "yes", "\"lstrip\" is not a boolean"},
       {"llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", "(a",
        "missing closing parenthesis"},
@@ -171,6 +171,7 @@ TEST_CASE("what a tokenizer.json has wrong is named") {
        R"(\h is not supported)"},
       {"llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", "[a-z&&[aeiou]]", "&& in a class"},
       {"llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", "a{1,3}+", "}+ is not supported"},
+      {"llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", R"((a+)\1)", "a reference back"},
       {"llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", "(?i)a", "(?i is not supported"},
       {"llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", std::string(20000, 'a'),
        "too long"},
@@ -196,7 +197,7 @@ TEST_CASE("what a tokenizer.json has wrong is named") {
       {"t5", "/normalizer/normalizers/1/strip_right", nullptr, "\"strip_right\" is missing"},
       {"t5", "/model/vocab", json::array(), "the vocabulary is empty"},
       {"t5", "/model/vocab/5", {"a"}, "token 5 is not a text and a score"},
-      {"t5", "/model/vocab/5", {std::string(2000, 'a'), 0}, "token 5 is longer than 1024 bytes"},
+      {"t5", "/model/vocab/5", {std::string(2000, 'a'), 0}, "token 5 is longer than 512 bytes"},
       {"t5", "/model/unk_id", 400, "the unk_id 400 is outside"},
       {"bert", "/model/unk_token", "<unk>", "the unk_token \"<unk>\" is not in the vocabulary"},
       {"bert", "/model/max_input_chars_per_word", "100", "is not an integer"},
@@ -240,6 +241,29 @@ TEST_CASE("text that is not UTF-8 is refused with its offset") {
   }
 }
 
+TEST_CASE("a match is found however long it is, and wherever") {
+  json file = sample("gpt2");
+  const Ids none = Tokenizer::from_json(file.dump()).encode("").ids;
+  const auto ids_of = [&](const char* expression, const std::string& text) {
+    file["normalizer"] = {
+        {"type", "Replace"}, {"pattern", {{"Regex", expression}}}, {"content", ""}};
+    return Tokenizer::from_json(file.dump()).encode(text).ids;
+  };
+  for (const std::size_t length : {1u, 8u, 4095u, 4096u, 4097u, 8192u, 20000u}) {
+    CAPTURE(length);
+    const std::string run(length, 'a');
+    CHECK(ids_of("a+b", run + "b" + run + "b") == none);
+    CHECK(ids_of("a+b", "b" + run) == ids_of("x", "b" + run));
+    CHECK(ids_of("(?<=a)b", run + "b") == ids_of("x", run));
+    CHECK(ids_of("a+$", run) == none);
+    CHECK(ids_of("^a+(?!a)", run) == none);
+    std::string wide;
+    for (std::size_t i = 0; i < length; ++i) wide += "\u00E9";
+    CHECK(ids_of(".", wide) == none);
+    CHECK(ids_of("\u00E9x", wide + "x") == ids_of("x", wide.substr(2)));
+  }
+}
+
 TEST_CASE("an expression or a replacement that goes on for ever is an error") {
   json file = sample("gpt2");
   const auto refuse = [&](const std::string& text) {
@@ -257,7 +281,7 @@ TEST_CASE("an expression or a replacement that goes on for ever is an error") {
   for (int i = 0; i < 60; ++i)
     doubles.push_back({{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}});
   file["normalizer"] = {{"type", "Sequence"}, {"normalizers", doubles}};
-  CHECK_THAT(refuse("aaa"), ContainsSubstring("more than 160 bytes of a part of the text"));
+  CHECK_THAT(refuse("aaa"), ContainsSubstring("more than 100 bytes of a part of the text"));
   file["normalizer"] = nullptr;
   json letters = json::array();
   for (int i = 0; i < 60; ++i)
