@@ -14,10 +14,11 @@ for option in "$@"; do
 done
 
 if [ $fetch = ON ]; then
-  need_packages g++ cmake=cmake ninja=ninja-build git=git ca-certificates
+  # shellcheck disable=SC2086
+  need_packages g++ cmake=cmake ninja=ninja-build git=git ca-certificates $text_packages
 else
   # shellcheck disable=SC2086
-  need_packages $build_packages
+  need_packages $build_packages $text_packages
 fi
 
 cmake --preset release -DPARE_BUILD_BENCHMARKS=OFF -DPARE_FETCH_DEPS=$fetch

@@ -8,7 +8,9 @@ set -eu
 
 build_packages="g++ cmake=cmake ninja=ninja-build libeigen3-dev libxsimd-dev nlohmann-json3-dev \
 libcli11-dev"
-test_packages="catch2 libbenchmark-dev libopenblas-dev libsentencepiece-dev"
+# Without these the program runs, but turns only token ids or bytes into predictions.
+text_packages="libpcre2-dev libutf8proc-dev libsentencepiece-dev"
+test_packages="catch2 libbenchmark-dev libopenblas-dev"
 ci_packages="clang++=clang libclang-rt-14-dev libomp-14-dev clang-format-14=clang-format-14 \
 aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64=qemu-user"
 
@@ -55,7 +57,8 @@ need_tools() {
 $(basename "$0"): $tool is missing. Install: a C++20 compiler with OpenMP (g++ 12 or clang++ 14, or newer),
 CMake 3.25, Ninja, and the libraries Eigen 3.4, xsimd 8.1, nlohmann/json 3.11 and CLI11 2.1 (for
 the tests also Catch2 2.13 and Google Benchmark 1.7), or newer. With --fetch-deps CMake downloads
-the libraries.
+the libraries. For tokenizers also PCRE2 10.40 and utf8proc 2.8, and SentencePiece 0.1.97, which it
+does not download.
 END
     exit 1
   done

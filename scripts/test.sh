@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
 done
 
 # shellcheck disable=SC2086
-need_packages $build_packages $test_packages
+need_packages $build_packages $text_packages $test_packages
 if [ $matrix = ON ]; then
   # shellcheck disable=SC2086
   need_packages $ci_packages

@@ -7,6 +7,8 @@
 #include "cli/options.hpp"
 #include "cli/progress.hpp"
 #include "cli/standard_output.hpp"
+#include "cli/text_stream.hpp"
+#include "cli/tokenizer.hpp"
 #include "engine/end_tokens.hpp"
 #include "pare/core/random.hpp"
 
@@ -46,10 +48,8 @@ void generate(const GenerateCommand& options) {
                               "), which continues no text; see pare eval and pare logits");
   Tokenizer tokenizer(checkpoint.directory(), config);
   const bool is_text = options.tokens.empty();
-  std::vector<std::int32_t> ids = is_text ? tokenizer.encode(options.prompt).ids
+  std::vector<std::int32_t> ids = is_text ? tokenizer.encode_prompt(options.prompt).ids
                                           : read_token_file(options.tokens, config.vocab_size).ids;
-  if (is_text && config.begin_token >= 0)
-    ids.insert(ids.begin(), static_cast<std::int32_t>(config.begin_token));
   const Index start = static_cast<Index>(ids.size());
   if (start >= config.max_positions)
     throw pare::ArgumentError("the prompt has " + std::to_string(start) +
@@ -63,27 +63,25 @@ void generate(const GenerateCommand& options) {
   pare::Random random(options.seed);
 
   decoder.start(capacity);
-  std::string printed = is_text ? tokenizer.decode(ids) : std::string();
-  std::fwrite(printed.data(), 1, printed.size(), stdout);
+  TextStream stream([&](std::span<const std::int32_t> tokens) { return tokenizer.decode(tokens); });
+  const auto print = [](const std::string& text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+  };
+  if (is_text) print(stream.add(ids));
   auto logits = decoder.extend(ids);
   const Stopwatch watch;
   while (static_cast<Index>(ids.size()) < capacity) {
     ids.push_back(pick(logits.row(0), options.temperature, random));
     if (std::find(ends.begin(), ends.end(), ids.back()) != ends.end()) break;
-    if (is_text) {
-      // Whole texts are compared, because a token alone may be a part of a character.
-      const std::string text = tokenizer.decode(ids);
-      if (text.size() > printed.size())
-        std::fwrite(text.data() + printed.size(), 1, text.size() - printed.size(), stdout);
-      printed = text;
-    } else {
+    if (is_text)
+      print(stream.add(std::span<const std::int32_t>(ids).last(1)));
+    else
       std::printf("%d\n", ids.back());
-    }
     flush_standard_output();
     if (static_cast<Index>(ids.size()) < capacity)
       logits = decoder.extend(std::span<const std::int32_t>(ids).last(1));
   }
-  if (is_text) std::printf("\n");
+  if (is_text) print(stream.finish() + "\n");
   flush_standard_output();
   const double made = static_cast<double>(static_cast<Index>(ids.size()) - start);
   std::fprintf(stderr, "%.0f tokens, %.0f tokens/s\n", made, made / watch.seconds());

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cli/tokenizer.hpp"
+
 namespace cli {
 namespace {
 

@@ -289,6 +289,26 @@ int run(int argc, char** argv) {
   l->add_flag("--decode", logits.decode,
               "also the answers to decode_ids of --inputs, one at a time behind the text");
 
+  cli::TokenizeCommand tokenize;
+  tokenize.model = demo;
+  auto* t = app.add_subcommand("tokenize", "turn text into token ids, or ids into text");
+  t->add_option("MODEL", tokenize.model,
+                "directory with a tokenizer.json, or that file (default: the demo model)")
+      ->type_name("DIR|FILE");
+  auto* text = t->add_option("--text", tokenize.text, "text to turn into ids, in UTF-8");
+  text->type_name("FILE");
+  t->add_option("--pair", tokenize.pair, "second text, for models that read two at once")
+      ->type_name("FILE")
+      ->needs(text);
+  t->add_flag("--plain", tokenize.plain, "no special tokens around the text")->needs(text);
+  auto* ids = t->add_option("--decode", tokenize.ids, "ids to turn into text: .npy or raw int32");
+  ids->type_name("FILE")->excludes(text);
+  t->add_flag("--skip-special", tokenize.skip_special, "leave special tokens out of the text")
+      ->needs(ids);
+  t->add_option("--out", tokenize.out,
+                "write the ids to FILE.npy, or the text to FILE, instead of printing them")
+      ->type_name("FILE");
+
   cli::InspectCommand inspect;
   inspect.target = demo;
   auto* i =
@@ -338,6 +358,8 @@ int run(int argc, char** argv) {
     cli::generate(generate);
   } else if (l->parsed()) {
     cli::logits(logits);
+  } else if (t->parsed()) {
+    cli::tokenize(tokenize);
   } else if (i->parsed()) {
     cli::inspect(inspect);
   } else {

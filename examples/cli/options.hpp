@@ -92,6 +92,14 @@ struct LogitsCommand {
   bool hidden = false, decode = false;
 };
 
+struct TokenizeCommand {
+  std::filesystem::path model;
+  std::filesystem::path text, pair;  // to tokens
+  std::filesystem::path ids;         // to text
+  std::filesystem::path out;         // else standard output
+  bool plain = false, skip_special = false;
+};
+
 struct InspectCommand {
   std::filesystem::path target;
 };
@@ -111,6 +119,7 @@ void eval(const EvalCommand& options);
 void bench(const BenchCommand& options);
 void generate(const GenerateCommand& options);
 void logits(const LogitsCommand& options);
+void tokenize(const TokenizeCommand& options);
 void inspect(const InspectCommand& options);
 void make_checkpoint(const MakeCheckpointCommand& options);
 

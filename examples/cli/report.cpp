@@ -75,7 +75,8 @@ nlohmann::json run_context(int threads, const std::vector<std::string>& kernels)
 void require_report_path(const std::string& option, const std::filesystem::path& path,
                          std::initializer_list<const char*> extensions, const InputPaths& inputs) {
   if (path.empty()) return;
-  if (std::find(extensions.begin(), extensions.end(), path.extension()) == extensions.end()) {
+  if (extensions.size() > 0 &&
+      std::find(extensions.begin(), extensions.end(), path.extension()) == extensions.end()) {
     std::string expected;
     for (const char* extension : extensions)
       expected += (expected.empty() ? "" : " or ") + std::string(extension);

@@ -35,7 +35,8 @@ void add_speed(nlohmann::json& json, const Speed& speed);
 [[nodiscard]] nlohmann::json run_context(int threads, const std::vector<std::string>& kernels);
 
 /// Refuses, before the work, the file that `option` names for results if its name ends in none of
-/// `extensions` or it is one that is read (ArgumentError), or it cannot be written (IoError).
+/// `extensions` (if there are any) or it is one that is read (ArgumentError), or it cannot be
+/// written (IoError).
 void require_report_path(const std::string& option, const std::filesystem::path& path,
                          std::initializer_list<const char*> extensions, const InputPaths& inputs);
 

@@ -4,15 +4,11 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
-#include <memory>
+#include <string_view>
 
 #include "pare/core/error.hpp"
+#include "pare/io/atomic_file.hpp"
 #include "pare/io/file_kind.hpp"
-#include "pare/io/mapped_file.hpp"
-
-#ifdef PARE_HAVE_SENTENCEPIECE
-#include <sentencepiece_processor.h>
-#endif
 
 namespace cli {
 namespace {
@@ -22,29 +18,6 @@ pare::FileKind kind_of(std::string_view bytes) {
 }
 
 namespace fs = std::filesystem;
-
-/// Pipes that the shell opened for us are read; a FIFO in the file system would wait for a writer,
-/// and some devices never end.
-std::string read_bytes(const fs::path& path) {
-  std::error_code ignored;
-  const fs::file_status status = fs::status(path, ignored);
-  const bool is_opened_already = path == "/dev/stdin" || path.string().starts_with("/dev/fd/") ||
-                                 path.string().starts_with("/proc/self/fd/");
-  const auto refuse = [&](std::string_view what) {
-    throw pare::IoError(path.string() + ": this is " + std::string(what) + ", not a file");
-  };
-  if (status.type() == fs::file_type::directory) refuse("a directory");
-  if (status.type() == fs::file_type::fifo && !is_opened_already) refuse("a FIFO (named pipe)");
-  if (status.type() == fs::file_type::socket) refuse("a socket");
-  if (fs::is_other(status) && status.type() != fs::file_type::fifo) refuse("a device");
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw pare::IoError(path.string() + ": cannot open the file");
-  std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (bytes.starts_with("version https://git-lfs"))
-    throw pare::FormatError(path.string() + ": this is " + std::string(kind_of(bytes).name) + ": " +
-                            std::string(kind_of(bytes).remedy));
-  return bytes;
-}
 
 /// What a file that holds no token ids is, to be added to a complaint about one.
 std::string instead_of_tokens(std::string_view bytes) {
@@ -95,92 +68,50 @@ std::vector<std::int64_t> parse_npy(const std::string& file) {
   return wide ? to_ids<std::int64_t>(data) : to_ids<std::int32_t>(data);
 }
 
+/// The ids of a .npy file or of raw little-endian int32.
+std::vector<std::int64_t> ids_of(const std::string& bytes) {
+  const bool npy = bytes.starts_with("\x93NUMPY");
+  if (!npy && bytes.size() % 4 != 0)
+    throw pare::FormatError(std::to_string(bytes.size()) +
+                            " bytes are not a whole number of int32 token ids" +
+                            instead_of_tokens(bytes));
+  return npy ? parse_npy(bytes) : to_ids<std::int32_t>(bytes);
+}
+
 }  // namespace
 
-#ifdef PARE_HAVE_SENTENCEPIECE
-struct Tokenizer::SentencePiece {
-  sentencepiece::SentencePieceProcessor processor;
-};
-#else
-struct Tokenizer::SentencePiece {};
-#endif
-
-Tokenizer::Tokenizer(std::filesystem::path model_directory, const engine::ModelConfig& config)
-    : directory_(std::move(model_directory)), config_(config) {}
-
-Tokenizer::~Tokenizer() { delete sentence_piece_; }
-
-Tokenizer::SentencePiece& Tokenizer::sentence_piece() {
-  if (sentence_piece_) return *sentence_piece_;
-  const auto path = directory_ / "tokenizer.model";
-#ifdef PARE_HAVE_SENTENCEPIECE
-  if (!std::filesystem::exists(path))
-    throw pare::ArgumentError(path.string() +
-                              ": the model has no SentencePiece tokenizer; give token ids instead "
-                              "(--tokens, --calib-tokens)");
-  const pare::MappedFile file(path);
-  if (pare::FileKind kind = pare::file_kind(file.bytes()); !kind.remedy.empty())
-    if (const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
-                                    file.bytes().size());
-        text.starts_with("version https://") || text.starts_with("<"))
-      throw pare::FormatError(path.string() + ": this is " + std::string(kind.name) + ": " +
-                              std::string(kind.remedy));
-  auto loaded = std::make_unique<SentencePiece>();
-  if (const auto status = loaded->processor.Load(path.string()); !status.ok())
-    throw pare::FormatError(path.string() + ": " + status.ToString());
-  sentence_piece_ = loaded.release();
-  return *sentence_piece_;
-#else
-  throw pare::ArgumentError(path.string() +
-                            ": this build has no SentencePiece; give token ids instead (--tokens, "
-                            "--calib-tokens)");
-#endif
+std::string read_bytes(const fs::path& path) {
+  // Pipes that the shell opened for us are read; a FIFO in the file system would wait for a writer,
+  // and some devices never end.
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path, ignored);
+  const bool is_opened_already = path == "/dev/stdin" || path.string().starts_with("/dev/fd/") ||
+                                 path.string().starts_with("/proc/self/fd/");
+  const auto refuse = [&](std::string_view what) {
+    throw pare::IoError(path.string() + ": this is " + std::string(what) + ", not a file");
+  };
+  if (status.type() == fs::file_type::directory) refuse("a directory");
+  if (status.type() == fs::file_type::fifo && !is_opened_already) refuse("a FIFO (named pipe)");
+  if (status.type() == fs::file_type::socket) refuse("a socket");
+  if (fs::is_other(status) && status.type() != fs::file_type::fifo) refuse("a device");
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw pare::IoError(path.string() + ": cannot open the file");
+  std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (bytes.starts_with("version https://git-lfs"))
+    throw pare::FormatError(path.string() + ": this is " + std::string(kind_of(bytes).name) + ": " +
+                            std::string(kind_of(bytes).remedy));
+  return bytes;
 }
 
-Tokens Tokenizer::encode(const std::string& text) {
-  if (text.empty()) throw pare::ArgumentError("the text is empty");
-  Tokens tokens;
-  tokens.text_bytes = static_cast<pare::Index>(text.size());
-  if (config_.is_byte_level()) {
-    for (const char c : text) tokens.ids.push_back(static_cast<unsigned char>(c));
-    return tokens;
-  }
-  [[maybe_unused]] SentencePiece& piece = sentence_piece();
-#ifdef PARE_HAVE_SENTENCEPIECE
-  std::vector<int> ids;
-  if (const auto status = piece.processor.Encode(text, &ids); !status.ok())
-    throw pare::ArgumentError("the text cannot be tokenized: " + status.ToString());
-  for (const int id : ids)
-    if (id < 0 || id >= config_.vocab_size)
-      throw pare::ArgumentError("the tokenizer gives token " + std::to_string(id) +
-                                ", outside the model's vocabulary of " +
-                                std::to_string(config_.vocab_size));
-  tokens.ids.assign(ids.begin(), ids.end());
-#endif
-  return tokens;
+std::vector<std::int64_t> read_token_ids(const fs::path& path) {
+  const std::string bytes = read_bytes(path);
+  return pare::with_context(path.string(), [&] { return ids_of(bytes); });
 }
 
-std::string Tokenizer::decode(std::span<const std::int32_t> ids) {
-  if (config_.is_byte_level()) return {ids.begin(), ids.end()};
-  [[maybe_unused]] SentencePiece& piece = sentence_piece();
-  std::string text;
-#ifdef PARE_HAVE_SENTENCEPIECE
-  const std::vector<int> pieces(ids.begin(), ids.end());
-  if (const auto status = piece.processor.Decode(pieces, &text); !status.ok())
-    throw pare::ArgumentError("the tokens cannot be decoded: " + status.ToString());
-#endif
-  return text;
-}
-
-Tokens read_token_file(const std::filesystem::path& path, pare::Index vocab_size) {
+Tokens read_token_file(const fs::path& path, pare::Index vocab_size) {
   const std::string bytes = read_bytes(path);
   return pare::with_context(path.string(), [&] {
-    const bool npy = bytes.starts_with("\x93NUMPY");
-    if (!npy && bytes.size() % 4 != 0)
-      throw pare::FormatError(std::to_string(bytes.size()) +
-                              " bytes are not a whole number of int32 token ids" +
-                              instead_of_tokens(bytes));
-    const auto ids = npy ? parse_npy(bytes) : to_ids<std::int32_t>(bytes);
+    const auto ids = ids_of(bytes);
     if (ids.empty()) throw pare::ArgumentError("the file holds no token ids");
     Tokens tokens;
     for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -194,20 +125,17 @@ Tokens read_token_file(const std::filesystem::path& path, pare::Index vocab_size
   });
 }
 
-void write_token_file(const std::filesystem::path& path, std::span<const std::int32_t> ids) {
+void write_token_file(const fs::path& path, std::span<const std::int32_t> ids) {
   std::string header =
       "{'descr': '<i4', 'fortran_order': False, 'shape': (" + std::to_string(ids.size()) + ",), }";
   while ((10 + header.size() + 1) % 64 != 0) header += ' ';
   header += '\n';
-  std::ofstream file(path, std::ios::binary);
-  const char start[8] = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0};
-  file.write(start, 8);
-  const char length[2] = {static_cast<char>(header.size() & 255),
-                          static_cast<char>(header.size() >> 8)};
-  file.write(length, 2).write(header.data(), static_cast<std::streamsize>(header.size()));
-  file.write(reinterpret_cast<const char*>(ids.data()),
-             static_cast<std::streamsize>(ids.size_bytes()));
-  if (!file.flush()) throw pare::IoError(path.string() + ": cannot write the file");
+  std::string file("\x93NUMPY\x01\x00", 8);
+  file += static_cast<char>(header.size() & 255);
+  file += static_cast<char>(header.size() >> 8);
+  file += header;
+  file.append(reinterpret_cast<const char*>(ids.data()), ids.size_bytes());
+  pare::write_file(path, file);
 }
 
 std::string read_text_file(const std::filesystem::path& path) {

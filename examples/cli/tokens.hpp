@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "engine/config.hpp"
 #include "pare/core/index.hpp"
 
 namespace cli {
@@ -24,37 +23,26 @@ struct Tokens {
   }
 };
 
-/// Turns text into tokens of one model and back: raw bytes for a vocabulary of 256, else
-/// SentencePiece with the model's tokenizer.model.
-class Tokenizer {
- public:
-  Tokenizer(std::filesystem::path model_directory, const engine::ModelConfig& config);
-  ~Tokenizer();
-  Tokenizer(const Tokenizer&) = delete;
-  Tokenizer& operator=(const Tokenizer&) = delete;
-
-  /// Throws ArgumentError for empty text, or when this model's tokenizer is not available.
-  [[nodiscard]] Tokens encode(const std::string& text);
-  [[nodiscard]] std::string decode(std::span<const std::int32_t> ids);
-
- private:
-  struct SentencePiece;
-  SentencePiece& sentence_piece();
-
-  std::filesystem::path directory_;
-  engine::ModelConfig config_;
-  SentencePiece* sentence_piece_ = nullptr;
-};
-
 /// Token ids from a .npy file (one-dimensional i4 or i8) or raw little-endian int32.
 /// Throws ArgumentError naming the first id outside [0, vocab_size), FormatError for another
 /// layout.
 [[nodiscard]] Tokens read_token_file(const std::filesystem::path& path, Index vocab_size);
 
-/// Writes a .npy file of int32 ids.
+/// The same of any numbers and of none.
+[[nodiscard]] std::vector<std::int64_t> read_token_ids(const std::filesystem::path& path);
+
+/// Writes a .npy file of int32 ids, atomically.
 void write_token_file(const std::filesystem::path& path, std::span<const std::int32_t> ids);
+
+/// A file as it is; what the shell opened for us, too. Throws IoError.
+[[nodiscard]] std::string read_bytes(const std::filesystem::path& path);
 
 /// A text file as it is. Throws IoError when it cannot be read, ArgumentError when it is empty.
 [[nodiscard]] std::string read_text_file(const std::filesystem::path& path);
+
+/// What a build without PCRE2 and utf8proc says of a tokenizer.json.
+inline constexpr const char* no_tokenizer_json =
+    "this build reads no tokenizer.json: PCRE2 and utf8proc were not found when it was configured "
+    "(Debian: libpcre2-dev, libutf8proc-dev)";
 
 }  // namespace cli

@@ -58,6 +58,7 @@ TEST_CASE("every command explains itself") {
       {"eval", {"--text", "--tokens", "--reference", "--report", "--threads", "--map"}},
       {"generate", {"--prompt", "--length", "--temperature", "--seed", "--map"}},
       {"bench", {"--prompt", "--tokens", "--threads", "--map"}},
+      {"tokenize", {"--text", "--pair", "--plain", "--decode", "--skip-special", "--out"}},
       {"inspect", {"MODEL|FILE"}},
       {"make-checkpoint", {"--layers", "--hidden", "--kv-heads", "--dtype"}},
   };
