@@ -26,10 +26,11 @@ namespace {
 namespace fs = std::filesystem;
 
 void refuse_what_runs_the_model(const QuantizeCommand& options, const PlainModel& model) {
+  const fs::path config = options.model.model / "config.json";
   const std::string what = model.type().empty()
                                ? options.model.model.string() + " has no config.json"
-                               : options.model.model.string() + " is a \"" + model.type() +
-                                     "\", a family that is not known here";
+                               : config.string() + ": the field \"model_type\" is \"" +
+                                     model.type() + "\", a family that is not known here";
   const Recipe& recipe = options.recipe;
   if (recipe.needs_calibration())
     throw pare::ArgumentError(what + ": --method rtn without static activations works on it");

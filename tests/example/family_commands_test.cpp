@@ -26,12 +26,13 @@ void append(std::vector<std::string>& list, const std::vector<std::string>& more
   list.insert(list.end(), more.begin(), more.end());
 }
 
-/// The model's own input as token ids in a file, several times over.
+/// The model's own input as token ids in a file, several times over, or its beginning.
 fs::path write_tokens(const fs::path& to, const SafetensorsReader& inputs, int copies) {
   std::string bytes;
   for (int copy = 0; copy < copies; ++copy)
     for (const std::int64_t id : inputs.read_as<std::int64_t>("input_ids"))
       for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(id >> shift & 255);
+  if (copies == 1) bytes.resize(8 * 4);  // a prompt that every context has room behind
   write_text(to, bytes);
   return to;
 }
