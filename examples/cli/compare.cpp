@@ -153,7 +153,7 @@ class Comparison {
         recipe, formats_of_layers(recipe, layers_), runner,
         [&](const std::string& tensor) { return checkpoint_.tensors().info(tensor).dtype; }));
     BlockPass pass(steps, runner, calibration_ ? &*calibration_ : nullptr, *model_.embedding,
-                   float_calibration);
+                   float_calibration, recipe.min_expert_tokens);
     Progress progress(row.method + " " + row.format, model_.config.layers);
     Index quantized_bytes = 0, replaced_bytes = 0, weights = 0;
     for (Index i = 0; i < model_.config.layers; ++i) {

@@ -141,13 +141,13 @@ void quantize(const QuantizeCommand& options) {
       recipe, formats, runner,
       [&](const std::string& tensor) { return checkpoint.tensors().info(tensor).dtype; }));
   const Stopwatch watch;
-  const auto counts =
-      compress_model(checkpoint, steps,
-                     {.path = out,
-                      .layout = layout_of(recipe, formats, checkpoint.config().names.output),
-                      .manifest = make_manifest(recipe, formats, checkpoint, windows),
-                      .recipe = recipe_json(saved)},
-                     windows ? &*windows : nullptr, runtime.execution(), "quantizing");
+  const auto counts = compress_model(
+      checkpoint, steps,
+      {.path = out,
+       .layout = layout_of(recipe, formats, checkpoint.config().names.output),
+       .manifest = make_manifest(recipe, formats, checkpoint, windows),
+       .recipe = recipe_json(saved)},
+      windows ? &*windows : nullptr, runtime.execution(), "quantizing", recipe.min_expert_tokens);
   std::string counted;
   for (const auto& [what, count] : counts) counted += ", " + std::to_string(count) + " " + what;
   std::printf("%s: %s %s, %.1f s%s\n", options.out.string().c_str(),

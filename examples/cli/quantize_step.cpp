@@ -46,6 +46,26 @@ const std::string& short_name(const BlockInWork& work, const Layer& layer) {
   return work.block.description.linears[layer.index].name;
 }
 
+/// "mlp.experts.#.gate_proj": one name for all experts.
+std::string without_numbers(const std::string& name) {
+  std::string text;
+  for (const char c : name)
+    if (c < '0' || c > '9' || (text.empty() || (text.back() != '.' && text.back() != '#')))
+      text += c;
+    else if (text.back() != '#')
+      text += '#';
+  return text;
+}
+
+/// The sites of the layers in work, in order.
+std::vector<Site> sites_of(const BlockInWork& work) {
+  std::vector<Site> sites;
+  for (const Layer& layer : work.layers)
+    if (std::find(sites.begin(), sites.end(), layer.site) == sites.end())
+      sites.push_back(layer.site);
+  return sites;
+}
+
 bool computes(const engine::LinearDescription& linear, std::initializer_list<Role> roles) {
   return std::any_of(linear.parts.begin(), linear.parts.end(), [&](const auto& part) {
     return std::find(roles.begin(), roles.end(), part.role) != roles.end();
@@ -102,8 +122,10 @@ bool QuantizeStep::can_scale(BlockInWork& work, Site site) const {
   if (!any) return false;
   const auto& description = work.block.description;
   const auto producer = engine::producer_of(runner_.config(), description, site);
-  if (!producer) {
-    ++work.counts["inputs of " + description.linears[description.at(site)[0]].name + " unscaled"];
+  // What all experts read is not scaled: that would change every one of them at once.
+  if (!producer || (description.experts && site == Site::feed_forward_input)) {
+    ++work.counts["inputs of " +
+                  without_numbers(description.linears[description.at(site)[0]].name) + " unscaled"];
     return false;
   }
   if (common_format(work, site) &&
@@ -133,7 +155,7 @@ void QuantizeStep::search_awq(BlockInWork& work, const BlockStatistics& statisti
   const auto& execution = runner_.execution();
   const Index length = statistics.window_length;
   std::map<Site, pare::Vector<float>> found;
-  const std::vector<Site> sites = block.description.sites();
+  const std::vector<Site> sites = sites_of(work);
   for (const Site site : sites) {
     if (!can_scale(work, site)) continue;
     const LayerFormat common = common_format(work, site).value();
@@ -168,7 +190,7 @@ void QuantizeStep::search_awq(BlockInWork& work, const BlockStatistics& statisti
 void QuantizeStep::clip(BlockInWork& work, const BlockStatistics& statistics,
                         const std::map<Site, pare::Vector<float>>& scales,
                         const Listener& listener) const {
-  for (const Site site : work.block.description.sites()) {
+  for (const Site site : sites_of(work)) {
     Matrix<float> x = statistics[site].sample;
     if (const auto scaled = scales.find(site); scaled != scales.end())
       for (Index t = 0; t < x.rows(); ++t)

@@ -82,6 +82,8 @@ struct Recipe {
   /// A regular expression: only these layers. Empty: all layers of the blocks.
   std::string layers{};
   std::vector<Rule> rules{};
+  /// An expert that the calibration text gives fewer tokens gets all of them.
+  Index min_expert_tokens = 128;
   /// A regular expression: weights that are stored (in, out), of models whose family is not known.
   std::string transposed{};
 

@@ -157,6 +157,24 @@ std::vector<RecipeOption> describe() {
        .has_effect = [](const Recipe& r) { return !r.layers.empty(); },
        .get = [](const Recipe& r) { return r.layers.empty() ? Json() : Json(r.layers); },
        .set = [](Recipe& r, const Json& v) { r.layers = v.get<std::string>(); }},
+      {.name = "min_expert_tokens",
+       .flag = "--min-expert-tokens",
+       .kind = Kind::integer,
+       .help =
+           "of mixtures of experts: one that the calibration text gives fewer tokens runs on all "
+           "for its statistics",
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = [](const Recipe& r) { return r.needs_calibration(); },
+       .where = "methods that calibrate",
+       .get = [](const Recipe& r) { return Json(r.min_expert_tokens); },
+       .set =
+           [](Recipe& r, const Json& v) {
+             r.min_expert_tokens = v.get<Index>();
+             if (r.min_expert_tokens < 1)
+               throw pare::ArgumentError("--min-expert-tokens " +
+                                         std::to_string(r.min_expert_tokens) + " is not positive");
+           }},
       {.name = "transposed",
        .flag = "--transposed",
        .kind = Kind::text,

@@ -121,7 +121,7 @@ void BlockRunner::mix_experts(const Block& block, pare::MatrixView<const float> 
     for (Index r = 0; r < tokens; ++r)
       pare::copy(input.row(own[static_cast<std::size_t>(r)].token), x.view().row(r));
     const ScratchMatrix hidden(execution_, tokens, rows_of(block, Role::up, e));
-    activate(block, x, hidden, capture, e);
+    activate(block, x, hidden, {}, e);
     forward(hidden, {{block.layer(Role::down, e), y}}, execution_);
     for (Index r = 0; r < tokens; ++r) {
       const auto& [token, weight] = own[static_cast<std::size_t>(r)];
@@ -225,6 +225,13 @@ void BlockRunner::activate(const Block& block, pare::MatrixView<const float> inp
       apply_activation(config_.activation, &hidden(t, 0), hidden.cols());
   });
   if (capture) (*capture)({Site::Kind::feed_forward_hidden, expert}, hidden);
+}
+
+pare::Matrix<float> BlockRunner::expert_hidden(const Block& block, Index expert,
+                                               pare::MatrixView<const float> x) const {
+  pare::Matrix<float> hidden({x.rows(), rows_of(block, Role::up, expert)});
+  activate(block, x, hidden, {}, expert);
+  return hidden;
 }
 
 pare::Matrix<float> BlockRunner::output_behind(const Block& block, Site site,

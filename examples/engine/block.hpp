@@ -45,7 +45,8 @@ struct KeyValueCache {
 };
 
 /// Called with the input of the linear layers at each site: this is how calibration sees
-/// activations. Rows are tokens.
+/// activations. Rows are tokens. Sites of experts are not shown: all of them read what enters the
+/// feed-forward half, and which rows the router tells (`route`).
 using Capture = pare::FunctionRef<void(Site, pare::MatrixView<const float>)>;
 
 /// Runs blocks of one model. Intermediate results lie in the execution's workspace: with one, a
@@ -80,6 +81,10 @@ class BlockRunner {
   [[nodiscard]] pare::Matrix<float> output_behind(const Block& block, Site site,
                                                   pare::MatrixView<const float> x, Index length,
                                                   Visible visible = {}) const;
+
+  /// What enters the last layer of an expert, of the tokens x that it is given.
+  [[nodiscard]] pare::Matrix<float> expert_hidden(const Block& block, Index expert,
+                                                  pare::MatrixView<const float> x) const;
 
  private:
   /// What the rows of x are: sequences that begin at position 0, or one that continues `cache`.

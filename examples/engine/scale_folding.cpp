@@ -72,7 +72,8 @@ void fold_scales(const ModelConfig& config, Index index, Block& block, Site site
       const pare::VectorView<const float> own(scales.data() + run * part->length, {part->length});
       pare::fold_into_rows(weight.view().slice(0, first, part->length), own);
       if (!bias.empty())
-        fold_vector(stored_type(config.linear_name(index, linear) + ".bias"),
+        fold_vector(stored_type(config.block_prefix(index) +
+                                block.description.linears[linear].name + ".bias"),
                     slice(bias, first, part->length), own, 0.0f);
     }
   }

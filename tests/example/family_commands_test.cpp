@@ -89,6 +89,41 @@ TEST_CASE("a model of each family goes through every command") {
   }
 }
 
+TEST_CASE("an expert that few tokens reach is quantized by the statistics of all") {
+  const OracleModel mixtral{"mixtral", "mixtral"};
+  const std::string source = directory_of(mixtral).string();
+  const auto inputs = SafetensorsReader::open(source + "/expected.safetensors");
+  const TemporaryDirectory directory;
+  const auto path = [&](const char* name) { return (directory / name).string(); };
+  const std::string tokens = write_tokens(path("ids.bin"), inputs, 4).string();
+  const auto quantize = [&](const char* method, const char* out, const char* least) {
+    const Outcome outcome =
+        run_pare({"quantize", source, "--out", path(out), "--method", method, "--format", "uint4",
+                  "--group-size", "8", "--calib-tokens", tokens, "--window", "8",
+                  "--min-expert-tokens", least, "--threads", "1"});
+    CAPTURE(method, outcome.err);
+    REQUIRE(outcome.status == 0);
+    return outcome;
+  };
+  const auto weights = [&](const char* out) {
+    return read_text(directory / out / "model-00001-of-00003.safetensors");
+  };
+  const auto note = ContainsSubstring("note: model.layers.0.*: 4 of 4 experts get fewer than 128");
+  for (const char* method : {"gptq", "awq", "awq+gptq"}) {
+    CHECK_THAT(quantize(method, "all", "128").err, note);
+    CHECK_THAT(quantize(method, "own", "1").err, !ContainsSubstring("experts get fewer"));
+    CHECK(weights("all") != weights("own"));
+    for (const char* made : {"all", "own"}) fs::remove_all(directory / made);
+  }
+  // What all experts read is not scaled, and the summary says so.
+  CHECK_THAT(quantize("awq", "awq", "1").out,
+             ContainsSubstring("inputs of block_sparse_moe.experts.#.w1 unscaled"));
+  // One token reaches two of the four.
+  write_text(path("ids.bin"), std::string("\1\0\0\0", 4));
+  CHECK(quantize("gptq", "few", "1").err.find("2 of 4 experts get fewer than 1") !=
+        std::string::npos);
+}
+
 TEST_CASE("answers to inputs are named, shaped and valued as transformers gives them") {
   for (const OracleModel& model : oracle_models) {
     if (std::string(model.name) != "phi3_longrope" && std::string(model.name) != "bert_mean" &&

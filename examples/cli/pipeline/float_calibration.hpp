@@ -86,7 +86,12 @@ class FloatCalibration {
   [[nodiscard]] static std::map<engine::Site, Index> widths_of(
       const engine::BlockDescription& block) {
     std::map<engine::Site, Index> widths;
-    for (const auto& linear : block.linears) widths.emplace(linear.site, linear.shape[1]);
+    for (const auto& linear : block.linears) {
+      if (linear.expert < 0) widths.emplace(linear.site, linear.shape[1]);
+      // Experts find what enters them there.
+      else if (linear.site.kind == engine::Site::Kind::feed_forward_input)
+        widths.emplace(engine::Site::feed_forward_input, linear.shape[1]);
+    }
     return widths;
   }
 

@@ -13,7 +13,7 @@ std::map<std::string, Index> compress_model(const engine::Checkpoint& checkpoint
                                             const Steps& steps, const Output& output,
                                             const CalibrationWindows* windows,
                                             const pare::Execution& execution,
-                                            const std::string& title) {
+                                            const std::string& title, Index least_expert_tokens) {
   const std::string& output_layer = checkpoint.config().names.output;
   const auto wants_it = [&](const auto& step) { return step->wants(output_layer); };
   const auto owner = checkpoint.config().tied_embeddings
@@ -29,7 +29,7 @@ std::map<std::string, Index> compress_model(const engine::Checkpoint& checkpoint
   std::optional<FloatCalibration> float_calibration;
   if (windows) float_calibration.emplace(runner, embedding, *windows);
   BlockPass pass(steps, runner, windows, embedding,
-                 float_calibration ? &*float_calibration : nullptr);
+                 float_calibration ? &*float_calibration : nullptr, least_expert_tokens);
 
   std::map<std::string, Index> counts;
   {

@@ -14,10 +14,12 @@ namespace cli {
 /// to standard error. Returns what the steps counted in the blocks that this run made.
 ///
 /// `windows` may be null when no step needs calibration; `title` says what is done: "quantizing".
+/// For `least_expert_tokens` see BlockPass.
 std::map<std::string, Index> compress_model(const engine::Checkpoint& checkpoint,
                                             const Steps& steps, const Output& output,
                                             const CalibrationWindows* windows,
                                             const pare::Execution& execution,
-                                            const std::string& title);
+                                            const std::string& title,
+                                            Index least_expert_tokens = 128);
 
 }  // namespace cli
