@@ -84,6 +84,8 @@ engine::ModelInputs speed_inputs(const engine::ModelInputs& inputs) {
 }
 
 LabelledInputs evaluation_inputs(const TextOptions& options, const engine::Checkpoint& checkpoint) {
+  if (!options.text.empty() || !options.tokens.empty())
+    throw pare::ArgumentError("--text and --tokens are of decoders; encoders read --inputs");
   const path file = inputs_file(options.inputs, "eval", checkpoint.directory());
   if (file.empty())
     throw pare::ArgumentError(
@@ -105,14 +107,25 @@ CalibrationWindows calibration_windows(const CalibrationOptions& options,
     throw pare::ArgumentError("--calib-windows " + std::to_string(options.windows) +
                               " is negative");
   checkpoint.require_forward();
-  if (checkpoint.config().encoder)
-    if (const path file = inputs_file(options.inputs, "calib", checkpoint.directory());
-        !file.empty() && options.text.empty() && options.tokens.empty())
-      return {read_model_inputs(file, checkpoint.config()).inputs, options.windows};
-  if (checkpoint.config().encoder && checkpoint.config().encoder->image)
+  const auto& encoder = checkpoint.config().encoder;
+  const bool is_text = !options.text.empty() || !options.tokens.empty();
+  if (!encoder && !options.inputs.empty())
     throw pare::ArgumentError(
-        "no images to calibrate on: give --calib-inputs FILE (there is no calib.safetensors beside "
-        "the model)");
+        "--calib-inputs is of encoders; decoders read --calib or "
+        "--calib-tokens");
+  if (encoder && encoder->image && is_text)
+    throw pare::ArgumentError(
+        "--calib and --calib-tokens are texts, and the model reads images: "
+        "give --calib-inputs");
+  if (encoder && !is_text) {
+    if (const path file = inputs_file(options.inputs, "calib", checkpoint.directory());
+        !file.empty())
+      return {read_model_inputs(file, checkpoint.config()).inputs, options.windows};
+    if (encoder->image)
+      throw pare::ArgumentError(
+          "no images to calibrate on: give --calib-inputs FILE (there is no calib.safetensors "
+          "beside the model)");
+  }
   const Tokens tokens =
       read_tokens(options.tokens, options.text, "calib",
                   "no calibration text: give --calib FILE or --calib-tokens FILE (there is no "

@@ -154,6 +154,47 @@ TEST_CASE("answers to inputs are named, shaped and valued as transformers gives 
   }
 }
 
+TEST_CASE("inputs that a model does not take are refused in one line") {
+  const fs::path demos = fs::path(PARE_DEMO_MODEL_DIR).parent_path();
+  const std::string text = demos / "demo-lm", digits = demos / "demo-digits",
+                    verses = demos / "demo-classifier";
+  const TemporaryDirectory directory;
+  const std::string out = (directory / "out").string(), answers = out + ".safetensors";
+  const struct {
+    std::vector<std::string> command;
+    const char* word;
+  } cases[] = {
+      {{"eval", digits, "--inputs", verses + "/eval.safetensors"}, "pixel_values"},
+      {{"eval", verses, "--inputs", digits + "/eval.safetensors"}, "input_ids"},
+      {{"eval", digits, "--text", text + "/eval.txt"}, "--inputs"},
+      {{"eval", text, "--inputs", digits + "/eval.safetensors"}, "--inputs is of encoders"},
+      {{"eval", verses, "--reference", digits}, "another vocabulary"},
+      {{"eval", digits, "--logits", answers}, "pare logits"},
+      {{"compare", verses, "--text", text + "/eval.txt"}, "--inputs"},
+      {{"quantize", digits, "--method", "gptq", "--calib", text + "/calib.txt", "--out", out},
+       "--calib-inputs"},
+      {{"quantize", text, "--method", "gptq", "--calib-inputs", digits + "/calib.safetensors",
+        "--out", out},
+       "--calib-inputs is of encoders"},
+      {{"generate", digits, "--prompt", "x"}, "encoder"},
+      {{"bench", verses}, "encoder"},
+      {{"logits", text, "--out", answers}, "--inputs FILE or --tokens FILE"},
+      {{"logits", digits, "--decode", "--inputs", digits + "/eval.safetensors", "--out", answers},
+       "--decode"},
+      {{"logits", text, "--inputs", digits + "/eval.safetensors", "--out", answers}, "input_ids"},
+      {{"logits", digits, "--inputs", digits + "/eval.safetensors", "--out", out + ".npy"},
+       ".safetensors"},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.command);
+    const Outcome outcome = run_pare(c.command);
+    CHECK(outcome.status == 1);
+    CHECK(outcome.error_lines() == 1);
+    CHECK_THAT(outcome.err, ContainsSubstring(c.word));
+    CHECK(fs::is_empty(directory.path()));
+  }
+}
+
 TEST_CASE("the classifiers that come with pare keep their accuracy in 8 bits") {
   for (const char* name : {"demo-digits", "demo-classifier"}) {
     CAPTURE(name);
