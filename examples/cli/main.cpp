@@ -181,7 +181,7 @@ void require_values(const CLI::App& app) {
 
 int run(int argc, char** argv) {
   CLI::App app{
-      "pare quantizes language models of the LLaMA family and shows what it costs and gains.\n"
+      "pare quantizes transformers, decoders and encoders, and shows what it costs and gains.\n"
       "Without MODEL every command but pack works on the demo model that comes with it."};
   app.require_subcommand(1);
   app.set_version_flag("--version", pare::version);
