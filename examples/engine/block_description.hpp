@@ -128,7 +128,7 @@ struct LinearDescription {
 struct ExpertsDescription {
   Index count = 0, chosen = 0;
   bool normalized = false;  ///< weights of those chosen sum to 1
-  std::string router;       ///< (count, hidden)
+  std::string router{};     ///< (count, hidden)
   /// One that sees all tokens; its output is multiplied with the sigmoid of this layer's.
   std::string shared_gate{};
 };

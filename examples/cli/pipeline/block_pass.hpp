@@ -29,7 +29,7 @@ class BlockPass {
   /// given must outlive the pass.
   BlockPass(const Steps& steps, const engine::BlockRunner& runner,
             const CalibrationWindows* windows, const engine::Embedding& embedding,
-            FloatCalibration* float_calibration, Index least_expert_tokens = 128);
+            FloatCalibration* float_calibration, Index least_expert_tokens);
 
   /// Throws what the steps throw, naming the layer.
   [[nodiscard]] BlockInWork run(Index index, engine::Block block, const Listener& listener);

@@ -19,7 +19,6 @@ std::map<std::string, Index> compress_model(const engine::Checkpoint& checkpoint
                                             const Steps& steps, const Output& output,
                                             const CalibrationWindows* windows,
                                             const pare::Execution& execution,
-                                            const std::string& title,
-                                            Index least_expert_tokens = 128);
+                                            const std::string& title, Index least_expert_tokens);
 
 }  // namespace cli

@@ -26,16 +26,22 @@ void set_experts(const ModelConfig& config, const ExpertsDescription& experts,
   }
 }
 
-void read_qwen_experts(const ConfigFields& fields, Index count, Index chosen, Index hidden,
-                       ModelConfig& config) {
-  const char* key = fields.has("num_experts") ? "num_experts" : "num_local_experts";
+ExpertsDescription read_experts(const ConfigFields& fields, const char* key, Index count,
+                                Index chosen) {
   ExpertsDescription experts{.count = fields.size(key, count, most_experts),
-                             .chosen = fields.size("num_experts_per_tok", chosen),
-                             .normalized = fields.flag("norm_topk_prob", false),
-                             .router = "mlp.gate"};
+                             .chosen = fields.size("num_experts_per_tok", chosen)};
   if (experts.chosen > experts.count)
     throw pare::FormatError(field("num_experts_per_tok") + " is " + std::to_string(experts.chosen) +
                             " of " + std::to_string(experts.count) + " experts");
+  return experts;
+}
+
+void read_qwen_experts(const ConfigFields& fields, Index count, Index chosen, Index hidden,
+                       ModelConfig& config) {
+  const char* key = fields.has("num_experts") ? "num_experts" : "num_local_experts";
+  ExpertsDescription experts = read_experts(fields, key, count, chosen);
+  experts.normalized = fields.flag("norm_topk_prob", false);
+  experts.router = "mlp.gate";
   const Index width = fields.size("moe_intermediate_size", hidden);
   const Index step = fields.size("decoder_sparse_step", 1);
   const bool listed = fields.has("mlp_only_layers") && fields["mlp_only_layers"].is_array();

@@ -23,6 +23,11 @@ void set_experts(const ModelConfig& config, const ExpertsDescription& experts,
                  const std::string& prefix, const ExpertLayers& names, Index hidden,
                  BlockDescription& block);
 
+/// How many experts there are (`key`) and how many a token gets, with what a family means where its
+/// config.json says nothing.
+[[nodiscard]] ExpertsDescription read_experts(const ConfigFields& fields, const char* key,
+                                              Index count, Index chosen);
+
 /// Qwen's: `set_experts` in the blocks that decoder_sparse_step and mlp_only_layers choose, from
 /// num_experts and its companions.
 void read_qwen_experts(const ConfigFields& fields, Index count, Index chosen, Index hidden,

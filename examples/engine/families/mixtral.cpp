@@ -13,15 +13,9 @@ const Family mixtral{"mixtral", "Mixtral", [](const ConfigFields& fields, ModelC
                                      .begin_token = 1,
                                      .end_token = 2},
                                     config);
-                       const ExpertsDescription experts{
-                           .count = fields.size("num_local_experts", 8, most_experts),
-                           .chosen = fields.size("num_experts_per_tok", 2),
-                           .normalized = true,
-                           .router = "block_sparse_moe.gate"};
-                       if (experts.chosen > experts.count)
-                         throw pare::FormatError(field("num_experts_per_tok") + " is " +
-                                                 std::to_string(experts.chosen) + " of " +
-                                                 std::to_string(experts.count) + " experts");
+                       ExpertsDescription experts = read_experts(fields, "num_local_experts", 8, 2);
+                       experts.normalized = true;
+                       experts.router = "block_sparse_moe.gate";
                        for_each_block(config, [&](Index, BlockDescription& block) {
                          set_experts(config, experts, "block_sparse_moe.", {"w1", "w3", "w2"},
                                      config.intermediate_size, block);
