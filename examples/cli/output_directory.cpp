@@ -69,11 +69,17 @@ bool is_part(std::string_view name) {
           name.ends_with(".pack"));
 }
 
+/// A file that a shard takes in when it is written.
+bool is_piece(std::string_view name) {
+  return name.starts_with("piece-") && name.ends_with(".safetensors");
+}
+
 /// A name that pare gives to what it writes into its directories.
 bool is_own_name(std::string_view name) {
   if (const std::string_view target = pare::atomic_file_target(name); !target.empty())
     name = target;
-  return is_part(name) || (is_model_file(name) && !name.ends_with(".safetensors"));
+  return is_part(name) || is_piece(name) ||
+         (is_model_file(name) && !name.ends_with(".safetensors"));
 }
 
 /// What pare wrote into a directory with a manifest, as the manifest of a finished one says.
@@ -290,7 +296,8 @@ void OutputDirectory::prepare() {
 void OutputDirectory::remove_incomplete() const {
   std::set<std::string> incomplete;
   for (const std::string& name : names_in(path_.partial())) {
-    if (is_own_name(name) && !pare::atomic_file_target(name).empty()) incomplete.insert(name);
+    if ((is_own_name(name) && !pare::atomic_file_target(name).empty()) || is_piece(name))
+      incomplete.insert(name);
     if (!is_part(name)) continue;
     try {
       if (name.ends_with(".pack"))
@@ -355,6 +362,10 @@ OutputDirectory::~OutputDirectory() {
 
 fs::path OutputDirectory::shard_path(pare::Index shard) const {
   return file_path(pare::shard_name(shard, shards_));
+}
+
+fs::path OutputDirectory::piece_path(pare::Index shard, pare::Index piece) const {
+  return file_path("piece-" + std::to_string(piece) + "-of-" + pare::shard_name(shard, shards_));
 }
 
 bool OutputDirectory::has_shard(pare::Index shard) const {

@@ -66,6 +66,8 @@ class OutputDirectory {
 
   [[nodiscard]] std::filesystem::path shard_path(pare::Index shard) const;
   [[nodiscard]] bool has_shard(pare::Index shard) const;
+  /// Where a piece of a shard waits until the shard is written: no finished work, a kill loses it.
+  [[nodiscard]] std::filesystem::path piece_path(pare::Index shard, pare::Index piece) const;
   /// True when earlier work left the file.
   [[nodiscard]] bool has_file(const std::string& name) const;
   /// Where a further file of the model goes.

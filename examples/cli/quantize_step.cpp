@@ -25,11 +25,21 @@ using pare::MatrixView;
 
 namespace {
 
-std::vector<MatrixView<const float>> weights_at(const Block& block, Site site) {
-  std::vector<MatrixView<const float>> weights;
-  for (const std::size_t i : block.description.at(site))
-    weights.push_back(block.linears[i].dense().view());
-  return weights;
+/// A layer's name in the model.
+std::string full_name(const engine::ModelConfig& config, const BlockInWork& work,
+                      std::size_t linear) {
+  return config.block_prefix(work.index) + work.block.description.linears[linear].name;
+}
+
+/// Calls use(layer) for all that read a site; experts that are not in memory come one by one.
+template <class Use>
+void for_each_reader(const Block& block, Site site, Use use) {
+  const auto here = [&](const Block& holder) {
+    for (const std::size_t i : engine::readers_of(holder.description, site)) use(holder.linears[i]);
+  };
+  here(block);
+  if (!block.read_expert || site != Site::feed_forward_input) return;
+  for (Index e = 0; e < block.description.experts->count; ++e) here(block.read_expert(e));
 }
 
 double mean_squared_difference(const Matrix<float>& a, const Matrix<float>& b) {
@@ -101,35 +111,35 @@ bool QuantizeStep::wants(const std::string& layer) const {
   return found != formats_.end() && !found->second.is_skip();
 }
 
-/// The format of all layers at a site, if they have one and are quantized.
+/// The format of all layers that read a site, if they have one and are quantized.
 std::optional<LayerFormat> QuantizeStep::common_format(const BlockInWork& work, Site site) const {
   std::optional<LayerFormat> common;
-  for (const Layer& layer : work.layers) {
-    if (layer.site != site) continue;
-    const LayerFormat& own = format(layer.name);
+  for (const std::size_t i : engine::readers_of(work.block.description, site)) {
+    const LayerFormat& own = format(full_name(runner_.config(), work, i));
     if (own.is_skip() || (common && own != *common)) return std::nullopt;
     common = own;
   }
   return common;
 }
 
-/// True when all layers that scaling a site changes are quantized, those at the site in one format,
-/// and the scales can be folded into something.
+/// True when all layers that scaling a site changes are quantized, those that read it in one
+/// format, and the scales can be folded into something.
 bool QuantizeStep::can_scale(BlockInWork& work, Site site) const {
-  const bool any = std::any_of(work.layers.begin(), work.layers.end(), [&](const Layer& layer) {
-    return layer.site == site && wants(layer.name);
-  });
-  if (!any) return false;
   const auto& description = work.block.description;
+  const std::vector<std::size_t> readers = engine::readers_of(description, site);
+  if (std::none_of(readers.begin(), readers.end(),
+                   [&](std::size_t i) { return wants(full_name(runner_.config(), work, i)); }))
+    return false;
   const auto producer = engine::producer_of(runner_.config(), description, site);
-  // What all experts read is not scaled: that would change every one of them at once.
-  if (!producer || (description.experts && site == Site::feed_forward_input)) {
-    ++work.counts["inputs of " +
-                  without_numbers(description.linears[description.at(site)[0]].name) + " unscaled"];
+  if (!producer) {
+    // What all experts read is scaled for all of them.
+    if (site.kind != Site::Kind::feed_forward_input || site.expert < 0)
+      ++work.counts["inputs of " + without_numbers(description.linears[readers[0]].name) +
+                    " unscaled"];
     return false;
   }
   if (common_format(work, site) &&
-      (!producer->part || wants(work.layers[producer->part->linear].name)))
+      (!producer->part || wants(full_name(runner_.config(), work, producer->part->linear))))
     return true;
   work.notices.push_back(
       "the " + runner_.config().input_name(work.index, site) +
@@ -139,62 +149,105 @@ bool QuantizeStep::can_scale(BlockInWork& work, Site site) const {
 
 void QuantizeStep::fold(BlockInWork& work, Site site, const pare::Vector<float>& scales) const {
   engine::fold_scales(runner_.config(), work.index, work.block, site, scales, stored_type_);
+  work.input_scales.insert_or_assign(site, scales);
+}
+
+/// Experts count by the largest weight of each column: one of them is in memory at a time.
+pare::Vector<float> QuantizeStep::smooth_scales(const BlockInWork& work, Site site,
+                                                const BlockStatistics& statistics) const {
+  const auto& absmax = statistics[site].statistics.absmax();
+  Matrix<float> largest({1, absmax.size()});
+  for_each_reader(work.block, site, [&](const engine::Linear& layer) {
+    const Matrix<float>& weight = layer.dense();
+    for (Index i = 0; i < weight.rows(); ++i)
+      for (Index c = 0; c < weight.cols(); ++c)
+        largest(0, c) = std::max(largest(0, c), std::fabs(weight(i, c)));
+  });
+  return pare::smoothquant_scales(absmax, largest, recipe_.alpha);
 }
 
 void QuantizeStep::smooth(BlockInWork& work, const BlockStatistics& statistics) const {
   for (const Site site : {Site::attention_input, Site::feed_forward_input})
-    if (can_scale(work, site))
-      fold(work, site,
-           pare::smoothquant_scales(statistics[site].statistics.absmax(),
-                                    weights_at(work.block, site), recipe_.alpha));
+    if (statistics.sites.contains(site) && can_scale(work, site))
+      fold(work, site, smooth_scales(work, site, statistics));
+}
+
+template <class F>
+pare::Vector<float> QuantizeStep::awq_scales_at(const BlockInWork& work, Site site,
+                                                const BlockStatistics& statistics,
+                                                Index group_size) const {
+  const Block& block = work.block;
+  const auto& execution = runner_.execution();
+  const auto& [of_site, sample] = statistics[site];
+  const auto output = [&](const Block& of) {
+    return runner_.output_behind(of, site, sample, statistics.window_length, statistics.visible);
+  };
+  const pare::AwqOptions options = awq_options<F>(recipe_, group_size);
+  const Matrix<float> wanted = output(block);
+  const std::vector<std::size_t> readers = engine::readers_of(block.description, site);
+  Block trial = block;
+  if (!block.read_expert) {
+    std::vector<MatrixView<const float>> weights;
+    for (const std::size_t i : readers) weights.push_back(block.linears[i].dense().view());
+    const auto loss = [&](std::span<const Matrix<float>> trials) {
+      for (std::size_t i = 0; i < readers.size(); ++i)
+        trial.linears[readers[i]].dense() = trials[i];
+      return mean_squared_difference(output(trial), wanted);
+    };
+    return pare::awq_scales<F>(weights, of_site.mean_abs(), loss, options, execution).scales;
+  }
+  const auto loss = [&](const pare::Vector<float>& scales) {
+    const auto round = [&](const Block& from, Block& to) {
+      for (const std::size_t i : engine::readers_of(from.description, site))
+        if (const Matrix<float>& weight = from.linears[i].dense(); !weight.empty())
+          to.linears[i].dense() = pare::awq_trial<F>(weight, scales, options, execution);
+    };
+    round(block, trial);
+    trial.read_expert = [&](Index expert) {
+      Block own = block.read_expert(expert);
+      round(own, own);
+      return own;
+    };
+    return mean_squared_difference(output(trial), wanted);
+  };
+  return pare::awq_search(of_site.mean_abs(), loss, options).scales;
 }
 
 void QuantizeStep::search_awq(BlockInWork& work, const BlockStatistics& statistics,
                               const Listener& listener) const {
-  const Block& block = work.block;
-  const auto& execution = runner_.execution();
-  const Index length = statistics.window_length;
+  const auto& description = work.block.description;
   std::map<Site, pare::Vector<float>> found;
-  const std::vector<Site> sites = sites_of(work);
+  std::vector<Site> sites = sites_of(work);
+  const auto is_new = [&](Site site) {
+    return std::find(sites.begin(), sites.end(), site) == sites.end();
+  };
+  // Where only experts read it no layer in work does.
+  if (description.experts && is_new(Site::feed_forward_input))
+    sites.push_back(Site::feed_forward_input);
   for (const Site site : sites) {
     if (!can_scale(work, site)) continue;
     const LayerFormat common = common_format(work, site).value();
-    const std::vector<std::size_t> layers = block.description.at(site);
-    const auto& sample = statistics[site].sample;
-    listener(short_name(work, work.layers[layers[0]]) + " (awq)",
+    const std::string& first = description.linears[engine::readers_of(description, site)[0]].name;
+    listener(first + " (awq)",
              0.4 * static_cast<double>(found.size()) / static_cast<double>(sites.size()));
-    const Matrix<float> wanted =
-        runner_.output_behind(block, site, sample, length, statistics.visible);
-    Block trial = block;
-    const auto loss = [&](std::span<const Matrix<float>> weights) {
-      for (std::size_t i = 0; i < layers.size(); ++i) trial.linears[layers[i]].dense() = weights[i];
-      return mean_squared_difference(
-          runner_.output_behind(trial, site, sample, length, statistics.visible), wanted);
-    };
-    pare::with_context(work.layers[layers[0]].name, [&] {
+    pare::with_context(runner_.config().block_prefix(work.index) + first, [&] {
       pare::with_format(common.weight_format(), [&]<class F>(pare::TypeTag<F>) {
-        found.emplace(site, pare::awq_scales<F>(weights_at(block, site),
-                                                statistics[site].statistics.mean_abs(), loss,
-                                                awq_options<F>(recipe_, common.weight_group_size()),
-                                                execution)
-                                .scales);
+        found.emplace(site, awq_scales_at<F>(work, site, statistics, common.weight_group_size()));
       });
     });
   }
   for (const auto& [site, scales] : found) fold(work, site, scales);
   // GPTQ compensates better over the unclipped range.
-  if (recipe_.method == Method::awq) clip(work, statistics, found, listener);
+  if (recipe_.method == Method::awq) clip(work, statistics, listener);
 }
 
-/// Queries and keys are never clipped. `scales` are what the inputs were divided by, by site.
+/// Queries and keys are never clipped.
 void QuantizeStep::clip(BlockInWork& work, const BlockStatistics& statistics,
-                        const std::map<Site, pare::Vector<float>>& scales,
                         const Listener& listener) const {
   for (const Site site : sites_of(work)) {
     Matrix<float> x = statistics[site].sample;
-    if (const auto scaled = scales.find(site); scaled != scales.end())
-      for (Index t = 0; t < x.rows(); ++t)
-        for (Index c = 0; c < x.cols(); ++c) x(t, c) /= scaled->second[c];
+    if (const auto scaled = work.input_scales.find(site); scaled != work.input_scales.end())
+      divide_columns(x, scaled->second);
     for (const Layer& layer : work.layers) {
       if (layer.site != site ||
           computes(work.block.description.linears[layer.index], {Role::query, Role::key}))

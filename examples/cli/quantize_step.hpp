@@ -46,12 +46,16 @@ class QuantizeStep final : public Step {
   [[nodiscard]] std::optional<LayerFormat> common_format(const BlockInWork& work,
                                                          engine::Site site) const;
   [[nodiscard]] bool can_scale(BlockInWork& work, engine::Site site) const;
+  [[nodiscard]] pare::Vector<float> smooth_scales(const BlockInWork& work, engine::Site site,
+                                                  const BlockStatistics& statistics) const;
+  template <class F>
+  [[nodiscard]] pare::Vector<float> awq_scales_at(const BlockInWork& work, engine::Site site,
+                                                  const BlockStatistics& statistics,
+                                                  Index group_size) const;
   void smooth(BlockInWork& work, const BlockStatistics& statistics) const;
   void search_awq(BlockInWork& work, const BlockStatistics& statistics,
                   const Listener& listener) const;
-  void clip(BlockInWork& work, const BlockStatistics& statistics,
-            const std::map<engine::Site, pare::Vector<float>>& scales,
-            const Listener& listener) const;
+  void clip(BlockInWork& work, const BlockStatistics& statistics, const Listener& listener) const;
   void fold(BlockInWork& work, engine::Site site, const pare::Vector<float>& scales) const;
   [[nodiscard]] std::optional<pare::ActivationOptions> activations(const Layer& layer) const;
   /// Adds to the notices and counts of `work`.

@@ -55,7 +55,7 @@ void BlockRunner::run(const Block& block, pare::MatrixView<float> x, const Seque
     const auto second = has_own ? input_of(NormPlace::feed_forward_input, own) : input;
     attend(block, input, sequences, mixed, capture);
     // Both have been read of the old x.
-    feed_forward(block, second, x, capture);
+    feed_forward(block, second, x, capture, sequences.runs_experts);
     add_half(block, Role::attention_output, NormPlace::attention_output, mixed, x);
     return;
   }
@@ -66,7 +66,7 @@ void BlockRunner::run(const Block& block, pare::MatrixView<float> x, const Seque
   }
   norm_sum(block, NormPlace::attention_sum, x);
   const auto second = input_of(NormPlace::feed_forward_input, normed);
-  feed_forward(block, second, x, capture);
+  feed_forward(block, second, x, capture, sequences.runs_experts);
   norm_sum(block, NormPlace::feed_forward_sum, x);
 }
 
@@ -89,10 +89,11 @@ void BlockRunner::add_normed(const Block& block, NormPlace place, pare::MatrixVi
 }
 
 void BlockRunner::feed_forward(const Block& block, pare::MatrixView<const float> input,
-                               pare::MatrixView<float> x, std::optional<Capture> capture) const {
+                               pare::MatrixView<float> x, std::optional<Capture> capture,
+                               bool runs_experts) const {
   if (block.description.experts) {
     const ScratchMatrix sum(execution_, x.rows(), x.cols());
-    mix_experts(block, input, sum, capture);
+    mix_experts(block, input, sum, capture, runs_experts);
     return add_normed(block, NormPlace::feed_forward_output, sum, x);
   }
   const ScratchMatrix hidden(execution_, x.rows(), rows_of(block, Role::up));
@@ -101,7 +102,8 @@ void BlockRunner::feed_forward(const Block& block, pare::MatrixView<const float>
 }
 
 void BlockRunner::mix_experts(const Block& block, pare::MatrixView<const float> input,
-                              pare::MatrixView<float> sum, std::optional<Capture> capture) const {
+                              pare::MatrixView<float> sum, std::optional<Capture> capture,
+                              bool runs_experts) const {
   const ExpertsDescription& experts = *block.description.experts;
   for (Index t = 0; t < sum.rows(); ++t) std::fill_n(&sum(t, 0), sum.cols(), 0.0f);
   if (capture) (*capture)(Site::feed_forward_input, input);
@@ -112,6 +114,7 @@ void BlockRunner::mix_experts(const Block& block, pare::MatrixView<const float> 
     forward(hidden, {{block.layer(Role::down, Site::shared_expert), sum}}, execution_);
     if (!block.shared_gate.empty()) scale_by_gate(input, block.shared_gate, sum);
   }
+  if (!runs_experts) return;
   const std::vector<std::vector<Route>> routes = route(experts, block.router, input);
   for (Index e = 0; e < experts.count; ++e) {
     const std::vector<Route>& own = routes[static_cast<std::size_t>(e)];
@@ -120,9 +123,15 @@ void BlockRunner::mix_experts(const Block& block, pare::MatrixView<const float> 
     const ScratchMatrix x(execution_, tokens, input.cols()), y(execution_, tokens, sum.cols());
     for (Index r = 0; r < tokens; ++r)
       pare::copy(input.row(own[static_cast<std::size_t>(r)].token), x.view().row(r));
-    const ScratchMatrix hidden(execution_, tokens, rows_of(block, Role::up, e));
-    activate(block, x, hidden, {}, e);
-    forward(hidden, {{block.layer(Role::down, e), y}}, execution_);
+    const auto compute = [&](const Block& holder) {
+      const ScratchMatrix hidden(execution_, tokens, rows_of(holder, Role::up, e));
+      activate(holder, x, hidden, {}, e);
+      forward(hidden, {{holder.layer(Role::down, e), y}}, execution_);
+    };
+    if (block.read_expert)
+      compute(block.read_expert(e));
+    else
+      compute(block);
     for (Index r = 0; r < tokens; ++r) {
       const auto& [token, weight] = own[static_cast<std::size_t>(r)];
       for (Index i = 0; i < sum.cols(); ++i) sum(token, i) += weight * y.view()(r, i);

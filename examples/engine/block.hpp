@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,6 +25,9 @@ struct Block {
   std::vector<Linear> linears;      // as in the description
   pare::Matrix<float> router;       // (experts, hidden)
   pare::Matrix<float> shared_gate;  // (1, hidden)
+  /// Reads an expert, as a block of its layers alone, each time that it is used: then `linears` has
+  /// empty ones for experts. Where this is empty they are there.
+  std::function<Block(Index expert)> read_expert;
 
   [[nodiscard]] Norm& norm(NormPlace place) { return norms[static_cast<std::size_t>(place)]; }
   [[nodiscard]] const Norm& norm(NormPlace place) const {
@@ -68,6 +72,13 @@ class BlockRunner {
     run(block, x, {.length = length, .visible = visible}, capture);
   }
 
+  /// Shows what enters the layers as `prefill` does, without running the experts: x is of no use
+  /// afterwards.
+  void show(const Block& block, pare::MatrixView<float> x, Index length, Capture capture,
+            Visible visible = {}) const {
+    run(block, x, {.length = length, .visible = visible, .runs_experts = false}, capture);
+  }
+
   /// The next tokens, at positions start, start + 1, ..., of the sequence in `cache`.
   void extend(const Block& block, pare::MatrixView<float> x, Index start,
               KeyValueCache& cache) const {
@@ -92,6 +103,7 @@ class BlockRunner {
     Index length = 0, start = 0;
     KeyValueCache* cache = nullptr;
     Visible visible{};
+    bool runs_experts = true;
   };
   /// Where outputs of layers go.
   struct Target {
@@ -116,9 +128,11 @@ class BlockRunner {
                 pare::MatrixView<float> x) const;
   /// x += the feed-forward half of `input`.
   void feed_forward(const Block& block, pare::MatrixView<const float> input,
-                    pare::MatrixView<float> x, std::optional<Capture> capture) const;
+                    pare::MatrixView<float> x, std::optional<Capture> capture,
+                    bool runs_experts) const;
   void mix_experts(const Block& block, pare::MatrixView<const float> input,
-                   pare::MatrixView<float> sum, std::optional<Capture> capture) const;
+                   pare::MatrixView<float> sum, std::optional<Capture> capture,
+                   bool runs_experts = true) const;
   /// x += y, normed and scaled.
   void add_normed(const Block& block, NormPlace place, pare::MatrixView<float> y,
                   pare::MatrixView<float> x) const;

@@ -69,7 +69,8 @@ std::vector<std::string> router_names(const ModelConfig& config, Index index) {
   return names;
 }
 
-Block read_block(const ModelConfig& config, Index index, const BlockSource& source) {
+Block read_block(const ModelConfig& config, Index index, const BlockSource& source,
+                 ReadExperts experts_read) {
   Block block;
   block.description = config.block(index);
   const std::string prefix = config.block_prefix(index);
@@ -87,16 +88,40 @@ Block read_block(const ModelConfig& config, Index index, const BlockSource& sour
                   read(weight, norm->weight);
                   if (source.contains(prefix + name + bias)) read(bias, norm->bias);
                 });
+  const bool later = block.description.experts && experts_read == ReadExperts::when_used;
   std::vector<std::string> names;
-  for (std::size_t i = 0; i < block.description.linears.size(); ++i)
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < block.description.linears.size(); ++i) {
+    if (later && block.description.linears[i].expert >= 0) continue;
     names.push_back(config.linear_name(index, i));
-  block.linears = source.linears(names);
+    places.push_back(i);
+  }
+  std::vector<Linear> linears = source.linears(names);
+  block.linears.resize(block.description.linears.size());
+  for (std::size_t i = 0; i < places.size(); ++i) block.linears[places[i]] = std::move(linears[i]);
+  if (later)
+    block.read_expert = [&config, index, source](Index expert) {
+      return read_expert(config, index, expert, source);
+    };
   if (const auto& experts = block.description.experts) {
     block.router = source.matrix(prefix + experts->router + ".weight");
     if (!experts->shared_gate.empty())
       block.shared_gate = source.matrix(prefix + experts->shared_gate + ".weight");
   }
   return block;
+}
+
+Block read_expert(const ModelConfig& config, Index index, Index expert, const BlockSource& source) {
+  Block own;
+  std::vector<std::string> names;
+  const BlockDescription& description = config.block(index);
+  for (std::size_t i = 0; i < description.linears.size(); ++i) {
+    if (description.linears[i].expert != expert) continue;
+    own.description.linears.push_back(description.linears[i]);
+    names.push_back(config.linear_name(index, i));
+  }
+  own.linears = source.linears(names);
+  return own;
 }
 
 void for_each_norm_tensor(

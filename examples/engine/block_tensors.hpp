@@ -17,8 +17,17 @@ struct BlockSource {
   std::function<std::vector<Linear>(const std::vector<std::string>& names)> linears;
 };
 
-/// Reads block `index` of a model from `source`.
-[[nodiscard]] Block read_block(const ModelConfig& config, Index index, const BlockSource& source);
+/// When the experts of a block are read.
+enum class ReadExperts { at_once, when_used };
+
+/// Reads block `index` of a model from `source`; `config`, and what `source` reads, must outlive a
+/// block whose experts are read when they are used.
+[[nodiscard]] Block read_block(const ModelConfig& config, Index index, const BlockSource& source,
+                               ReadExperts experts = ReadExperts::at_once);
+
+/// An expert of block `index`: a block of its layers alone.
+[[nodiscard]] Block read_expert(const ModelConfig& config, Index index, Index expert,
+                                const BlockSource& source);
 
 /// Calls `use` with the name and values of every norm tensor of a block.
 void for_each_norm_tensor(

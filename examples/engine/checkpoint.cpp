@@ -5,7 +5,6 @@
 #include <system_error>
 #include <utility>
 
-#include "engine/block_tensors.hpp"
 #include "engine/warnings.hpp"
 #include "pare/core/finite.hpp"
 #include "pare/io/file_kind.hpp"
@@ -180,13 +179,26 @@ Embedding Checkpoint::embedding() const {
 }
 
 Block Checkpoint::block(Index index, const pare::Execution& execution) const {
-  return read_block(
-      config_, index,
-      {.contains = [&](const std::string& name) { return tensors_.contains(name); },
-       .vector = [&](const std::string& name) { return read_vector(name); },
-       .matrix = [&](const std::string& name) { return read_matrix(name); },
-       .linears =
-           [&](const std::vector<std::string>& layers) { return linears(layers, execution); }});
+  return read_block(config_, index, source(execution));
+}
+
+Block Checkpoint::block_without_experts(Index index) const {
+  BlockSource frugal = source({});
+  frugal.linears = [this](const std::vector<std::string>& names) {
+    std::vector<Linear> layers = linears(names, {});
+    release_pages();
+    return layers;
+  };
+  return read_block(config_, index, frugal, ReadExperts::when_used);
+}
+
+BlockSource Checkpoint::source(const pare::Execution& execution) const {
+  return {
+      .contains = [this](const std::string& name) { return tensors_.contains(name); },
+      .vector = [this](const std::string& name) { return read_vector(name); },
+      .matrix = [this](const std::string& name) { return read_matrix(name); },
+      .linears = [this, execution](
+                     const std::vector<std::string>& names) { return linears(names, execution); }};
 }
 
 std::vector<Linear> Checkpoint::linears(const std::vector<std::string>& names,

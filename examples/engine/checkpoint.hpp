@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/block_tensors.hpp"
 #include "engine/model.hpp"
 #include "engine/model_files.hpp"
 #include "engine/packed_layers.hpp"
@@ -47,6 +48,9 @@ class Checkpoint {
   [[nodiscard]] Embedding embedding() const;
   /// A block whose layers are packed when the checkpoint is quantized, else float32.
   [[nodiscard]] Block block(Index index, const pare::Execution& execution = {}) const;
+  /// The same with its experts read when they are used, from this checkpoint, which must outlive
+  /// it: at most one of them is in memory.
+  [[nodiscard]] Block block_without_experts(Index index) const;
   /// True when the codes of a layer, of a block or the output layer, are in the safetensors, for
   /// `quantized_linear` to read.
   [[nodiscard]] bool has_codes(const std::string& layer) const;
@@ -65,6 +69,7 @@ class Checkpoint {
 
  private:
   [[nodiscard]] nlohmann::json open_config() const;
+  [[nodiscard]] BlockSource source(const pare::Execution& execution) const;
   void settle_names();
   [[nodiscard]] ModelConfig parse() const;
   [[nodiscard]] std::string embedding_name() const;

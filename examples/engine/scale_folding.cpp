@@ -1,5 +1,7 @@
 #include "engine/scale_folding.hpp"
 
+#include <utility>
+
 #include "pare/core/float16.hpp"
 #include "pare/quantization/fold.hpp"
 
@@ -18,17 +20,27 @@ void fold_vector(pare::DType stored, pare::VectorView<float> values,
   }
 }
 
-/// Experts read what enters all of them.
-bool reads(const LinearDescription& linear, Site site) {
-  return linear.site == site || (site == Site::feed_forward_input && linear.site.kind == site.kind);
-}
-
 /// The values themselves, `count` from `first` on.
 pare::VectorView<float> slice(pare::Vector<float>& values, Index first, Index count) {
   return {values.data() + first, {count}};
 }
 
+void fold_into_readers(Block& block, Site site, const pare::Vector<float>& scales) {
+  for (const std::size_t i : readers_of(block.description, site))
+    if (auto& weight = block.linears[i].dense(); !weight.empty())
+      pare::fold_into_columns(weight.view(), scales);
+}
+
 }  // namespace
+
+std::vector<std::size_t> readers_of(const BlockDescription& block, Site site) {
+  std::vector<std::size_t> readers;
+  for (std::size_t i = 0; i < block.linears.size(); ++i)
+    if (const Site own = block.linears[i].site;
+        own == site || (site == Site::feed_forward_input && own.kind == site.kind))
+      readers.push_back(i);
+  return readers;
+}
 
 std::optional<Producer> producer_of(const ModelConfig& config, const BlockDescription& block,
                                     Site site) {
@@ -77,10 +89,14 @@ void fold_scales(const ModelConfig& config, Index index, Block& block, Site site
                     slice(bias, first, part->length), own, 0.0f);
     }
   }
-  for (std::size_t i = 0; i < block.linears.size(); ++i)
-    if (reads(block.description.linears[i], site))
-      pare::fold_into_columns(block.linears[i].dense().view(), scales);
+  fold_into_readers(block, site, scales);
   if (site == Site::feed_forward_input && block.description.experts) {
+    if (block.read_expert)
+      block.read_expert = [read = std::move(block.read_expert), scales](Index expert) {
+        Block own = read(expert);
+        fold_into_readers(own, Site::feed_forward_input, scales);
+        return own;
+      };
     pare::fold_into_columns(block.router.view(), scales);
     if (!block.shared_gate.empty()) pare::fold_into_columns(block.shared_gate.view(), scales);
   }

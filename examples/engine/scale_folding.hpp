@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/block.hpp"
 #include "pare/core/function_ref.hpp"
@@ -22,13 +23,17 @@ struct Producer {
 [[nodiscard]] std::optional<Producer> producer_of(const ModelConfig& config,
                                                   const BlockDescription& block, Site site);
 
+/// The layers whose input changes when a site is scaled: those at the site, and with what enters
+/// the feed-forward half those of all experts.
+[[nodiscard]] std::vector<std::size_t> readers_of(const BlockDescription& block, Site site);
+
 /// The type that a tensor is stored in: norms and biases are rounded to it when they are folded
 /// into, so that what is evaluated afterwards is what ships.
 using StoredType = pare::FunctionRef<pare::DType(const std::string& tensor)>;
 
 /// Divides what produces the activations of `site`, which must be something, and multiplies the
-/// columns of the layers that read them: the block computes what it did. Linear weights stay in
-/// float32.
+/// columns of the layers that read them, of experts that are read later, too: the block computes
+/// what it did. Linear weights stay in float32.
 ///
 /// Errors    see pare/quantization/fold.hpp
 void fold_scales(const ModelConfig& config, Index index, Block& block, Site site,

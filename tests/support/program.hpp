@@ -20,6 +20,7 @@ namespace pare::test {
 struct Outcome {
   int status = -1;  ///< exit status, or -1 when a signal ended it
   std::string out, err;
+  long peak_kilobytes = 0;  ///< most memory that it held
 
   [[nodiscard]] long error_lines() const { return std::count(err.begin(), err.end(), '\n'); }
   /// The last line of standard error.
@@ -69,10 +70,11 @@ class Program {
     if (pid_ > 0) ::kill(pid_, SIGKILL);
   }
   Outcome wait() {
-    if (pid_ > 0) ::waitpid(pid_, &state_, 0);
+    rusage used{};
+    if (pid_ > 0) ::wait4(pid_, &state_, 0, &used);
     pid_ = -1;
     return {WIFEXITED(state_) ? WEXITSTATUS(state_) : -1, read_text(directory_ / "out"),
-            read_text(directory_ / "err")};
+            read_text(directory_ / "err"), used.ru_maxrss};
   }
 
  private:

@@ -76,14 +76,15 @@ Observations BlockPass::observe(const BlockInWork& work) {
   return observations;
 }
 
-BlockInWork BlockPass::run(Index index, engine::Block block, const Listener& listener) {
+BlockInWork BlockPass::run(Index index, engine::Block block, const Listener& listener,
+                           ExpertStore* store) {
   BlockInWork work = prepare(index, std::move(block), listener);
   listener("calibration", needs_.float_statistics ? 0.4 : 0.0);
   const Observations observations = observe(work);
   if (stream_ && !needs_.sequential) stream_->advance(runner_, work.block);
   for (const auto& step : steps_) step->compress(work, observations, listener);
   take_results(work);
-  if (work.block.description.experts) run_experts(work, listener);
+  if (work.block.description.experts) run_experts(work, listener, store);
   if (stream_ && needs_.sequential) stream_->advance(runner_, work.block);
   return work;
 }
@@ -95,16 +96,24 @@ void BlockPass::take_results(BlockInWork& work) {
       work.block.linears[layer.index].replace(found->second.weight, found->second.activations);
 }
 
-void BlockPass::run_experts(BlockInWork& work, const Listener& listener) {
+/// What entered the experts of the block as it was, scaled as it is now.
+pare::Matrix<float> BlockPass::expert_sample(const BlockInWork& work) const {
+  pare::Matrix<float> x = (*statistics_)[engine::Site::feed_forward_input].sample;
+  if (const auto scaled = work.input_scales.find(engine::Site::feed_forward_input);
+      scaled != work.input_scales.end())
+    divide_columns(x, scaled->second);
+  return x;
+}
+
+void BlockPass::run_experts(BlockInWork& work, const Listener& listener, ExpertStore* store) {
   const engine::ExpertsDescription& experts = *work.block.description.experts;
   const Index width = work.block.router.cols();
   const pare::MatrixView<const float> inputs(expert_inputs_.data(),
                                              {std::ssize(expert_inputs_) / width, width});
   const ExpertTokens tokens(experts, work.block.router, inputs, least_expert_tokens_);
+  const pare::Matrix<float> sampled = statistics_ ? expert_sample(work) : pare::Matrix<float>();
   std::optional<ExpertTokens> sample;
-  if (statistics_)
-    sample.emplace(experts, work.block.router,
-                   (*statistics_)[engine::Site::feed_forward_input].sample, least_expert_tokens_);
+  if (statistics_) sample.emplace(experts, work.block.router, sampled, least_expert_tokens_);
   for (Index e = 0; e < experts.count; ++e) {
     BlockInWork own = take_expert(runner_.config(), work, e);
     listener("expert " + std::to_string(e),
@@ -124,9 +133,18 @@ void BlockPass::run_experts(BlockInWork& work, const Listener& listener) {
         show(own, hidden, runner_.expert_hidden(own.block, e, x), observations);
     }
     for (const auto& step : steps_) step->compress(own, observations, silent);
+    work.take_notes(own);
+    if (work.block.read_expert) {
+      store->write_expert(own, e);
+      continue;
+    }
     take_results(own);
     give_expert_back(own, work, e);
   }
+  if (work.block.read_expert)
+    work.block.read_expert = [store, index = work.index](Index expert) {
+      return store->read_expert(index, expert);
+    };
   const ExpertTokens* const used = stream_ ? &tokens : sample ? &*sample : nullptr;
   if (const Index few = used ? used->experts_with_few() : 0; few > 0)
     work.notices.push_back(runner_.config().block_prefix(work.index) + "*: " + std::to_string(few) +

@@ -22,7 +22,7 @@ using Steps = std::vector<std::unique_ptr<Step>>;
 ///
 /// Experts of a block come after its other layers, one at a time, as blocks of their own with the
 /// tokens that the router sends them; one with fewer than `least_expert_tokens` gets all for its
-/// statistics.
+/// statistics. Of a block whose experts are read when they are used no more than one is in memory.
 class BlockPass {
  public:
   /// `windows` and `float_calibration` may be null when no step needs calibration. All that is
@@ -31,8 +31,10 @@ class BlockPass {
             const CalibrationWindows* windows, const engine::Embedding& embedding,
             FloatCalibration* float_calibration, Index least_expert_tokens);
 
+  /// Where the block's experts are read when they are used, finished ones go to `store`.
   /// Throws what the steps throw, naming the layer.
-  [[nodiscard]] BlockInWork run(Index index, engine::Block block, const Listener& listener);
+  [[nodiscard]] BlockInWork run(Index index, engine::Block block, const Listener& listener,
+                                ExpertStore* store = nullptr);
 
   /// Passes by block `index`, finished earlier: of the two forms only what is needed is read.
   void skip(Index index, const std::function<engine::Block()>& original,
@@ -47,8 +49,9 @@ class BlockPass {
   void show(const BlockInWork& work, engine::Site site, pare::MatrixView<const float> x,
             Observations& observations) const;
   static void take_results(BlockInWork& work);
+  [[nodiscard]] pare::Matrix<float> expert_sample(const BlockInWork& work) const;
   /// The experts of a block whose other layers are done, one after the other.
-  void run_experts(BlockInWork& work, const Listener& listener);
+  void run_experts(BlockInWork& work, const Listener& listener, ExpertStore* store);
 
   const Steps& steps_;
   Needs needs_;

@@ -47,6 +47,12 @@ struct CalibrationWindows {
   return rows;
 }
 
+/// x_c /= scales_c in every row.
+inline void divide_columns(pare::Matrix<float>& x, const pare::Vector<float>& scales) {
+  for (Index t = 0; t < x.rows(); ++t)
+    for (Index c = 0; c < x.cols(); ++c) x(t, c) /= scales[c];
+}
+
 /// The activations between two blocks, for all calibration windows.
 class CalibrationStream {
  public:
@@ -63,29 +69,29 @@ class CalibrationStream {
   /// Shows the linear layers' inputs to `capture`, some windows at a time, in order.
   void observe(const engine::BlockRunner& runner, const engine::Block& block,
                engine::Capture capture) const {
-    for (Index first = 0; first < hidden_.rows(); first += chunk_rows()) {
-      pare::Matrix<float> x(hidden_.view().slice(0, first, rows_at(first)));
-      const auto visible = visible_at(first);
+    for (Index first = 0; first < hidden_.rows(); first += chunk_rows(block)) {
+      pare::Matrix<float> x(hidden_.view().slice(0, first, rows_at(first, block)));
+      const auto visible = visible_at(first, block);
       if (visible.empty()) {
-        runner.prefill(block, x, length_, capture);
+        runner.show(block, x, length_, capture);
         continue;
       }
       const auto filtered = [&](engine::Site site, pare::MatrixView<const float> rows) {
         capture(site, visible_rows(rows, visible));
       };
-      runner.prefill(block, x, length_, filtered, visible);
+      runner.show(block, x, length_, filtered, visible);
     }
   }
 
   /// Passes all windows through a block.
   void advance(const engine::BlockRunner& runner, const engine::Block& block,
                std::optional<MaskedCapture> capture = {}) {
-    for (Index first = 0; first < hidden_.rows(); first += chunk_rows()) {
-      const auto visible = visible_at(first);
+    for (Index first = 0; first < hidden_.rows(); first += chunk_rows(block)) {
+      const auto visible = visible_at(first, block);
       const auto masked = [&](engine::Site site, pare::MatrixView<const float> rows) {
         (*capture)(site, rows, visible);
       };
-      const auto x = hidden_.view().slice(0, first, rows_at(first));
+      const auto x = hidden_.view().slice(0, first, rows_at(first, block));
       if (capture)
         runner.prefill(block, x, length_, masked, visible);
       else
@@ -96,15 +102,20 @@ class CalibrationStream {
   [[nodiscard]] Index length() const noexcept { return length_; }
 
  private:
-  /// Whole windows of about 2048 tokens: bounds the memory of a pass.
-  [[nodiscard]] Index chunk_rows() const { return std::max<Index>(1, 2048 / length_) * length_; }
-  [[nodiscard]] Index rows_at(Index first) const {
-    return std::min(chunk_rows(), hidden_.rows() - first);
+  /// Whole windows of about 2048 tokens: bounds the memory of a pass. Of 16384 where experts are
+  /// read for each, so that there is more to do with an expert than to read it.
+  [[nodiscard]] Index chunk_rows(const engine::Block& block) const {
+    const Index tokens = block.read_expert ? 16384 : 2048;
+    return std::max<Index>(1, tokens / length_) * length_;
   }
-  [[nodiscard]] std::span<const std::uint8_t> visible_at(Index first) const {
+  [[nodiscard]] Index rows_at(Index first, const engine::Block& block) const {
+    return std::min(chunk_rows(block), hidden_.rows() - first);
+  }
+  [[nodiscard]] std::span<const std::uint8_t> visible_at(Index first,
+                                                         const engine::Block& block) const {
     if (visible_.empty()) return {};
     return std::span(visible_).subspan(static_cast<std::size_t>(first),
-                                       static_cast<std::size_t>(rows_at(first)));
+                                       static_cast<std::size_t>(rows_at(first, block)));
   }
 
   pare::Matrix<float> hidden_;

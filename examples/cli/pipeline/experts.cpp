@@ -35,11 +35,13 @@ Index ExpertTokens::experts_with_few() const {
 BlockInWork take_expert(const engine::ModelConfig& config, BlockInWork& work, Index expert) {
   BlockInWork own;
   own.index = work.index;
+  if (work.block.read_expert) own.block = work.block.read_expert(expert);
   auto& linears = work.block.description.linears;
+  std::size_t next = 0;
   for (std::size_t i = 0; i < linears.size(); ++i) {
     if (linears[i].expert != expert) continue;
-    own.layers.push_back(
-        {config.linear_name(work.index, i), linears[i].site, own.block.linears.size()});
+    own.layers.push_back({config.linear_name(work.index, i), linears[i].site, next++});
+    if (work.block.read_expert) continue;
     own.block.description.linears.push_back(linears[i]);
     own.block.linears.push_back(std::move(work.block.linears[i]));
   }
@@ -51,8 +53,6 @@ void give_expert_back(BlockInWork& own, BlockInWork& work, Index expert) {
   for (std::size_t i = 0; i < work.block.linears.size(); ++i)
     if (work.block.description.linears[i].expert == expert) work.block.linears[i] = *next++;
   work.quantized.merge(own.quantized);
-  std::move(own.notices.begin(), own.notices.end(), std::back_inserter(work.notices));
-  for (const auto& [what, count] : own.counts) work.counts[what] += count;
 }
 
 BlockStatistics expert_statistics(const engine::BlockRunner& runner, const BlockInWork& own,

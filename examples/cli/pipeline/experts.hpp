@@ -25,10 +25,22 @@ class ExpertTokens {
   Index least_;
 };
 
-/// An expert as a block of its own: its layers leave `work` until they are given back.
+/// Where finished experts go, and come from when the block is run, that are not to be in memory
+/// together.
+class ExpertStore {
+ public:
+  ExpertStore() = default;
+  ExpertStore(const ExpertStore&) = delete;
+  ExpertStore& operator=(const ExpertStore&) = delete;
+  virtual ~ExpertStore() = default;
+
+  virtual void write_expert(const BlockInWork& expert, Index number) = 0;
+  [[nodiscard]] virtual engine::Block read_expert(Index block, Index number) const = 0;
+};
+
+/// An expert as a block of its own: its layers are read, or leave `work` until they are given back.
 [[nodiscard]] BlockInWork take_expert(const engine::ModelConfig& config, BlockInWork& work,
                                       Index expert);
-/// With what became of them, and what is to be told.
 void give_expert_back(BlockInWork& own, BlockInWork& work, Index expert);
 
 /// What the float activations of an expert look like, of the tokens x that it gets.

@@ -1,6 +1,7 @@
 #include "cli/pipeline/model_writer.hpp"
 
 #include <cmath>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -10,6 +11,8 @@
 #include "pare/io/safetensors_writer.hpp"
 
 namespace cli {
+
+namespace fs = std::filesystem;
 
 ModelWriter::ModelWriter(const Output& output, const engine::Checkpoint& checkpoint,
                          bool replaces_output_layer)
@@ -63,74 +66,107 @@ pare::NamedTensor ModelWriter::stored(const std::string& name,
 }
 
 void ModelWriter::add_layer(const std::string& name, const engine::QuantizedLinear& linear,
-                            std::vector<pare::NamedTensor>& tensors, nlohmann::json& layers) const {
-  for (auto& tensor : layout_.tensors(name, linear.weight)) tensors.push_back(std::move(tensor));
-  layers[name] = engine::QuantizationSettings::layer_json(linear);
+                            Shard& shard) const {
+  for (auto& tensor : layout_.tensors(name, linear.weight))
+    shard.tensors.push_back(std::move(tensor));
+  shard.layers[name] = engine::QuantizationSettings::layer_json(linear);
+}
+
+void ModelWriter::add_layers(const BlockInWork& work, Shard& shard) const {
+  for (const Layer& layer : work.layers) {
+    const engine::LinearDescription& description = work.block.description.linears[layer.index];
+    if (description.expert >= 0 && work.block.read_expert) continue;
+    const engine::Linear& linear = work.block.linears[layer.index];
+    if (const auto& bias = linear.bias(); !bias.empty())
+      shard.tensors.push_back(stored(layer.name + ".bias", bias));
+    if (const auto found = work.quantized.find(layer.name); found != work.quantized.end())
+      add_layer(layer.name, found->second, shard);
+    else if (description.transposed)
+      shard.tensors.push_back(stored(layer.name + ".weight", linear.dense().view().transposed()));
+    else
+      shard.tensors.push_back(stored(layer.name + ".weight", linear.dense().view()));
+  }
 }
 
 void ModelWriter::write_block(const BlockInWork& work) {
-  std::vector<pare::NamedTensor> tensors;
-  nlohmann::json layers = nlohmann::json::object();
+  Shard shard;
   engine::for_each_norm_tensor(checkpoint_.config(), work.index, work.block,
                                [&](const std::string& name, const pare::Vector<float>& values) {
-                                 tensors.push_back(stored(name, values));
+                                 shard.tensors.push_back(stored(name, values));
                                });
+  std::vector<fs::path> pieces;
   if (const auto& experts = work.block.description.experts) {
     const std::string prefix = checkpoint_.config().block_prefix(work.index);
-    tensors.push_back(stored(prefix + experts->router + ".weight", work.block.router.view()));
+    shard.tensors.push_back(stored(prefix + experts->router + ".weight", work.block.router.view()));
     if (!experts->shared_gate.empty())
-      tensors.push_back(
+      shard.tensors.push_back(
           stored(prefix + experts->shared_gate + ".weight", work.block.shared_gate.view()));
+    if (work.block.read_expert)
+      for (Index e = 0; e < experts->count; ++e) pieces.push_back(expert_path(work.index, e));
   }
-  for (const Layer& layer : work.layers) {
-    const engine::Linear& linear = work.block.linears[layer.index];
-    if (const auto& bias = linear.bias(); !bias.empty())
-      tensors.push_back(stored(layer.name + ".bias", bias));
-    if (const auto found = work.quantized.find(layer.name); found != work.quantized.end())
-      add_layer(layer.name, found->second, tensors, layers);
-    else if (work.block.description.linears[layer.index].transposed)
-      tensors.push_back(stored(layer.name + ".weight", linear.dense().view().transposed()));
-    else
-      tensors.push_back(stored(layer.name + ".weight", linear.dense().view()));
-  }
-  write_shard(work.index, tensors, layers);
+  add_layers(work, shard);
+  write_shard(directory_.shard_path(work.index), std::move(shard), pieces);
 }
 
 engine::Block ModelWriter::read_block(Index index) const {
-  auto reader = pare::SafetensorsReader::open(directory_.shard_path(index));
-  const engine::QuantizationSettings settings = layout_.settings(layers_of_shard(reader));
-  const auto linear = [&](const std::string& name) {
+  return engine::read_block(checkpoint_.config(), index, source(directory_.shard_path(index)),
+                            engine::ReadExperts::when_used);
+}
+
+void ModelWriter::write_expert(const BlockInWork& expert, Index number) {
+  Shard shard;
+  add_layers(expert, shard);
+  write_shard(expert_path(expert.index, number), std::move(shard));
+}
+
+engine::Block ModelWriter::read_expert(Index block, Index number) const {
+  return engine::read_expert(checkpoint_.config(), block, number,
+                             source(expert_path(block, number)));
+}
+
+fs::path ModelWriter::expert_path(Index block, Index expert) const {
+  return directory_.piece_path(block, expert);
+}
+
+engine::BlockSource ModelWriter::source(const fs::path& file) const {
+  struct Open {
+    pare::SafetensorsReader reader;
+    engine::QuantizationSettings settings;
+  };
+  auto reader = pare::SafetensorsReader::open(file);
+  auto settings = layout_.settings(layers_of_shard(reader));
+  const auto open = std::make_shared<Open>(Open{std::move(reader), std::move(settings)});
+  const auto linear = [this, open](const std::string& name) {
     engine::Linear read;
-    if (settings.holds(reader, name)) {
-      const auto stored = settings.read(reader, name);
+    if (open->settings.holds(open->reader, name)) {
+      const auto stored = open->settings.read(open->reader, name);
       read = engine::Linear(stored.weight, stored.activations);
     } else {
-      const pare::Matrix<float> weight = reader.read_matrix(name + ".weight");
+      const pare::Matrix<float> weight = open->reader.read_matrix(name + ".weight");
       read = engine::Linear(checkpoint_.is_transposed(name)
                                 ? pare::Matrix<float>(weight.view().transposed())
                                 : weight);
     }
-    if (reader.contains(name + ".bias")) read.set_bias(reader.read_vector(name + ".bias"));
+    if (open->reader.contains(name + ".bias"))
+      read.set_bias(open->reader.read_vector(name + ".bias"));
     return read;
   };
-  return engine::read_block(
-      checkpoint_.config(), index,
-      {.contains = [&](const std::string& name) { return reader.contains(name); },
-       .vector = [&](const std::string& name) { return reader.read_vector(name); },
-       .matrix = [&](const std::string& name) { return reader.read_matrix(name); },
-       .linears =
-           [&](const std::vector<std::string>& names) {
-             std::vector<engine::Linear> layers;
-             for (const std::string& name : names) layers.push_back(linear(name));
-             return layers;
-           }});
+  return {.contains = [open](const std::string& name) { return open->reader.contains(name); },
+          .vector = [open](const std::string& name) { return open->reader.read_vector(name); },
+          .matrix = [open](const std::string& name) { return open->reader.read_matrix(name); },
+          .linears =
+              [open, linear](const std::vector<std::string>& names) {
+                std::vector<engine::Linear> layers;
+                for (const std::string& name : names) layers.push_back(linear(name));
+                open->reader.drop_pages();
+                return layers;
+              }};
 }
 
 void ModelWriter::write_output_layer(const engine::QuantizedLinear& linear) {
-  std::vector<pare::NamedTensor> tensors;
-  nlohmann::json layers = nlohmann::json::object();
-  add_layer(checkpoint_.config().names.output, linear, tensors, layers);
-  write_shard(blocks_, tensors, layers);
+  Shard shard;
+  add_layer(checkpoint_.config().names.output, linear, shard);
+  write_shard(directory_.shard_path(blocks_), std::move(shard));
 }
 
 void ModelWriter::finish() {
@@ -145,11 +181,27 @@ void ModelWriter::finish() {
   directory_.finish();
 }
 
-void ModelWriter::write_shard(Index shard, const std::vector<pare::NamedTensor>& tensors,
-                              const nlohmann::json& layers) const {
+void ModelWriter::write_shard(const fs::path& path, Shard shard,
+                              const std::vector<fs::path>& pieces) const {
+  std::vector<pare::TensorSpec> specs;
+  for (const pare::NamedTensor& tensor : shard.tensors) specs.push_back(tensor.spec());
+  std::vector<pare::SafetensorsReader> readers;
+  for (const fs::path& piece : pieces) {
+    const auto& reader = readers.emplace_back(pare::SafetensorsReader::open(piece));
+    shard.layers.update(layers_of_shard(reader));
+    for (const std::string& name : reader.names())
+      specs.push_back({name, reader.info(name).dtype, reader.info(name).shape});
+  }
   pare::SafetensorsMetadata metadata;
-  if (layout_.describes_layers()) metadata["pare_layers"] = layers.dump();
-  pare::write_safetensors(directory_.shard_path(shard), tensors, metadata);
+  if (layout_.describes_layers()) metadata["pare_layers"] = shard.layers.dump();
+  pare::SafetensorsWriter writer(path, specs, metadata);
+  for (const pare::NamedTensor& tensor : shard.tensors) writer.write(tensor);
+  for (const auto& reader : readers) {
+    for (const std::string& name : reader.names()) writer.write(name, reader.info(name).bytes);
+    reader.drop_pages();
+  }
+  writer.finish();
+  for (const fs::path& piece : pieces) fs::remove(piece);
 }
 
 nlohmann::json ModelWriter::layers_of_shard(const pare::SafetensorsReader& reader) const {

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "cli/output_directory.hpp"
+#include "cli/pipeline/experts.hpp"
 #include "cli/pipeline/file_layout.hpp"
 #include "cli/pipeline/step.hpp"
 #include "engine/checkpoint.hpp"
@@ -25,7 +27,10 @@ inline constexpr const char* recipe_file_name = "pare_recipe.json";
 
 /// Writes a model's blocks as they are finished: a shard each, one for the output layer, if that is
 /// replaced, and one for everything else.
-class ModelWriter {
+///
+/// Experts of a block that are not in memory together wait in files of their own until the block's
+/// shard takes them.
+class ModelWriter final : public ExpertStore {
  public:
   ModelWriter(const Output& output, const engine::Checkpoint& checkpoint,
               bool replaces_output_layer);
@@ -33,8 +38,11 @@ class ModelWriter {
   /// Blocks that an earlier run finished: the first ones.
   [[nodiscard]] Index finished_blocks() const;
   void write_block(const BlockInWork& work);
-  /// A block written earlier, packed and ready to run.
+  /// A block written earlier, packed and ready to run; its experts are read when they are used.
   [[nodiscard]] engine::Block read_block(Index index) const;
+  /// Until its block is written.
+  void write_expert(const BlockInWork& expert, Index number) override;
+  [[nodiscard]] engine::Block read_expert(Index block, Index number) const override;
 
   [[nodiscard]] bool has_output_layer() const { return directory_.has_shard(blocks_); }
   void write_output_layer(const engine::QuantizedLinear& linear);
@@ -43,14 +51,24 @@ class ModelWriter {
   void finish();
 
  private:
+  /// What a file holds while it is made.
+  struct Shard {
+    std::vector<pare::NamedTensor> tensors;
+    nlohmann::json layers = nlohmann::json::object();  // how those of pare's own files are stored
+  };
+
   [[nodiscard]] pare::NamedTensor stored(const std::string& name,
                                          pare::MatrixView<const float> values) const;
   [[nodiscard]] pare::NamedTensor stored(const std::string& name,
                                          const pare::Vector<float>& values) const;
   void add_layer(const std::string& name, const engine::QuantizedLinear& linear,
-                 std::vector<pare::NamedTensor>& tensors, nlohmann::json& layers) const;
-  void write_shard(Index shard, const std::vector<pare::NamedTensor>& tensors,
-                   const nlohmann::json& layers) const;
+                 Shard& shard) const;
+  void add_layers(const BlockInWork& work, Shard& shard) const;
+  [[nodiscard]] engine::BlockSource source(const std::filesystem::path& file) const;
+  [[nodiscard]] std::filesystem::path expert_path(Index block, Index expert) const;
+  /// With all that is in `pieces`, which are removed.
+  void write_shard(const std::filesystem::path& path, Shard shard,
+                   const std::vector<std::filesystem::path>& pieces = {}) const;
   [[nodiscard]] nlohmann::json layers_of_shard(const pare::SafetensorsReader& reader) const;
   [[nodiscard]] std::vector<std::string> other_tensors() const;
   void write_settings();

@@ -37,14 +37,16 @@ std::map<std::string, Index> compress_model(const engine::Checkpoint& checkpoint
     for (Index i = 0; i < blocks; ++i) {
       if (i < done) {
         pass.skip(
-            i, [&] { return checkpoint.block(i); }, [&] { return writer.read_block(i); });
+            i, [&] { return checkpoint.block_without_experts(i); },
+            [&] { return writer.read_block(i); });
       } else {
         progress.begin_block(i);
-        auto block = checkpoint.block(i);
+        auto block = checkpoint.block_without_experts(i);
+        const auto listener = [&](const std::string& layer, double fraction) {
+          progress.step(layer, fraction);
+        };
         const BlockInWork work = pare::with_context(checkpoint.directory().string(), [&] {
-          return pass.run(i, std::move(block), [&](const std::string& layer, double fraction) {
-            progress.step(layer, fraction);
-          });
+          return pass.run(i, std::move(block), listener, &writer);
         });
         progress.clear();
         for (const std::string& notice : work.notices)

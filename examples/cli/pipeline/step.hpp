@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
@@ -47,6 +49,8 @@ struct BlockInWork {
   std::vector<Layer> layers;
   /// What replaces weights of `block`, by the layer's name.
   std::map<std::string, engine::QuantizedLinear> quantized;
+  /// What a step's `prepare` divided the activations of sites by.
+  std::map<engine::Site, pare::Vector<float>> input_scales;
   /// What the user should know, in a line each.
   std::vector<std::string> notices;
   /// Summed over all blocks and printed at the end: "scales raised ..." -> how many.
@@ -54,6 +58,11 @@ struct BlockInWork {
 
   [[nodiscard]] pare::Matrix<float>& weight(const Layer& layer) {
     return block.linears[layer.index].dense();
+  }
+  /// What became of an expert, or of other layers, that were a block of their own.
+  void take_notes(BlockInWork& other) {
+    std::move(other.notices.begin(), other.notices.end(), std::back_inserter(notices));
+    for (const auto& [what, count] : other.counts) counts[what] += count;
   }
 };
 

@@ -117,48 +117,53 @@ void awq_trial(MatrixView<const float> w, VectorView<const float> scales, const 
 
 }  // namespace detail
 
+/// What a weight becomes whose input is divided by `scales` and which is then quantized, seen from
+/// the input as it was: Q(W diag(s)) diag(s)^-1.
+///
+/// Shapes    w (any rows, in_features); scales (in_features)
+/// Errors    ShapeError; NumericError for products that are not finite, or without a usable scale
+template <Format F>
+[[nodiscard]] Matrix<float> awq_trial(MatrixView<const float> w, VectorView<const float> scales,
+                                      const AwqOptions& options = {},
+                                      const Execution& execution = {}) {
+  if (w.cols() != scales.size())
+    throw ShapeError("a layer of shape " + to_string(w.shape()) + " reads " +
+                     std::to_string(scales.size()) + " channels");
+  QuantizedMatrix<F> quantized;
+  Matrix<float> trial(w.shape());
+  detail::awq_trial<F>(w, scales, options, execution, quantized, trial);
+  return trial;
+}
+
 /// Finds the channel scales that protect the weights of salient activations.
 ///
 ///     s = t / sqrt(max(t) min(t)),  t_c = max(a_c^r, 1e-4),  r in {0, 0.05, ..., 0.95}
 ///
-/// For every ratio r the weights that share an input become Q(W diag(s)) diag(s)^-1, and
-/// `loss(std::span<const Matrix<float>>)`, given them in order, returns the mean squared
-/// difference that they make to the output of the module the caller inspects (attention, MLP).
-/// The smallest loss wins, the first of equal ones. Apply the scales with the fold functions.
+/// For every ratio r `loss(const Vector<float>& s)` returns the mean squared difference that the
+/// quantization of all weights scaled by s makes to the output of the module the caller inspects
+/// (attention, MLP): for layers that are not in memory together (`awq_trial`). The smallest loss
+/// wins, the first of equal ones. Apply the scales with the fold functions.
 ///
-/// Shapes    sharing: matrices (any rows, in_features); mean_abs_input a (in_features), the mean
-///           over tokens of |x_c|
-/// Errors    ShapeError; ArgumentError for no layers or options out of range; NumericError for a
-///           mean that is negative or not finite, and when no loss is finite
+/// Shapes    mean_abs_input a (in_features), the mean over tokens of |x_c|
+/// Errors    ArgumentError for options out of range; NumericError for a mean that is negative or
+///           not finite, and when no loss is finite
 /// Accuracy  float32 with true division, as the authors' code
-/// Source    Lin et al., "AWQ", 2024, Eq. 4 and 5; the quantizer and grid of the authors' code
-template <Format F, class Loss>
-[[nodiscard]] AwqScales awq_scales(std::span<const MatrixView<const float>> sharing,
-                                   VectorView<const float> mean_abs_input, Loss&& loss,
-                                   const AwqOptions& options = {},
-                                   const Execution& execution = {}) {
-  if (sharing.empty()) throw ArgumentError("awq_scales needs at least one layer");
+/// Source    Lin et al., "AWQ", 2024, Eq. 4 and 5; the grid of the authors' code
+template <class Loss>
+[[nodiscard]] AwqScales awq_search(VectorView<const float> mean_abs_input, Loss&& loss,
+                                   const AwqOptions& options = {}) {
   if (options.ratios < 1)
     throw ArgumentError("the number of ratios is " + std::to_string(options.ratios));
-  for (const MatrixView<const float>& w : sharing)
-    if (w.cols() != mean_abs_input.size())
-      throw ShapeError("a layer of shape " + to_string(w.shape()) + " shares an input of " +
-                       std::to_string(mean_abs_input.size()) + " channels");
   for (Index c = 0; c < mean_abs_input.size(); ++c)
     if (!(mean_abs_input[c] >= 0.0f) || !is_finite(mean_abs_input[c]))
       throw NumericError("the mean activation of channel " + std::to_string(c) + " is " +
                          std::to_string(mean_abs_input[c]));
 
   AwqScales best{.loss = std::numeric_limits<double>::infinity()};
-  std::vector<QuantizedMatrix<F>> quantized(sharing.size());
-  std::vector<Matrix<float>> trials;
-  for (const MatrixView<const float>& w : sharing) trials.emplace_back(w.shape());
   for (int i = 0; i < options.ratios; ++i) {
     const float ratio = static_cast<float>(i) / static_cast<float>(options.ratios);
     Vector<float> scales = detail::awq_candidate(mean_abs_input, ratio);
-    for (std::size_t k = 0; k < sharing.size(); ++k)
-      detail::awq_trial<F>(sharing[k], scales, options, execution, quantized[k], trials[k]);
-    const double trial_loss = static_cast<double>(loss(std::span<const Matrix<float>>(trials)));
+    const double trial_loss = static_cast<double>(loss(std::as_const(scales)));
     best.grid_losses.push_back(trial_loss);
     if (trial_loss < best.loss) {
       best.scales = std::move(scales);
@@ -168,6 +173,32 @@ template <Format F, class Loss>
   }
   if (!is_finite(best.loss)) throw NumericError("no ratio of the AWQ grid has a finite loss");
   return best;
+}
+
+/// The same for weights that share an input and lie in memory: they become the trials of
+/// `awq_trial`, and `loss(std::span<const Matrix<float>>)` is given them in order.
+///
+/// Shapes    sharing: matrices (any rows, in_features)
+/// Errors    ShapeError; ArgumentError for no layers; as awq_search and awq_trial
+template <Format F, class Loss>
+[[nodiscard]] AwqScales awq_scales(std::span<const MatrixView<const float>> sharing,
+                                   VectorView<const float> mean_abs_input, Loss&& loss,
+                                   const AwqOptions& options = {},
+                                   const Execution& execution = {}) {
+  if (sharing.empty()) throw ArgumentError("awq_scales needs at least one layer");
+  for (const MatrixView<const float>& w : sharing)
+    if (w.cols() != mean_abs_input.size())
+      throw ShapeError("a layer of shape " + to_string(w.shape()) + " shares an input of " +
+                       std::to_string(mean_abs_input.size()) + " channels");
+  std::vector<QuantizedMatrix<F>> quantized(sharing.size());
+  std::vector<Matrix<float>> trials;
+  for (const MatrixView<const float>& w : sharing) trials.emplace_back(w.shape());
+  const auto trial_loss = [&](const Vector<float>& scales) {
+    for (std::size_t k = 0; k < sharing.size(); ++k)
+      detail::awq_trial<F>(sharing[k], scales, options, execution, quantized[k], trials[k]);
+    return loss(std::span<const Matrix<float>>(trials));
+  };
+  return awq_search(mean_abs_input, trial_loss, options);
 }
 
 }  // namespace pare
