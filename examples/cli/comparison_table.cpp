@@ -65,6 +65,9 @@ std::string speed_columns(const Speed& speed) {
               100.0 * speed.decode_share);
 }
 
+/// What rounds to "-0.00" as "+0.00".
+double without_minus_zero(double percent) { return std::fabs(percent) < 0.005 ? 0.0 : percent; }
+
 }  // namespace
 
 std::string ComparisonTable::add(const ReportRow& row) {
@@ -80,11 +83,12 @@ std::string ComparisonTable::add(const ReportRow& row) {
                 format_label(row).c_str(), row.bits_per_weight, bytes / 1e6, 4.0 * n / bytes,
                 2.0 * n / bytes);
   if (own.is_loss)
-    lines += text(" %9.4f %+7.2f%%", own.value, 100.0 * (own.value / base.value - 1.0));
+    lines += text(" %9.4f %+7.2f%%", own.value,
+                  without_minus_zero(100.0 * (own.value / base.value - 1.0)));
   else if (std::isnan(own.value))
     lines += text(" %9s %8s", "-", "-");
   else
-    lines += text(" %8.2f%% %+8.2f", own.value, own.value - base.value);
+    lines += text(" %8.2f%% %+8.2f", own.value, without_minus_zero(own.value - base.value));
   if (base_->kl)
     lines += text(" %9.5f %6.2f%%", row.kl.value_or(0.0), 100.0 * row.top1.value_or(1.0));
   if (base_->speed && row.speed) {
@@ -95,11 +99,17 @@ std::string ComparisonTable::add(const ReportRow& row) {
 }
 
 std::string ComparisonTable::legend() const {
-  if (!marked_) return {};
-  return text(
-      "%c: the first and the last half of the runs differ by more than %.0f %% in how many times "
-      "faster\n   than float they are, as on a busy machine; measure again\n",
-      mark, 100.0 * SpeedUp::steady_share);
+  std::string lines;
+  if (base_ && base_->speed)
+    lines =
+        "speed-up: the median of runs that take turns with the float model, so it need not be the\n"
+        "   quotient of two rows\n";
+  if (!marked_) return lines;
+  return lines + text(
+                     "%c: the first and the last half of the runs differ by more than %.0f %% in "
+                     "how many times "
+                     "faster\n   than float they are, as on a busy machine; measure again\n",
+                     mark, 100.0 * SpeedUp::steady_share);
 }
 
 }  // namespace cli

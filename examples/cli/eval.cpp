@@ -13,16 +13,17 @@
 namespace cli {
 namespace {
 
-/// `ids` I32 (tokens) and `logits` F32 (tokens, vocabulary) of the first window: what another
-/// engine must compute from the same model.
+/// `input_ids` I32 (1, tokens) and `logits` F32 (tokens, vocabulary) of the first window: what
+/// another engine must compute from the same model.
 void write_logits(const std::filesystem::path& path, const engine::Model& model,
                   const EvaluationWindows& windows, const pare::Execution& execution) {
   const auto ids = windows.inputs(0, 1);
   const auto logits = engine::Decoder(model, execution).logits(ids, windows.length());
   pare::SafetensorsWriter writer(path,
-                                 {{"ids", pare::DType::I32, {windows.length()}},
-                                  {"logits", pare::DType::F32, {logits.rows(), logits.cols()}}});
-  writer.write("ids", std::as_bytes(ids));
+                                 {{"input_ids", pare::DType::I32, {1, windows.length()}},
+                                  {"logits", pare::DType::F32, {logits.rows(), logits.cols()}}},
+                                 {{answers_key, "eval"}});
+  writer.write("input_ids", std::as_bytes(ids));
   writer.write("logits",
                std::as_bytes(std::span(logits.data(), static_cast<std::size_t>(logits.size()))));
   writer.finish();

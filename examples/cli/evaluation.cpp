@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "cli/divergence.hpp"
+#include "cli/progress.hpp"
 #include "pare/core/error.hpp"
 
 namespace cli {
@@ -90,7 +91,9 @@ Quality Evaluator::measure(const engine::Model& model) {
   Quality quality;
   RowResult total;
   const Index batch = batch_windows(windows_, vocab);
+  Progress progress("evaluating", windows_.count(), 0, "window");
   for (Index first = 0; first < windows_.count(); first += batch) {
+    progress.pass(first);
     const Index count = std::min(batch, windows_.count() - first);
     MatrixView<const float> reference;
     if (reference_) reference = reference_logits(first, count);

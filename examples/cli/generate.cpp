@@ -10,6 +10,7 @@
 #include "cli/text_stream.hpp"
 #include "cli/tokenizer.hpp"
 #include "engine/end_tokens.hpp"
+#include "pare/core/finite.hpp"
 #include "pare/core/random.hpp"
 
 namespace cli {
@@ -19,6 +20,7 @@ namespace {
 std::int32_t pick(pare::VectorView<const float> logits, double temperature, pare::Random& random) {
   const float* begin = logits.data();
   const float* largest = std::max_element(begin, begin + logits.size());
+  pare::require_finite(pare::MatrixView<const float>(begin, {1, logits.size()}), "the logits");
   if (temperature == 0.0) return static_cast<std::int32_t>(largest - begin);
   std::vector<double> cumulative(static_cast<std::size_t>(logits.size()));
   double sum = 0.0;

@@ -138,11 +138,19 @@ void inspect_model(const std::filesystem::path& directory) {
   if (const auto plain = PlainModel::open(directory)) return inspect_plain(*plain);
   const engine::Checkpoint checkpoint(directory, engine::PackedAccess::map);
   const auto& c = checkpoint.config();
-  std::printf(
-      "%s: %td blocks, %td wide, feed-forward %td, %td heads of %td, %td key-value heads, "
-      "vocabulary %td, context %td\n",
-      c.family.c_str(), c.layers, c.hidden_size, c.intermediate_size, c.heads, c.head_dim,
-      c.kv_heads, c.vocab_size, c.max_positions);
+  std::printf("%s: %td blocks, %td wide, feed-forward %td, %td heads of %td, %td key-value heads, ",
+              c.family.c_str(), c.layers, c.hidden_size, c.intermediate_size, c.heads, c.head_dim,
+              c.kv_heads);
+  for (const engine::BlockDescription& block : c.blocks)
+    if (block.experts) {
+      std::printf("%td experts, %td of them for a token, ", block.experts->count,
+                  block.experts->chosen);
+      break;
+    }
+  if (c.encoder && c.encoder->image)
+    std::printf("images of %td x %td\n", c.encoder->image->size, c.encoder->image->size);
+  else
+    std::printf("vocabulary %td, context %td\n", c.vocab_size, c.max_positions);
   const std::string quantization = checkpoint.quantization();
   std::printf("quantization: %s\n", quantization.empty() ? "none" : quantization.c_str());
   std::size_t total = 0;

@@ -9,8 +9,10 @@
 #include "cli/inputs.hpp"
 #include "cli/model_inputs.hpp"
 #include "cli/options.hpp"
+#include "cli/progress.hpp"
 #include "cli/report.hpp"
 #include "engine/encoder.hpp"
+#include "pare/core/finite.hpp"
 #include "pare/io/safetensors_writer.hpp"
 
 namespace cli {
@@ -40,7 +42,9 @@ class Tensors {
     }
     tensors_.push_back(std::move(tensor));
   }
-  void write(const std::filesystem::path& path) const { pare::write_safetensors(path, tensors_); }
+  void write(const std::filesystem::path& path) const {
+    pare::write_safetensors(path, tensors_, {{answers_key, "logits"}});
+  }
 
  private:
   std::vector<pare::NamedTensor> tensors_;
@@ -75,10 +79,16 @@ void run_decoder(const LogitsCommand& options, const engine::Model& model,
   };
   engine::Decoder decoder(model, execution);
   States states;
-  const auto keep = [&](MatrixView<const float> x) { states.add(x); };
-  const pare::Matrix<float> normed = options.hidden ? decoder.normed(inputs.ids, length, keep)
-                                                    : decoder.normed(inputs.ids, length);
+  Progress progress("running", model.config.layers);
+  Index block = 0;
+  const auto keep = [&](MatrixView<const float> x) {
+    if (options.hidden) states.add(x);
+    progress.pass(std::min(block++, model.config.layers - 1));
+  };
+  const pare::Matrix<float> normed = decoder.normed(inputs.ids, length, keep);
+  progress.clear();
   const pare::Matrix<float> logits = decoder.head(normed);
+  pare::require_finite(logits.view(), "the logits");
   const Index vocab = logits.cols();
   tensors.add_integers("input_ids", inputs.ids, {count, length});
   tensors.add("logits", logits, shape(vocab));
@@ -131,6 +141,7 @@ void run_encoder(const LogitsCommand& options, const engine::Model& model,
                                    {"sentence_embedding", &outputs.sentence},
                                    {"sentence_embedding_normalized", &outputs.normalized_sentence}})
     if (!rows->empty()) tensors.add(name, *rows, {count, width});
+  pare::require_finite(outputs.last.view(), "last_hidden_state");
   for (const auto& [name, logits] : outputs.logits)
     tensors.add(name, logits,
                 logits.rows() == count ? std::vector<Index>{count, logits.cols()}
@@ -176,6 +187,10 @@ void logits(const LogitsCommand& options) {
       };
       if (options.decode) {
         if (!file.contains("decode_ids")) throw pare::FormatError("there are no decode_ids");
+        const std::vector<Index>& shape = file.info("decode_ids").shape;
+        if (shape.size() != 2 || shape[0] != 1 || shape[1] < 1)
+          throw pare::FormatError("decode_ids has the shape " + pare::to_string(shape) +
+                                  ", not (1, steps)");
         if (inputs.count() != 1)
           throw pare::ArgumentError("--decode continues one text, and there are " +
                                     std::to_string(inputs.count()));
@@ -186,6 +201,9 @@ void logits(const LogitsCommand& options) {
   }
   const engine::Model model = checkpoint.load(runtime.execution());
   Tensors tensors;
+  if (inputs.length > config.max_positions)
+    std::fprintf(stderr, "note: the texts have %td tokens, the model's context is %td\n",
+                 inputs.length, config.max_positions);
   if (config.encoder)
     run_encoder(options, model, inputs, runtime.execution(), tensors);
   else

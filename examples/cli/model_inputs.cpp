@@ -62,6 +62,13 @@ void read_text(const pare::SafetensorsReader& file, const engine::ModelConfig& c
   if (shape.size() != 2)
     throw pare::FormatError("input_ids has the shape " + pare::to_string(shape) +
                             ", not (sequences, length)");
+  if (shape[1] == 0)
+    throw pare::FormatError("input_ids has the shape " + pare::to_string(shape) +
+                            ": the texts are empty");
+  for (const char* other : {"position_ids", "inputs_embeds"})
+    if (file.contains(other))
+      throw pare::ArgumentError("the file holds " + std::string(other) +
+                                ", which are not followed: leave them out");
   inputs.length = shape[1];
   inputs.ids = narrowed(read_integers(file, "input_ids"), "input_ids");
   // Rotated positions go on beyond the context; learned ones do not.

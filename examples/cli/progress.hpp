@@ -36,8 +36,8 @@ class Stopwatch {
 /// terminal the line is rewritten; elsewhere a line per block is printed.
 class Progress {
  public:
-  Progress(std::string title, pare::Index blocks, pare::Index done = 0)
-      : title_(std::move(title)), blocks_(blocks), skipped_(done), block_(done) {}
+  Progress(std::string title, pare::Index blocks, pare::Index done = 0, const char* unit = "block")
+      : title_(std::move(title)), unit_(unit), blocks_(blocks), skipped_(done), block_(done) {}
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() { clear(); }
@@ -46,6 +46,11 @@ class Progress {
     block_ = block;
     fraction_ = 0.0;
     if (!terminal_) print("", "\n");
+  }
+  /// Where blocks are many and short: nothing is printed but on a terminal.
+  void pass(pare::Index block) {
+    block_ = block;
+    if (terminal_) print("", "");
   }
 
   /// `fraction` of the block is done; `layer` is next.
@@ -65,14 +70,15 @@ class Progress {
     const double left = static_cast<double>(blocks_ - skipped_) - done;
     const std::string remaining =
         done > 0.0 ? clock_text(watch_.seconds() / done * left) + " left" : "estimating";
-    std::fprintf(stderr, "%s%s: block %td of %td%s%s, %s%s", terminal_ ? "\r\033[K" : "",
-                 title_.c_str(), block_ + 1, blocks_, layer.empty() ? "" : ", ", layer.c_str(),
-                 remaining.c_str(), end);
+    std::fprintf(stderr, "%s%s: %s %td of %td%s%s, %s%s", terminal_ ? "\r\033[K" : "",
+                 title_.c_str(), unit_, block_ + 1, blocks_, layer.empty() ? "" : ", ",
+                 layer.c_str(), remaining.c_str(), end);
     std::fflush(stderr);
     printed_ = true;
   }
 
   std::string title_;
+  const char* unit_;
   pare::Index blocks_, skipped_, block_;
   double fraction_ = 0.0;
   Stopwatch watch_;

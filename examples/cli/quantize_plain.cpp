@@ -77,7 +77,7 @@ class PlainQuantizer {
     transposed_ = swap_transposed(recipe_.transposed, layers_);
     if (layers_.empty())
       throw pare::ArgumentError(options.model.model.string() +
-                                " has no two-dimensional float tensor NAME.weight");
+                                " has no matrix NAME.weight in F32, F16 or BF16");
     formats_ = formats_of_layers(recipe_, layers_);
     require_shapes(recipe_, formats_, layers_);
     std::map<std::string, std::size_t> shard_of;
@@ -91,14 +91,15 @@ class PlainQuantizer {
 
   void run(const OutputPath& out) {
     print_choice();
-    const auto always = [](const std::string&) { return true; };
+    // What is only copied may hold anything.
+    const auto must_be_finite = [&](const std::string& tensor) { return is_taken(tensor); };
     nlohmann::json formats = nlohmann::json::object();
     for (const auto& [name, format] : formats_) formats[name] = format.text();
     OutputDirectory directory(out,
                               {{"options", manifest_of_recipe(recipe_)},
                                {"transposed", recipe_.transposed},
                                {"layers", formats},
-                               {"model", model_fingerprint(model_.files(), always)},
+                               {"model", model_fingerprint(model_.files(), must_be_finite)},
                                {"version", pare::version}},
                               std::ssize(shards_) + 1);
     Index done = 0;
@@ -128,17 +129,22 @@ class PlainQuantizer {
     };
     print("quantized:", taken);
     print("left:     ", left);
+    if (const auto others = std::ssize(model_.files().tensors.names()) - std::ssize(layers_);
+        others > 0)
+      std::printf("copied:    %td other tensor%s\n", others, others == 1 ? "" : "s");
   }
 
-  /// A name with its numbers as '#', so that alike layers are one line.
+  /// A name with the numbers within it as '#', so that alike layers are one line.
   static std::string block_free(const std::string& name) {
-    std::string text;
-    for (const char c : name)
-      if (c < '0' || c > '9')
-        text += c;
-      else if (text.empty() || text.back() != '#')
-        text += '#';
-    return text;
+    static const std::regex number("[0-9]+(?=\\.)");
+    return std::regex_replace(name, number, "#");
+  }
+
+  /// True for the weights of layers that are quantized.
+  [[nodiscard]] bool is_taken(const std::string& tensor) const {
+    const std::size_t dot = std::min(tensor.rfind('.'), tensor.size());
+    const auto layer = formats_.find(tensor.substr(0, dot));
+    return tensor.substr(dot) == ".weight" && layer != formats_.end() && !layer->second.is_skip();
   }
 
   void write_shard(const OutputDirectory& directory, Index shard, Progress& progress) const {
@@ -169,12 +175,7 @@ class PlainQuantizer {
     const Index last = std::ssize(shards_);
     if (!directory.has_shard(last)) {
       std::vector<std::string> names = model_.files().tensors.names();
-      std::erase_if(names, [&](const std::string& tensor) {
-        const std::size_t dot = std::min(tensor.rfind('.'), tensor.size());
-        const auto layer = formats_.find(tensor.substr(0, dot));
-        return tensor.substr(dot) == ".weight" && layer != formats_.end() &&
-               !layer->second.is_skip();
-      });
+      std::erase_if(names, [&](const std::string& tensor) { return is_taken(tensor); });
       copy_tensors(model_.files(), names, directory.shard_path(last));
     }
     nlohmann::json layers = nlohmann::json::object();

@@ -11,10 +11,21 @@
 #include "cli/standard_output.hpp"
 #include "pare/io/atomic_file.hpp"
 #include "pare/io/json.hpp"
+#include "pare/io/safetensors_reader.hpp"
 #include "pare/version.hpp"
 
 namespace cli {
 namespace {
+
+/// What pare wrote of a model's answers may be written again.
+bool holds_answers(const std::filesystem::path& path) {
+  if (path.extension() != ".safetensors") return false;
+  try {
+    return pare::SafetensorsReader::open(path).metadata().contains(answers_key);
+  } catch (const pare::Error&) {
+    return false;
+  }
+}
 
 nlohmann::json to_json(const ReportRow& row) {
   nlohmann::json json{{"method", row.method},
@@ -94,7 +105,7 @@ void require_report_path(const std::string& option, const std::filesystem::path&
     // It would be replaced, not written to.
     if (!std::filesystem::is_regular_file(status))
       throw pare::ArgumentError(option + " " + path.string() + " is no regular file");
-    if (is_model_file(path.filename().string()))
+    if (is_model_file(path.filename().string()) && !holds_answers(path))
       throw pare::ArgumentError(option + " " + path.string() +
                                 " is a file of a model: choose another name");
     if (::access(path.c_str(), W_OK) != 0)

@@ -34,9 +34,12 @@ void add_speed(nlohmann::json& json, const Speed& speed);
 /// What a run's numbers depend on: machine, compiler, flags, kernels, threads, seed, version, date.
 [[nodiscard]] nlohmann::json run_context(int threads, const std::vector<std::string>& kernels);
 
+/// In the metadata of safetensors that hold what a model answers: these may be written over.
+inline constexpr const char* answers_key = "pare_answers";
+
 /// Refuses, before the work, the file that `option` names for results if its name ends in none of
-/// `extensions` (if there are any) or it is one that is read (ArgumentError), or it cannot be
-/// written (IoError).
+/// `extensions` (if there are any) or it is one that is read or of a model (ArgumentError), or it
+/// cannot be written (IoError).
 void require_report_path(const std::string& option, const std::filesystem::path& path,
                          std::initializer_list<const char*> extensions, const InputPaths& inputs);
 

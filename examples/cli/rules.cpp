@@ -7,6 +7,7 @@
 
 #include "cli/recipe.hpp"
 #include "engine/regular_expression.hpp"
+#include "engine/warnings.hpp"
 
 namespace cli {
 namespace {
@@ -60,6 +61,25 @@ void require_expressible(const Recipe& recipe, const LayerFormats& formats,
   }
 }
 
+/// Rows that are shorter than the group size that nobody asked for are one group each.
+void shorten_groups(LayerFormats& formats, const std::vector<LayerShape>& layers) {
+  std::string first;
+  Index count = 0, group = 0;
+  for (const LayerShape& layer : layers) {
+    LayerFormat& format = formats.at(layer.name);
+    if (format.is_skip() || format.group_size || format.weight_group_size() <= layer.shape[1])
+      continue;
+    if (count++ == 0) first = layer.name;
+    group = format.weight_group_size();
+    format.group_size = -1;
+  }
+  if (count > 0)
+    engine::warn_once("rows of " + first +
+                      (count > 1 ? " and " + std::to_string(count - 1) + " other layers" : "") +
+                      " are shorter than the default group size " + std::to_string(group) +
+                      ": each is one group");
+}
+
 }  // namespace
 
 Rule parse_rule(std::string_view text) {
@@ -88,7 +108,8 @@ LayerFormats formats_of_layers(const Recipe& recipe, const std::vector<LayerShap
   for (const LayerShape& layer : layers)
     formats[layer.name] =
         layer.is_output || layer.is_left ? LayerFormat{.format = "skip"} : recipe.layer_format();
-  for (const Rule& rule : all_rules(recipe, layers)) {
+  const std::vector<Rule> rules = all_rules(recipe, layers);
+  for (const Rule& rule : rules) {
     pare::with_context(rule.source, [&] { recipe.validate_format(rule.format); });
     const std::regex pattern = compile(rule);
     bool matched = false;
@@ -103,7 +124,14 @@ LayerFormats formats_of_layers(const Recipe& recipe, const std::vector<LayerShap
   }
   if (std::all_of(formats.begin(), formats.end(),
                   [](const auto& layer) { return layer.second.is_skip(); }))
-    throw pare::ArgumentError("the rules skip every layer");
+    throw pare::ArgumentError(
+        rules.empty() ? "none of the " + std::to_string(layers.size()) +
+                            " matrices would be quantized: by default those are that stand in at "
+                            "least two alike blocks, are 32 wide and high, and are no embedding, "
+                            "norm, router, gate or head; --layers REGEX names others, '.*' all"
+                      : "the rules skip every layer");
+  // Other layouts know one group size.
+  if (recipe.save_as == SaveAs::pare) shorten_groups(formats, layers);
   require_expressible(recipe, formats, layers);
   return formats;
 }
@@ -119,7 +147,9 @@ void require_shapes(const Recipe& recipe, const LayerFormats& formats,
       throw pare::ShapeError(layer.name + " of shape [" + std::to_string(out) + ", " +
                              std::to_string(in) + "]: " + why);
     };
-    if (g > in) refuse("group size " + std::to_string(g) + " is larger than the row");
+    if (g > in)
+      refuse("group size " + std::to_string(g) +
+             " is larger than the row; --group-size -1 makes each row one group");
     if (recipe.save_as == SaveAs::pare) continue;
     if (g != -1 && in % g != 0)
       refuse(target + " files need rows that are a multiple of the group size " +

@@ -12,6 +12,15 @@
 #include "pare/io/quantization_config.hpp"
 
 namespace engine {
+namespace {
+
+std::string no_config(const std::filesystem::path& config) {
+  const std::string weights = pare::detail::describe_weights_found(config.parent_path());
+  if (!weights.empty()) return config.string() + ": there is no such file" + weights;
+  return config.string() + ": there is no such file, and no weights are beside it";
+}
+
+}  // namespace
 
 Checkpoint::Checkpoint(std::filesystem::path directory, PackedAccess access)
     : directory_(std::move(directory)),
@@ -129,9 +138,7 @@ nlohmann::json Checkpoint::open_config() const {
                         (kind.remedy.empty() ? "" : ": " + std::string(kind.remedy)));
   }
   const std::filesystem::path config = directory_ / "config.json";
-  if (!std::filesystem::exists(config, ignored))
-    throw pare::IoError(config.string() + ": there is no such file" +
-                        pare::detail::describe_weights_found(directory_));
+  if (!std::filesystem::exists(config, ignored)) throw pare::IoError(no_config(config));
   return pare::read_json(config);
 }
 

@@ -80,9 +80,9 @@ constexpr Effect effects[] = {
     {"kv_lora_rank", "compressed keys and values", is_nothing},
     {"layer_types", "layers of several kinds",
      [](const nlohmann::json& v) {
-       return !v.is_array() || std::all_of(v.begin(), v.end(), [](const nlohmann::json& type) {
-         return type == "full_attention";
-       });
+       return v.is_array() && std::all_of(v.begin(), v.end(), [](const nlohmann::json& type) {
+                return type == "full_attention";
+              });
      }},
     {"logit_scale", "scaled logits", is_one},
     {"logits_scaling", "scaled logits", is_one},
@@ -113,6 +113,24 @@ void note_window(const ConfigFields& fields, ModelConfig& config) {
   if (fields.flag("use_sliding_window", true) && !fields.has("layer_types"))
     config.notices.push_back("sliding_window is " + fields["sliding_window"].dump() + ", but " +
                              config.family + " models see all positions, and so does this one");
+}
+
+/// The sizes that configurations give apart must be those of the layers: a pass over the model
+/// trusts them.
+void require_whole_layers(const ModelConfig& config) {
+  for (const BlockDescription& block : config.blocks)
+    for (const LinearDescription& linear : block.linears) {
+      Index rows = 0;
+      for (const LayerPart& part : linear.parts) {
+        const Index wanted = part.role == Role::query                             ? config.q_size()
+                             : part.role == Role::key || part.role == Role::value ? config.kv_size()
+                                                                                  : part.rows();
+        rows += part.rows() == wanted ? wanted : linear.shape[0] + 1;
+      }
+      if (rows != linear.shape[0])
+        throw pare::FormatError("the sizes of heads do not fit " + linear.name + " of shape " +
+                                pare::to_string(linear.shape));
+    }
 }
 
 /// Fields that would change the result and that the family did not ask for.
@@ -149,6 +167,7 @@ ModelConfig parse_config(const nlohmann::json& json) {
   ModelConfig config;
   config.family = family.model_type;
   family.describe(fields, config);
+  require_whole_layers(config);
   refuse_unfollowed(fields, config);
   note_window(fields, config);
   return config;

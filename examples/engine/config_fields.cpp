@@ -45,6 +45,12 @@ std::optional<double> ConfigFields::number(const char* key) const {
   return json_[key].get<double>();
 }
 
+const nlohmann::json& ConfigFields::list(const char* key) const {
+  if (!json_[key].is_array())
+    throw pare::FormatError(field(key) + " is " + json_[key].dump() + ", not a list");
+  return json_[key];
+}
+
 std::string ConfigFields::text(const char* key, const std::string& fallback) const {
   if (!has(key)) return fallback;
   if (!json_[key].is_string())

@@ -36,6 +36,8 @@ class ConfigFields {
   [[nodiscard]] float positive(const char* key, std::optional<float> fallback = {}) const;
   [[nodiscard]] bool flag(const char* key, bool fallback) const;
   [[nodiscard]] std::optional<double> number(const char* key) const;
+  /// One that is there.
+  [[nodiscard]] const nlohmann::json& list(const char* key) const;
   [[nodiscard]] std::string text(const char* key, const std::string& fallback) const;
   /// Tokens, a number or a list of them; negative ones mean none. Those outside the vocabulary are
   /// left out and noted.

@@ -200,7 +200,8 @@ RopeParameters read_rope(const ConfigFields& fields, const RopeDefaults& default
                          ModelConfig& config) {
   const char* found = nullptr;
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    if (!fields.has(key) || fields[key].empty()) continue;
+    if (!fields.has(key)) continue;
+    if (fields[key].is_object() && fields[key].empty()) continue;
     if (!fields[key].is_object())
       throw pare::FormatError(field(key) + " is " + fields[key].dump() + ", not an object");
     for (const auto& [name, value] : fields[key].items())

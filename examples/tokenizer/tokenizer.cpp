@@ -1,6 +1,7 @@
 #include "tokenizer/tokenizer.hpp"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "tokenizer/added_tokens.hpp"
@@ -98,8 +99,19 @@ struct Tokenizer::Parts {
   void find_added_tokens() {
     std::vector<const AddedToken*> raw, normalized;
     const std::size_t known = static_cast<std::size_t>(model->vocabulary().end());
+    std::map<std::string, Id> ids;
+    Id next = model->vocabulary().size();
     for (AddedToken& token : added) {
       require_plausible(token.id, known + added.size());
+      // The library goes by the text: what the file says counts for nothing.
+      if (const auto given = ids.find(token.content); given != ids.end())
+        token.id = given->second;
+      else if (const Id own = model->vocabulary().find(token.content); own != Vocabulary::none)
+        token.id = own;
+      else
+        token.id = next;
+      ids.emplace(token.content, token.id);
+      next = std::max(next, token.id + 1);
       const auto id = static_cast<std::size_t>(token.id);
       if (id >= added_by_id.size()) added_by_id.resize(id + 1, nullptr);
       added_by_id[id] = &token;

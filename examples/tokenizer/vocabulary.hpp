@@ -35,6 +35,8 @@ class Vocabulary {
                ? texts_[static_cast<std::size_t>(id)]
                : nullptr;
   }
+  /// How many texts there are.
+  [[nodiscard]] Id size() const { return static_cast<Id>(ids_.size()); }
   /// One more than the largest number.
   [[nodiscard]] Id end() const { return static_cast<Id>(texts_.size()); }
 

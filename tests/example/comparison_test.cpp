@@ -71,11 +71,10 @@ TEST_CASE("the table marks rows that are not steady and says what the mark means
   const std::string first = table.add(row("float", 1.0, 1.0, true));
   CHECK_THAT(first, ContainsSubstring("speed-up") && ContainsSubstring("1.00x/ 1.00x  "));
   CHECK_THAT(table.add(row("rtn", 2.5, 3.25, true)), ContainsSubstring("2.50x/ 3.25x  "));
-  CHECK(table.legend().empty());
+  CHECK_THAT(table.legend(), ContainsSubstring("take turns") && !ContainsSubstring("?: "));
   CHECK_THAT(table.add(row("gptq", 2.5, 26.0, false)), ContainsSubstring("2.50x/26.00x? "));
   CHECK_THAT(table.add(row("awq", 2.0, 3.0, true)), ContainsSubstring("2.00x/ 3.00x  "));
-  CHECK(table.legend().starts_with("?: "));
-  CHECK_THAT(table.legend(), ContainsSubstring("15 %"));
+  CHECK_THAT(table.legend(), ContainsSubstring("?: ") && ContainsSubstring("15 %"));
 }
 
 TEST_CASE("lines of a table are as long as its headings") {
@@ -130,7 +129,7 @@ TEST_CASE("the logits that eval writes are those that it measured") {
                                          report, "--logits",   logits};
   REQUIRE(run_pare(command).status == 0);
   const auto file = SafetensorsReader::open(logits);
-  CHECK(file.read_as<std::int32_t>("ids") ==
+  CHECK(file.read_as<std::int32_t>("input_ids") ==
         std::vector<std::int32_t>{'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'});
   const auto rows = file.read_matrix("logits");
   REQUIRE(rows.rows() == 8);

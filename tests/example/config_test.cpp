@@ -150,6 +150,7 @@ TEST_CASE("what would be computed wrongly is refused by field when a model runs,
       {"attn_logit_softcapping", 50.0},
       {"residual_multiplier", 0.22},
       {"no_rope_layers", {1, 0}},
+      {"layer_types", "full_attention"},
       {"alibi", true},
   };
   for (const auto& c : cases) {
@@ -199,6 +200,7 @@ TEST_CASE("a configuration that no command can follow is refused by field") {
       {"rope_scaling", "linear"},
       {"tie_word_embeddings", 1},
       {"tie_word_embeddings", "true"},
+      {"rope_parameters", json::array()},
   };
   for (const auto& c : cases) {
     CAPTURE(c.field, c.value.dump());
@@ -206,6 +208,43 @@ TEST_CASE("a configuration that no command can follow is refused by field") {
     CHECK_THROWS_WITH(engine::parse_config(config), ContainsSubstring(std::string("\"") + c.field));
     CHECK_THROWS_AS(engine::parse_config(config), FormatError);
   }
+}
+
+TEST_CASE("fields of some families that are of another type are refused by field") {
+  const struct {
+    const char* family;
+    const char* field;
+    json value;
+  } cases[] = {
+      {"mistral", "layer_types", 3},         {"gemma3_text", "layer_types", "x"},
+      {"qwen3_moe", "mlp_only_layers", "x"}, {"smollm3", "no_rope_layers", {"x", 1}},
+      {"gemma", "hidden_activation", 3},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.family, c.field);
+    CHECK_THROWS_WITH(
+        engine::parse_config(changed(llama(), {{"model_type", c.family}, {c.field, c.value}})),
+        ContainsSubstring(std::string("\"") + c.field + "\""));
+  }
+}
+
+TEST_CASE("gemma follows its activation, and takes gelu for its approximation") {
+  const auto parse = [](const json& fields) {
+    return engine::parse_config(changed(changed(llama(), {{"model_type", "gemma"}}), fields));
+  };
+  for (const char* name : {"gelu", "gelu_pytorch_tanh"})
+    CHECK(parse({{"hidden_act", name}}).activation == engine::Activation::gelu_tanh);
+  CHECK(parse({{"hidden_act", "relu"}}).activation == engine::Activation::relu);
+  CHECK_NOTHROW(parse({{"hidden_activation", nullptr}}).require_forward());
+  CHECK_THROWS_WITH(
+      parse({{"hidden_act", "gelu"}, {"hidden_activation", "relu"}}).require_forward(),
+      ContainsSubstring("\"hidden_activation\""));
+}
+
+TEST_CASE("families without grouped heads do not ask for them") {
+  const json neox = changed(llama(), {{"model_type", "gpt_neox"}, {"num_key_value_heads", 1}});
+  const auto config = engine::parse_config(neox);
+  CHECK(config.kv_heads == config.heads);
 }
 
 TEST_CASE("a missing or absurd number is refused by field") {

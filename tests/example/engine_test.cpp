@@ -52,7 +52,7 @@ Matrix<float> product(MatrixView<const float> x, const engine::Linear& linear) {
 TEST_CASE("float32 logits of the demo model agree with PyTorch's") {
   const std::filesystem::path demo = PARE_DEMO_MODEL_DIR;
   const auto expected = SafetensorsReader::open(demo / "expected_logits.safetensors");
-  const auto ids = expected.read_as<std::int64_t>("ids");
+  const auto ids = expected.read_as<std::int64_t>("input_ids");
   const auto logits = expected.read_as<float>("logits");
   const engine::Model model = engine::Checkpoint(demo).load();
   const Matrix<float> ours = engine::Decoder(model, {}).logits(Tokens(ids.begin(), ids.end()), 256);

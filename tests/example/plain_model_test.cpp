@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <string>
 #include <vector>
@@ -75,6 +76,43 @@ TEST_CASE("matrices of an unknown family are rounded, and everything else is cop
     CHECK_THAT(output_of({"inspect", fixture.source}), ContainsSubstring("14 of 21 matrices"));
     CHECK_THAT(output_of({"inspect", fixture.out}), ContainsSubstring("14 quantized layers"));
   }
+}
+
+TEST_CASE("what is only copied may hold anything") {
+  PlainFixture fixture;
+  fixture.model.add("model.mask", {1}, std::numeric_limits<float>::infinity(), 0.0f);
+  fixture.model.write(fixture.source);
+  CHECK_THAT(output_of(fixture.quantize()), ContainsSubstring("other tensors"));
+  const auto out = SafetensorsCollection::open(fixture.out);
+  CHECK(out.contains("model.mask"));
+}
+
+TEST_CASE("rows shorter than the default group size are one group each") {
+  PlainFixture fixture;
+  for (const char* block : {"0", "1"})
+    fixture.model.add(std::string("short.") + block + ".fc.weight", {64, 40}, 0.0f, 1.0f);
+  fixture.model.write(fixture.source);
+  const Outcome outcome = run_pare(fixture.quantize());
+  CHECK(outcome.status == 0);
+  CHECK_THAT(outcome.err, ContainsSubstring("short.0.fc and 1 other layers are shorter"));
+  const auto layers = pare_layers(read_json(fs::path(fixture.out) / "quantize_config.json"));
+  CHECK(layers["short.0.fc"]["group_size"] == -1);
+  CHECK(layers["model.layers.0.mlp.up_proj"]["group_size"] == 64);
+  CHECK_THAT(run_pare(fixture.quantize({"--group-size", "64", "--force"})).err,
+             ContainsSubstring("--group-size -1"));
+}
+
+TEST_CASE("where no blocks are alike it is said what would take their matrices") {
+  TinyModel model({.layers = 1});
+  model.config["model_type"] = "unheard_of";
+  const TemporaryDirectory directory;
+  const std::string source = (directory / "m").string(), out = (directory / "q").string();
+  model.write(source);
+  const Outcome outcome = run_pare({"quantize", source, "--out", out});
+  CHECK(outcome.status == 1);
+  CHECK_THAT(outcome.err, ContainsSubstring("--layers"));
+  CHECK_THAT(output_of({"quantize", source, "--out", out, "--layers", ".*up_proj"}),
+             ContainsSubstring("quantized: model.layers.#.mlp.up_proj"));
 }
 
 TEST_CASE("rules choose the matrices of an unknown family, and which are stored (in, out)") {

@@ -234,7 +234,9 @@ TEST_CASE("a model's tokenizer.json is what other commands read text with") {
   }
   SECTION("a vocabulary larger than the model's") {
     json larger = read_json(tokenizers_in_use / "llama2/tokenizer.json");
-    larger["added_tokens"].push_back({{"id", 600}, {"content", "the"}, {"special", false}});
+    for (int id = 591; id < 600; ++id)
+      larger["added_tokens"].push_back({{"id", id}, {"content", "unused" + std::to_string(id)}});
+    larger["added_tokens"].push_back({{"id", 600}, {"content", "the "}, {"special", false}});
     write_text(m + "/tokenizer.json", larger.dump());
     CHECK_THAT(refused_line({"eval", m, "--no-speed"}),
                ContainsSubstring("token 600, outside the model's vocabulary of 600"));

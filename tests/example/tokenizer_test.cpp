@@ -294,9 +294,9 @@ TEST_CASE("an expression or a replacement that goes on for ever is an error") {
 
 TEST_CASE("tokens with texts as long as the file are not decoded without end") {
   json file = sample("gpt2");
-  file["model"]["vocab"][std::string(1 << 20, 'x')] = 401;
+  file["model"]["vocab"][std::string(1 << 20, 'x')] = 400;
   const auto tokenizer = Tokenizer::from_json(file.dump());
-  CHECK_THAT(refusal<pare::ArgumentError>([&] { (void)tokenizer.decode(Ids(100000, 401)); }),
+  CHECK_THAT(refusal<pare::ArgumentError>([&] { (void)tokenizer.decode(Ids(100000, 400)); }),
              ContainsSubstring("the text of 100000 tokens is longer than"));
 }
 
@@ -358,6 +358,22 @@ TEST_CASE("rules that the samples do not show are those of the library tokenizer
     const auto tokenizer = Tokenizer::from_json(file.dump());
     CHECK(tokenizer.encode("</s>").ids == Ids{1, 2});
     CHECK(tokenizer.decode(Ids{384, 2}) == "a </s>");
+  }
+  SECTION("an added token is known by its text, whatever number the file gives it") {
+    json gpt2 = sample("gpt2");
+    const auto id_of = [&](const char* text, int id) {
+      json changed = gpt2;
+      changed["added_tokens"].push_back({{"id", id},
+                                         {"content", text},
+                                         {"special", false},
+                                         {"single_word", false},
+                                         {"lstrip", false},
+                                         {"rstrip", false},
+                                         {"normalized", true}});
+      return Tokenizer::from_json(changed.dump()).encode(text).ids;
+    };
+    CHECK(id_of("hello", 420) == Ids{401});
+    CHECK(id_of("hel", 5) == Ids{401});
   }
   SECTION("the first token loses all marks") {
     file["decoder"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}};

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <csignal>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -16,11 +17,19 @@
 
 namespace pare::test {
 
+/// Programs that check addresses need memory of their own.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool has_address_sanitizer = true;
+#elif defined(__has_feature)
+inline constexpr bool has_address_sanitizer = __has_feature(address_sanitizer);
+#else
+inline constexpr bool has_address_sanitizer = false;
+#endif
+
 /// How a run of the program ended.
 struct Outcome {
   int status = -1;  ///< exit status, or -1 when a signal ended it
   std::string out, err;
-  long peak_kilobytes = 0;  ///< most memory that it held
 
   [[nodiscard]] long error_lines() const { return std::count(err.begin(), err.end(), '\n'); }
   /// The last line of standard error.
@@ -33,9 +42,11 @@ struct Outcome {
 /// A running `pare`; its output is collected in files.
 class Program {
  public:
-  /// No file may grow beyond `file_limit_bytes`: stands in for a full disk.
+  /// No file may grow beyond `file_limit_bytes`: stands in for a full disk. The program's own data,
+  /// mapped files apart, may not grow beyond `data_limit_bytes`.
   explicit Program(const std::vector<std::string>& arguments,
-                   rlim_t file_limit_bytes = RLIM_INFINITY) {
+                   rlim_t file_limit_bytes = RLIM_INFINITY,
+                   rlim_t data_limit_bytes = RLIM_INFINITY) {
     std::vector<std::string> words{PARE_PROGRAM};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
@@ -47,9 +58,10 @@ class Program {
     ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
     ::dup2(::open(out.c_str(), O_CREAT | O_WRONLY, 0600), STDOUT_FILENO);
     ::dup2(::open(err.c_str(), O_CREAT | O_WRONLY, 0600), STDERR_FILENO);
-    if (file_limit_bytes != RLIM_INFINITY) {
-      const rlimit limit{file_limit_bytes, file_limit_bytes};
-      ::setrlimit(RLIMIT_FSIZE, &limit);
+    for (const auto& [resource, most] :
+         {std::pair(RLIMIT_FSIZE, file_limit_bytes), std::pair(RLIMIT_DATA, data_limit_bytes)}) {
+      const rlimit limit{most, most};
+      if (most != RLIM_INFINITY) ::setrlimit(resource, &limit);
     }
     ::execv(argv[0], argv.data());
     ::_exit(127);
@@ -70,11 +82,10 @@ class Program {
     if (pid_ > 0) ::kill(pid_, SIGKILL);
   }
   Outcome wait() {
-    rusage used{};
-    if (pid_ > 0) ::wait4(pid_, &state_, 0, &used);
+    if (pid_ > 0) ::waitpid(pid_, &state_, 0);
     pid_ = -1;
     return {WIFEXITED(state_) ? WEXITSTATUS(state_) : -1, read_text(directory_ / "out"),
-            read_text(directory_ / "err"), used.ru_maxrss};
+            read_text(directory_ / "err")};
   }
 
  private:

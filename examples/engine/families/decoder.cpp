@@ -29,7 +29,9 @@ void read_sizes(const ConfigFields& fields, const DecoderDefaults& defaults, Mod
   // Said to be null it is as many as heads, in every family.
   const bool kv_heads_open = fields.is_missing("num_key_value_heads") && defaults.kv_heads;
   config.kv_heads =
-      fields.size("num_key_value_heads", kv_heads_open ? *defaults.kv_heads : config.heads);
+      !defaults.may_group_heads
+          ? config.heads
+          : fields.size("num_key_value_heads", kv_heads_open ? *defaults.kv_heads : config.heads);
   // Said to be null it is what the sizes give.
   const bool head_dim_open = fields.is_missing("head_dim") && defaults.head_dim;
   if (!fields.has("head_dim") && !head_dim_open && config.hidden_size % config.heads != 0)
@@ -179,13 +181,13 @@ void read_windows(const ConfigFields& fields, std::optional<Index> fallback, Mod
     if (fields.is_missing("sliding_window")) return fallback.value_or(no_window);
     return fields.has("sliding_window") ? fields.size("sliding_window") : no_window;
   };
-  if (!fields.has("layer_types") || !fields["layer_types"].is_array()) {
+  if (!fields.has("layer_types")) {
     for_each_block(config, [&](Index i, BlockDescription& block) {
       if (slides(i)) block.window = window();
     });
     return;
   }
-  const auto& types = fields["layer_types"];
+  const auto& types = fields.list("layer_types");
   if (std::ssize(types) < config.layers)
     throw pare::FormatError(field("layer_types") + " has " + std::to_string(types.size()) +
                             " types for " + std::to_string(config.layers) + " layers");

@@ -30,6 +30,7 @@ struct SizeKeys {
 /// What a family means where its config.json says nothing, and how it spells some fields.
 struct DecoderDefaults {
   SizeKeys keys{};
+  bool may_group_heads = true;      ///< else there are as many heads of keys as of queries
   std::optional<Index> kv_heads{};  ///< none: as many as heads
   std::optional<Index> head_dim{};  ///< none: hidden_size / heads
   Index max_positions = 2048;

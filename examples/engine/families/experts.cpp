@@ -44,12 +44,10 @@ void read_qwen_experts(const ConfigFields& fields, Index count, Index chosen, In
   experts.router = "mlp.gate";
   const Index width = fields.size("moe_intermediate_size", hidden);
   const Index step = fields.size("decoder_sparse_step", 1);
-  const bool listed = fields.has("mlp_only_layers") && fields["mlp_only_layers"].is_array();
+  const nlohmann::json listed =
+      fields.has("mlp_only_layers") ? fields.list("mlp_only_layers") : nlohmann::json::array();
   for_each_block(config, [&](Index i, BlockDescription& block) {
-    const auto is_listed = [&](const nlohmann::json& list) {
-      return std::find(list.begin(), list.end(), i) != list.end();
-    };
-    if ((i + 1) % step == 0 && !(listed && is_listed(fields["mlp_only_layers"])))
+    if ((i + 1) % step == 0 && std::find(listed.begin(), listed.end(), i) == listed.end())
       set_experts(config, experts, "mlp.", {}, width, block);
   });
 }

@@ -35,15 +35,21 @@ const Family gemma{"gemma", "Gemma", [](const ConfigFields& fields, ModelConfig&
                                 {.kv_heads = 16,
                                  .head_dim = 256,
                                  .max_positions = 8192,
+                                 .activation = "gelu_pytorch_tanh",
                                  .tied = true,
                                  .begin_token = 2,
                                  .end_token = 1},
                                 config);
                      // Early files say "gelu" and mean the approximation, which the weights were
                      // trained with.
-                     (void)fields.has("hidden_act");
-                     (void)fields.has("hidden_activation");
-                     config.activation = Activation::gelu_tanh;
+                     if (config.activation == Activation::gelu)
+                       config.activation = Activation::gelu_tanh;
+                     // An older name of the same, which not all readers follow.
+                     const std::string other =
+                         fields.text("hidden_activation", "gelu_pytorch_tanh");
+                     if (other != "gelu_pytorch_tanh" && other != fields.text("hidden_act", ""))
+                       ForwardLimits(config.not_computed)
+                           .add("hidden_activation", "the activation \"" + other + "\"");
                    }};
 
 }  // namespace engine

@@ -10,6 +10,7 @@ const Family gpt2{
     "gpt2", "GPT2", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields,
                    {.keys = {"n_embd", "n_inner", "n_layer", "n_head", "n_positions"},
+                    .may_group_heads = false,
                     .max_positions = 1024,
                     .epsilon_key = "layer_norm_epsilon",
                     .epsilon = 1e-5f,

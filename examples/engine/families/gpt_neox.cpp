@@ -8,7 +8,8 @@ namespace engine {
 const Family gpt_neox{
     "gpt_neox", "GPTNeoX", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields,
-                   {.max_positions = 2048,
+                   {.may_group_heads = false,
+                    .max_positions = 2048,
                     .epsilon_key = "layer_norm_eps",
                     .epsilon = 1e-5f,
                     .activation = "gelu",

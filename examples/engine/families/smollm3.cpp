@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "engine/families/decoder.hpp"
 #include "engine/families/list.hpp"
 
@@ -19,8 +21,10 @@ const Family smollm3{
       set_bias(config, {Role::gate, Role::up, Role::down}, fields.flag("mlp_bias", false));
       const Index interval = fields.size("no_rope_layer_interval", 4);
       const bool listed = fields.has("no_rope_layers");
-      if (listed && (!fields["no_rope_layers"].is_array() ||
-                     std::ssize(fields["no_rope_layers"]) != config.layers))
+      const auto is_number = [](const auto& turns) { return turns.is_number(); };
+      if (listed && (std::ssize(fields.list("no_rope_layers")) != config.layers ||
+                     !std::all_of(fields["no_rope_layers"].begin(), fields["no_rope_layers"].end(),
+                                  is_number)))
         throw pare::FormatError(field("no_rope_layers") +
                                 " is no list of one number for each layer");
       for_each_block(config, [&](Index i, BlockDescription& block) {
