@@ -68,7 +68,7 @@ void eval_encoder(const EvalCommand& options, const engine::Checkpoint& checkpoi
   if (quality.kl) {
     json["kl"] = *quality.kl;
     json["top1"] = *quality.top1;
-    std::printf("KL divergence   %.8f nats, to %s\n", *quality.kl,
+    std::printf("KL divergence   %.8f nats per prediction, to %s\n", *quality.kl,
                 options.reference.string().c_str());
     std::printf("top-1 agreement %.4f %%\n", 100.0 * *quality.top1);
   }
