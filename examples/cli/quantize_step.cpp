@@ -295,7 +295,7 @@ std::optional<pare::ActivationOptions> QuantizeStep::activations(const Layer& la
 
 pare::AnyQuantizedMatrix QuantizeStep::quantize_weight(
     BlockInWork& work, const Layer& layer, const Observations& observations,
-    std::optional<pare::GptqFactor>& factor) const {
+    std::optional<pare::ObsFactor>& factor) const {
   const LayerFormat& own = format(layer.name);
   const MatrixView<const float> weight = work.weight(layer);
   const Index group_size = own.weight_group_size();
@@ -310,7 +310,7 @@ pare::AnyQuantizedMatrix QuantizeStep::quantize_weight(
                                     .act_order = recipe_.act_order,
                                     .static_groups = recipe_.uses_static_groups(),
                                     .report = &report};
-    if (!factor) factor.emplace(observations.hessian(layer.site), options, runner_.execution());
+    if (!factor) factor.emplace(observations.hessian(layer.site), options.factor(), runner_.execution());
     return pare::gptq<F>(weight, *factor, options, runner_.execution());
   };
   pare::with_format(own.weight_format(), [&]<class F>(pare::TypeTag<F>) {
@@ -336,7 +336,7 @@ pare::AnyQuantizedMatrix QuantizeStep::quantize_weight(
 
 void QuantizeStep::compress(BlockInWork& work, const Observations& observations,
                             const Listener& listener) {
-  std::optional<pare::GptqFactor> factor;  // layers at a site share their input
+  std::optional<pare::ObsFactor> factor;  // layers at a site share their input
   std::optional<Site> site;
   for (std::size_t i = 0; i < work.layers.size(); ++i) {
     const Layer& layer = work.layers[i];

@@ -9,7 +9,7 @@
 #include "cli/pipeline/step.hpp"
 #include "cli/recipe.hpp"
 #include "pare/io/dtype.hpp"
-#include "pare/quantization/gptq_factor.hpp"
+#include "pare/solvers/obs_factor.hpp"
 
 namespace cli {
 
@@ -61,7 +61,7 @@ class QuantizeStep final : public Step {
   /// Adds to the notices and counts of `work`.
   [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(
       BlockInWork& work, const Layer& layer, const Observations& observations,
-      std::optional<pare::GptqFactor>& factor) const;
+      std::optional<pare::ObsFactor>& factor) const;
 
   Recipe recipe_;
   LayerFormats formats_;

@@ -16,10 +16,10 @@
 #include "pare/formats/quantized_matrix.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/lane_round.hpp"
-#include "pare/quantization/gptq_factor.hpp"
 #include "pare/quantization/gptq_options.hpp"
 #include "pare/quantization/row_quantizer.hpp"
 #include "pare/quantization/shared_blocks.hpp"
+#include "pare/solvers/obs_factor.hpp"
 #include "pare/solvers/obs_sweep.hpp"
 
 namespace pare {
@@ -135,7 +135,7 @@ struct GptqSweep {
 
 /// Codes of `w` with the scale type of `q`; nothing when a scale did not fit.
 template <Format F>
-std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const GptqFactor& factor,
+std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const ObsFactor& factor,
                                     const GptqOptions& options, const Execution& execution,
                                     QuantizedMatrix<F>& q) {
   const bool shared = !q.blocks().is_in_row();
@@ -169,8 +169,8 @@ std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const GptqFactor&
       visited(i, p) = row[factor.order()[static_cast<std::size_t>(p)]];
   });
   if (!rule.fits()) return {};
-  const double loss =
-      obs_sweep(visited, factor.inverse().upper, rule, options.block_size, execution);
+  const double loss = obs_sweep(visited, factor.inverse().upper, rule,
+                                {.block_size = options.block_size}, execution);
   if (!rule.fits()) return {};
   if (options.act_order && fit_in_blocks) {
     std::vector<std::int32_t> index(factor.order().size());
@@ -204,13 +204,13 @@ std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const GptqFactor&
 /// Source    Frantar et al., "GPTQ", 2022, and the authors' code. Departs: a symmetric group with
 ///           no negative weight is scaled by its absmax like any other
 template <Format F>
-[[nodiscard]] QuantizedMatrix<F> gptq(MatrixView<const float> w, const GptqFactor& factor,
+[[nodiscard]] QuantizedMatrix<F> gptq(MatrixView<const float> w, const ObsFactor& factor,
                                       const GptqOptions& options = {},
                                       const Execution& execution = {}) {
   if (factor.in_features() != w.cols())
     throw ShapeError("a Hessian of " + std::to_string(factor.in_features()) +
                      " inputs does not fit the weight of shape " + to_string(w.shape()));
-  if (!factor.made_with(options))
+  if (factor.options() != options.factor())
     throw ArgumentError("the Hessian was factored with another damping or column order");
   detail::require_valid(options.range);
   require_finite(w, "weight");
@@ -254,7 +254,7 @@ template <Format F>
   static_cast<void>(detail::group_count(
       w.cols(), detail::checked_group_size(detail::block_shape(options.group_size, options.blocks),
                                            w.rows(), w.cols())));
-  return gptq<F>(w, GptqFactor(h, options, execution), options, execution);
+  return gptq<F>(w, ObsFactor(h, options.factor(), execution), options, execution);
 }
 
 }  // namespace pare

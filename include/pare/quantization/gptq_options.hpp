@@ -5,6 +5,7 @@
 #include "pare/core/index.hpp"
 #include "pare/formats/block_shape.hpp"
 #include "pare/quantization/block_parameters.hpp"
+#include "pare/solvers/obs_factor.hpp"
 
 namespace pare {
 
@@ -37,6 +38,11 @@ struct GptqOptions {
   /// updated by previous blocks only.
   Index block_size = 128;
   GptqReport* report = nullptr;
+
+  /// What the factor of the Hessian depends on.
+  [[nodiscard]] ObsFactorOptions factor() const noexcept {
+    return {.damping = damping, .act_order = act_order};
+  }
 };
 
 }  // namespace pare
