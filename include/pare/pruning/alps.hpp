@@ -215,18 +215,10 @@ class AlpsSolver {
   }
 
  private:
-  /// body(j, kept) for the columns of a row.
-  template <class Body>
-  static void for_columns(const Mask& mask, Index row, Index cols, Body body) {
-    for (Index begin = 0; begin < cols; begin += Mask::word_bits) {
-      const std::uint64_t bits =
-          mask.row_words(row)[static_cast<std::size_t>(begin / Mask::word_bits)];
-      const Index width = std::min(Mask::word_bits, cols - begin);
-      for (Index l = 0; l < width; ++l) body(begin + l, (bits >> l & 1) != 0);
-    }
-  }
+  /// Copies what the mask keeps of a row.
   void keep_row(Index i, const float* from, float* to) const {
-    for_columns(mask_, i, cols_, [&](Index j, bool kept) { to[j] = kept ? from[j] : 0.0f; });
+    transform_masked(mask_, i, from, from, to,
+                     [](std::uint32_t kept, float x, float) { return where(kept, x); });
   }
 
   void iterate() {
@@ -275,26 +267,24 @@ class AlpsSolver {
     const auto rho = static_cast<float>(rho_), by_rho = static_cast<float>(1.0 / rho_);
     execution_.parallel_for(rows_, [&](Index i) {
       const float *const w = &w_(i, 0), *const state = &state_(i, 0);
-      float* const right = &z_(i, 0);
       std::copy_n(w, cols_, &b_(i, 0));
-      for_columns(mask_, i, cols_, [&](Index j, bool kept) {
-        right[j] = kept ? rho * (state[j] - w[j]) : -rho * w[j] - state[j];
+      transform_masked(mask_, i, state, w, &z_(i, 0), [=](std::uint32_t kept, float s, float x) {
+        return rho * (where(kept, s) - x) - where(~kept, s);
       });
     });
     gemm(1.0f, z_, inverse, b_, execution_);
     selector_.select(
         z_, mask_,
         [&](Index i) {
-          const float *const b = &b_(i, 0), *const state = &state_(i, 0);
-          float* const z = &z_(i, 0);
-          for_columns(mask_, i, cols_,
-                      [&](Index j, bool kept) { z[j] = kept ? b[j] : b[j] + by_rho * state[j]; });
+          transform_masked(
+              mask_, i, &b_(i, 0), &state_(i, 0), &z_(i, 0),
+              [=](std::uint32_t kept, float b, float s) { return b + by_rho * where(~kept, s); });
         },
         [&](Index i) {
-          const float* const z = &z_(i, 0);
-          float* const state = &state_(i, 0);
-          for_columns(mask_, i, cols_,
-                      [&](Index j, bool kept) { state[j] = kept ? z[j] : rho * z[j]; });
+          transform_masked(mask_, i, &z_(i, 0), &z_(i, 0), &state_(i, 0),
+                           [=](std::uint32_t kept, float z, float) {
+                             return where(kept, z) + rho * where(~kept, z);
+                           });
         });
   }
 
@@ -345,8 +335,9 @@ class AlpsSolver {
         }
         const auto length = static_cast<float>(squares[i] / curvature);
         transform(b, p, cols_, b, [&](float x, float y) { return x + length * y; });
-        for_columns(mask_, i, cols_,
-                    [&](Index j, bool kept) { r[j] = kept ? r[j] - length * q[j] : 0.0f; });
+        transform_masked(mask_, i, r, q, r, [=](std::uint32_t kept, float x, float y) {
+          return where(kept, x - length * y);
+        });
         const double before = squares[i];
         squares[i] = dot(r, r, cols_);
         const auto turn = static_cast<float>(squares[i] / before);

@@ -1,13 +1,14 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "pare/core/error.hpp"
+#include "pare/core/config.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/formats/mask.hpp"
 #include "pare/kernels/execution.hpp"
@@ -78,14 +79,18 @@ class SupportSelector {
     const std::uint32_t threshold = high << low_bits | low;
     for_shares([&](Index share, Index first, Index last) {
       Index equal = ties[static_cast<std::size_t>(share)];
+      const bool all = equal == low_[static_cast<std::size_t>(share * bins + low)];
       for (Index i = first; i < last; ++i) {
-        write_row(z.data() + i * z.stride(0), i, threshold, equal, mask);
+        const float* const row = z.data() + i * z.stride(0);
+        write_row(row, i, all ? threshold + 1 : threshold, mask);
+        if (!all && equal > 0) remove_ties(row, i, threshold, equal, mask);
         finish(i);
       }
     });
   }
 
  private:
+  static constexpr Index lanes = 8;
   static constexpr int low_bits = 15;
   static constexpr std::uint32_t low_mask = (1u << low_bits) - 1;
   static constexpr Index bins = Index{1} << 16, share_size = Index{1} << 17, most_shares = 32;
@@ -115,19 +120,38 @@ class SupportSelector {
     return static_cast<std::uint32_t>(bins - 1);  // all are removed
   }
 
-  void write_row(const float* z, Index i, std::uint32_t threshold, Index& ties, Mask& mask) const {
+  /// Keeps keys from `threshold` on, which is positive.
+  void write_row(const float* z, Index i, std::uint32_t threshold, Mask& mask) const {
     const Index cols = shape_[1];
+    const auto below = static_cast<std::int32_t>(threshold - 1);
+    constexpr std::int32_t bit[lanes] = {1, 2, 4, 8, 16, 32, 64, 128};
     for (Index begin = 0; begin < cols; begin += Mask::word_bits) {
       const Index width = std::min(Mask::word_bits, cols - begin);
-      std::uint64_t bits = 0, equal = 0;
-      for (Index l = 0; l < width; ++l) {
-        const std::uint32_t k = key(z[begin + l]);
-        bits |= std::uint64_t{k >= threshold} << l;
-        equal |= std::uint64_t{k == threshold} << l;
+      std::uint64_t bits = 0;
+      Index l = 0;
+      for (; l + lanes <= width; l += lanes) {
+        std::int32_t kept[lanes];
+        PARE_UNROLL
+        for (Index k = 0; k < lanes; ++k)
+          kept[k] = (below - static_cast<std::int32_t>(key(z[begin + l + k]))) >> 31 & bit[k];
+        std::int32_t byte = 0;
+        PARE_UNROLL
+        for (Index k = 0; k < lanes; ++k) byte |= kept[k];
+        bits |= std::uint64_t{static_cast<std::uint32_t>(byte)} << l;
       }
-      for (; equal != 0 && ties > 0; --ties, equal &= equal - 1) bits &= ~(equal & (0 - equal));
+      for (; l < width; ++l) bits |= std::uint64_t{key(z[begin + l]) >= threshold} << l;
       mask.set_word(i, begin / Mask::word_bits, bits);
     }
+  }
+
+  /// Removes the first `ties` of those whose key is the threshold.
+  void remove_ties(const float* z, Index i, std::uint32_t threshold, Index& ties,
+                   Mask& mask) const {
+    for (Index j = 0; j < shape_[1] && ties > 0; ++j)
+      if (key(z[j]) == threshold) {
+        mask.set(i, j, false);
+        --ties;
+      }
   }
 
   void largest_of_row(const float* z, Index i, Mask& mask) const {
@@ -163,6 +187,51 @@ class SupportSelector {
   Index shares_ = 0;
   std::vector<std::uint32_t> high_, low_;
 };
+
+/// All bits of a lane, or none, for each byte of a mask: how a loop over floats reads one without
+/// branches.
+struct LaneMasks {
+  static constexpr Index lanes = 8;
+  std::array<std::array<std::uint32_t, lanes>, 256> of_byte{};
+
+  constexpr LaneMasks() {
+    for (std::size_t byte = 0; byte < of_byte.size(); ++byte)
+      for (std::size_t l = 0; l < lanes; ++l) of_byte[byte][l] = (byte >> l & 1) != 0 ? ~0u : 0u;
+  }
+};
+inline constexpr LaneMasks lane_masks;
+
+/// x where the mask of the lane has bits, else 0.
+[[nodiscard]] inline float where(std::uint32_t lane, float x) noexcept {
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & lane);
+}
+
+/// out[j] = f(kept, a[j], b[j]) for a row of a mask, `kept` for where(); out may be a or b.
+template <class F>
+void transform_masked(const Mask& mask, Index row, const float* a, const float* b, float* out,
+                      F f) noexcept {
+  constexpr Index lanes = LaneMasks::lanes;
+  const auto words = mask.row_words(row);
+  const Index cols = mask.cols();
+  for (Index begin = 0; begin < cols; begin += Mask::word_bits) {
+    const std::uint64_t bits = words[static_cast<std::size_t>(begin / Mask::word_bits)];
+    const Index end = std::min(cols, begin + Mask::word_bits);
+    for (Index j = begin; j < end; j += lanes) {
+      const auto& kept = lane_masks.of_byte[bits >> (j - begin) & 255];
+      if (j + lanes <= end) {
+        float results[lanes];
+        PARE_UNROLL
+        for (Index l = 0; l < lanes; ++l)
+          results[l] = f(kept[static_cast<std::size_t>(l)], a[j + l], b[j + l]);
+        PARE_UNROLL
+        for (Index l = 0; l < lanes; ++l) out[j + l] = results[l];
+      } else {
+        for (Index l = 0; j + l < end; ++l)
+          out[j + l] = f(kept[static_cast<std::size_t>(l)], a[j + l], b[j + l]);
+      }
+    }
+  }
+}
 
 /// What differs between two masks of the same shape.
 [[nodiscard]] inline Index changed(const Mask& a, const Mask& b) {
