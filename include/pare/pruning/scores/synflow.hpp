@@ -141,6 +141,7 @@ inline void remove_lowest_flow(std::span<const Matrix<double>> scores, Index rem
   std::vector<Mask> masks = detail::synflow_masks(weights, options.within);
   Index size = 0;
   for (const MatrixView<const float>& w : weights) size += w.size();
+  if (size == 0) return masks;
   for (Index round = 1; round <= options.rounds; ++round) {
     const double sparsity = exponential_sparsity(round, options.rounds, options.sparsity);
     const auto removed = static_cast<Index>(std::floor(sparsity * static_cast<double>(size)));
