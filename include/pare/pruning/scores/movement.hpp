@@ -62,8 +62,7 @@ namespace detail {
   order.reserve(static_cast<std::size_t>(scores.size()));
   for (Index i = 0; i < scores.rows(); ++i)
     for (Index j = 0; j < scores.cols(); ++j)
-      // Adding 0 makes -0 the 0 that it equals.
-      order.emplace_back(scores(i, j) + 0.0f, i * scores.cols() + j);
+      order.emplace_back(scores(i, j), i * scores.cols() + j);
   const auto first_kept = order.end() - kept;
   std::nth_element(order.begin(), first_kept, order.end());
   Mask mask(scores.rows(), scores.cols(), false);
