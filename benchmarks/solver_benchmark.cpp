@@ -53,7 +53,7 @@ Workload prepare_factor(const Row& row) {
 Workload prepare_sweep(const Row& row) {
   const Matrix<float>& w = random_weights(row.out, row.in);
   const GptqOptions options{.group_size = group_size};
-  const auto factor = std::make_shared<GptqFactor>(*hessian(row), options, execution(row));
+  const auto factor = std::make_shared<ObsFactor>(*hessian(row), options.factor(), execution(row));
   return {.run = [&w, factor, options, run = execution(row)](Index) {
     static_cast<void>(gptq<Int<4>>(w, *factor, options, run));
   }};

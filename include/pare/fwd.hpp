@@ -66,7 +66,7 @@ struct DampingOptions;
 struct QuantizeOptions;
 struct RangeOptions;
 struct GptqOptions;
-class GptqFactor;
+class ObsFactor;
 struct AwqOptions;
 struct AwqScales;
 struct FakeQuantizeOptions;

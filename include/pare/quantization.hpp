@@ -6,7 +6,6 @@
 #include "pare/quantization/fake_quantize.hpp"
 #include "pare/quantization/fold.hpp"
 #include "pare/quantization/gptq.hpp"
-#include "pare/quantization/gptq_factor.hpp"
 #include "pare/quantization/gptq_options.hpp"
 #include "pare/quantization/learned_scale.hpp"
 #include "pare/quantization/quantize.hpp"

@@ -1,4 +1,8 @@
 #pragma once
 
 #include "pare/solvers/inverse_factor.hpp"
+#include "pare/solvers/obs_factor.hpp"
+#include "pare/solvers/obs_mask.hpp"
 #include "pare/solvers/obs_sweep.hpp"
+#include "pare/solvers/removed_count.hpp"
+#include "pare/solvers/smallest_keys.hpp"

@@ -44,6 +44,10 @@ class Mask {
     std::uint64_t& bits = words_[word(row, col)];
     bits = kept ? bits | bit : bits & ~bit;
   }
+  /// Bits beyond the end of the row must be 0. Words may be written concurrently.
+  void set_word(Index row, Index word_of_row, std::uint64_t bits) noexcept {
+    words_[static_cast<std::size_t>(row * words_per_row_ + word_of_row)] = bits;
+  }
   [[nodiscard]] std::span<const std::uint64_t> row_words(Index row) const noexcept {
     return {words_.data() + row * words_per_row_, static_cast<std::size_t>(words_per_row_)};
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -103,7 +104,8 @@ inline void gram_upper(MatrixView<const float> x, MatrixView<double> h,
 }
 
 /// h(j, i) = h(i, j) for i < j. Throws ShapeError when h is not square.
-inline void mirror_upper(MatrixView<double> h, const Execution& execution = {}) {
+template <class T = double>
+void mirror_upper(std::type_identity_t<MatrixView<T>> h, const Execution& execution = {}) {
   const Index n = h.rows();
   if (h.cols() != n) throw ShapeError("cannot mirror a matrix of shape " + to_string(h.shape()));
   constexpr Index side = 64;  // two blocks fit a first-level cache

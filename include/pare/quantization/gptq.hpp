@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <optional>
@@ -16,10 +17,10 @@
 #include "pare/formats/quantized_matrix.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/lane_round.hpp"
-#include "pare/quantization/gptq_factor.hpp"
 #include "pare/quantization/gptq_options.hpp"
 #include "pare/quantization/row_quantizer.hpp"
 #include "pare/quantization/shared_blocks.hpp"
+#include "pare/solvers/obs_factor.hpp"
 #include "pare/solvers/obs_sweep.hpp"
 
 namespace pare {
@@ -128,6 +129,17 @@ class NearestCode {
   std::atomic<bool> fits_ = true;
 };
 
+/// What is pruned and quantized at once has zeros that stay zeros.
+template <Format F>
+void require_exact_zero() {
+  const Matrix<float> w(MatrixView<const float>(std::array{-1.0f, 0.0f, 1.0f}.data(), {1, 3}));
+  const auto tensor = tensor_parameters<F>(w, {}, ScaleType::f32, {});
+  const auto parameters = block_parameters<F>(w.data(), 3, 1, {}, ScaleType::f32, tensor);
+  if (F::decode(F::encode(0.0f, parameters), parameters) != 0.0f)
+    throw ArgumentError("the format " + std::string(F::name) +
+                        " has no exact zero: prune first, or choose another format");
+}
+
 struct GptqSweep {
   double loss = 0.0;
   Index scales_raised = 0;
@@ -135,7 +147,7 @@ struct GptqSweep {
 
 /// Codes of `w` with the scale type of `q`; nothing when a scale did not fit.
 template <Format F>
-std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const GptqFactor& factor,
+std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const ObsFactor& factor,
                                     const GptqOptions& options, const Execution& execution,
                                     QuantizedMatrix<F>& q) {
   const bool shared = !q.blocks().is_in_row();
@@ -169,8 +181,17 @@ std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const GptqFactor&
       visited(i, p) = row[factor.order()[static_cast<std::size_t>(p)]];
   });
   if (!rule.fits()) return {};
-  const double loss =
-      obs_sweep(visited, factor.inverse().upper, rule, options.block_size, execution);
+  const auto sweep = [&](auto& with_rule, const ObsSweepOptions& sweep_options) {
+    return obs_sweep(visited, factor.inverse().upper, with_rule, sweep_options, execution);
+  };
+  double loss = 0.0;
+  if (options.mask) {
+    options.mask->restart();
+    MaskedRule masked(*options.mask, rule);
+    loss = sweep(masked, options.mask->sweep_options(options.block_size));
+  } else {
+    loss = sweep(rule, {.block_size = options.block_size});
+  }
   if (!rule.fits()) return {};
   if (options.act_order && fit_in_blocks) {
     std::vector<std::int32_t> index(factor.order().size());
@@ -204,16 +225,22 @@ std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const GptqFactor&
 /// Source    Frantar et al., "GPTQ", 2022, and the authors' code. Departs: a symmetric group with
 ///           no negative weight is scaled by its absmax like any other
 template <Format F>
-[[nodiscard]] QuantizedMatrix<F> gptq(MatrixView<const float> w, const GptqFactor& factor,
+[[nodiscard]] QuantizedMatrix<F> gptq(MatrixView<const float> w, const ObsFactor& factor,
                                       const GptqOptions& options = {},
                                       const Execution& execution = {}) {
   if (factor.in_features() != w.cols())
     throw ShapeError("a Hessian of " + std::to_string(factor.in_features()) +
                      " inputs does not fit the weight of shape " + to_string(w.shape()));
-  if (!factor.made_with(options))
+  if (factor.options() != options.factor())
     throw ArgumentError("the Hessian was factored with another damping or column order");
   detail::require_valid(options.range);
   require_finite(w, "weight");
+  if (options.mask) {
+    if (options.mask->mask().shape() != w.shape())
+      throw ShapeError("a mask of shape " + to_string(options.mask->mask().shape()) +
+                       " does not fit the weight of shape " + to_string(w.shape()));
+    detail::require_exact_zero<F>();
+  }
   const BlockShape blocks = detail::block_shape(options.group_size, options.blocks);
   const ScaleType wanted = options.scale_type.value_or(default_scale_type<F>(blocks.cols));
   QuantizedMatrix<F> q(w.rows(), w.cols(), blocks, wanted);
@@ -254,7 +281,7 @@ template <Format F>
   static_cast<void>(detail::group_count(
       w.cols(), detail::checked_group_size(detail::block_shape(options.group_size, options.blocks),
                                            w.rows(), w.cols())));
-  return gptq<F>(w, GptqFactor(h, options, execution), options, execution);
+  return gptq<F>(w, ObsFactor(h, options.factor(), execution), options, execution);
 }
 
 }  // namespace pare

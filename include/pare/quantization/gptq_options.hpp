@@ -5,6 +5,8 @@
 #include "pare/core/index.hpp"
 #include "pare/formats/block_shape.hpp"
 #include "pare/quantization/block_parameters.hpp"
+#include "pare/solvers/obs_factor.hpp"
+#include "pare/solvers/obs_mask.hpp"
 
 namespace pare {
 
@@ -37,6 +39,14 @@ struct GptqOptions {
   /// updated by previous blocks only.
   Index block_size = 128;
   GptqReport* report = nullptr;
+  /// Prunes in the same sweep, which then makes up for both errors: zeros of the mask get the code
+  /// of zero. Null: nothing is pruned.
+  ObsMask* mask = nullptr;
+
+  /// What the factor of the Hessian depends on.
+  [[nodiscard]] ObsFactorOptions factor() const noexcept {
+    return {.damping = damping, .act_order = act_order};
+  }
 };
 
 }  // namespace pare

@@ -21,7 +21,7 @@ namespace pare {
 /// `begin_block` comes before columns [begin, end) are visited; w holds in all columns what
 /// previous blocks left. `keep` sets kept[l] for the weights values[l] of rows row + l, l < rows,
 /// rows <= lane_count; the block's k-th next column is at values + k lane_count, updated so far up
-/// to a multiple of lane_count columns of the block. Different rows are kept concurrently, the
+/// to the end of the column's strip (ObsSweepOptions). Different rows are kept concurrently, the
 /// columns of a row in order.
 template <class R>
 concept ColumnRule = requires(R& rule, MatrixView<const float> w, Index i, const float* values,
@@ -30,15 +30,22 @@ concept ColumnRule = requires(R& rule, MatrixView<const float> w, Index i, const
   rule.keep(i, i, i, values, kept);
 };
 
+struct ObsSweepOptions {
+  /// Columns between lazy updates: rules see the weights as updated by previous blocks only.
+  Index block_size = 128;
+  /// Columns of a block that are updated one after the other; their errors reach the block's
+  /// columns after them all at once. A rule may look ahead to the end of its strip.
+  Index strip = 16;
+};
+
 namespace detail {
 
-/// Columns of a tile that are updated one after the other; their errors reach the columns after
-/// them all at once.
-inline constexpr Index obs_strip = 16;
+/// The most that one update takes (LaneUpdate).
+inline constexpr Index obs_update_depth = 16;
 
 /// What the tiles of a block of columns share.
 struct ObsBlock {
-  Index begin, width;
+  Index begin, width, strip;
   /// The block of the factor on the diagonal, without gaps: its rows in the factor lie so that a
   /// cache has few places for them.
   MatrixView<const float> upper;
@@ -59,8 +66,8 @@ void obs_sweep_tile(const ObsBlock& block, MatrixView<float> w, Index row, Rule&
   gather_block(block.transposer, width, rows, w.data(), w.stride(1), w.stride(0), tile, lanes);
 
   alignas(tensor_alignment_bytes) float kept[lanes] = {};
-  for (Index strip = 0; strip < width; strip += obs_strip) {
-    const Index end = std::min(width, strip + obs_strip);
+  for (Index strip = 0; strip < width; strip += block.strip) {
+    const Index end = std::min(width, strip + block.strip);
     for (Index k = strip; k < end; ++k) {
       float* const values = tile + k * lanes;
       float* const error = tile_errors + k * lanes;
@@ -71,9 +78,9 @@ void obs_sweep_tile(const ObsBlock& block, MatrixView<float> w, Index row, Rule&
       for (Index l = 0; l < lanes; ++l) values[l] = kept[l];
       block.update(1, u + 1, 0, error, end - k - 1, values + lanes);
     }
-    if (end < width)
-      block.update(end - strip, &block.upper(strip, end), block.upper.stride(0),
-                   tile_errors + strip * lanes, width - end, tile + end * lanes);
+    for (Index c = strip; c < end && end < width; c += obs_update_depth)
+      block.update(std::min(obs_update_depth, end - c), &block.upper(c, end), block.upper.stride(0),
+                   tile_errors + c * lanes, width - end, tile + end * lanes);
   }
 
   double squares[lanes] = {};
@@ -102,20 +109,22 @@ void obs_sweep_tile(const ObsBlock& block, MatrixView<float> w, Index row, Rule&
 ///
 /// Shapes    w (rows, n), replaced by the kept values; upper U (n, n), upper triangular
 /// Returns   the sum of e^2: in exact arithmetic the loss tr(dW H dWᵀ) this causes
-/// Errors    ShapeError; ArgumentError for a block size below 1
+/// Errors    ShapeError; ArgumentError for a block size or a strip below 1
 /// Accuracy  float32; the loss in float64
-/// Order     independent of the number of threads. The block size is part of the result: rules
-///           see the weights as updated by previous blocks only
+/// Order     independent of the number of threads. The options are part of the result
 /// Source    Frantar et al., "GPTQ", 2022, Alg. 1; Frantar and Alistarh, "SparseGPT", 2023, Alg. 1
 template <ColumnRule Rule>
 double obs_sweep(MatrixView<float> w, const Matrix<float>& upper, Rule& rule,
-                 Index block_size = 128, const Execution& execution = {}) {
+                 const ObsSweepOptions& options = {}, const Execution& execution = {}) {
+  const Index block_size = options.block_size;
   const Index rows = w.rows(), n = w.cols();
   if (upper.rows() != n || upper.cols() != n)
     throw ShapeError("the factor of shape " + to_string(upper.shape()) +
                      " does not fit the weight of shape " + to_string(w.shape()));
   if (block_size < 1)
     throw ArgumentError("the block size of the sweep is " + std::to_string(block_size));
+  if (options.strip < 1)
+    throw ArgumentError("a strip of the sweep has " + std::to_string(options.strip) + " columns");
 
   const LaneUpdate update = select_lane_update(execution);
   const auto transposer = kernels::select_gemm_kernel<float>(execution.force);
@@ -134,7 +143,7 @@ double obs_sweep(MatrixView<float> w, const Matrix<float>& upper, Rule& rule,
     for (Index k = 0; k < width; ++k)
       std::copy_n(&upper(begin + k, begin + k), width - k, &diagonal(k, k));
     rule.begin_block(w, begin, end, execution);
-    const detail::ObsBlock block{begin, width, diagonal, update, transposer};
+    const detail::ObsBlock block{begin, width, options.strip, diagonal, update, transposer};
     const MatrixView<float> block_errors = errors.view().slice(1, begin % lazy, width);
     execution.parallel_for(ceil_div(rows, lane_count), [&](Index tile) {
       const Index row = tile * lane_count, count = std::min(lane_count, rows - row);

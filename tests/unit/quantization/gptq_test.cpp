@@ -342,7 +342,7 @@ TEST_CASE("layers that share an input share its factor") {
   for (const bool act_order : {false, true}) {
     GptqReport report, expected_report;
     GptqOptions options{.group_size = 32, .act_order = act_order, .report = &expected_report};
-    const GptqFactor factor(layer.h, options);
+    const ObsFactor factor(layer.h, options.factor());
     const auto expected = gptq<Int<4>>(layer.w, layer.h, options);
     options.report = &report;
     CHECK(dequantize(gptq<Int<4>>(layer.w, factor, options)) == dequantize(expected));

@@ -92,7 +92,8 @@ TEST_CASE("the blocked sweep is the plain one for ragged rows, columns and block
         CAPTURE(rows, cols, block);
         Matrix<float> swept = w;
         RoundToStep rule;
-        CHECK(obs_sweep(swept, upper, rule, block) == Approx(expected_loss).epsilon(1e-3));
+        CHECK(obs_sweep(swept, upper, rule, {.block_size = block}) ==
+              Approx(expected_loss).epsilon(1e-3));
         // A value within float rounding of a tie may go the other way and move its row.
         Index differing = 0;
         for (Index i = 0; i < rows; ++i)
@@ -111,7 +112,7 @@ TEST_CASE("every kernel sweeps alike") {
     if (!kernels::cpu_supports(kernel)) continue;
     Matrix<float> swept = w;
     RoundToStep rule;
-    CHECK(obs_sweep(swept, upper, rule, 32, {.force = kernel}) ==
+    CHECK(obs_sweep(swept, upper, rule, {.block_size = 32}, {.force = kernel}) ==
           Approx(expected_loss).epsilon(1e-3));
   }
 }
@@ -121,7 +122,7 @@ TEST_CASE("a rule can look at later columns of the block: two to one sparsity") 
   const Matrix<float> w = test::random_matrix(rows, cols, 1), upper = random_factor(cols);
   Matrix<float> swept = w;
   HalveColumns rule;
-  obs_sweep(swept, upper, rule, 8);
+  obs_sweep(swept, upper, rule, {.block_size = 8});
   for (Index i = 0; i < rows; ++i)
     for (Index c = 0; c < cols; c += 2) CHECK((swept(i, c) == 0.0f) != (swept(i, c + 1) == 0.0f));
 }
@@ -131,7 +132,7 @@ TEST_CASE("rules see each block as previous blocks left it") {
   const Matrix<float> w = test::random_matrix(2, cols, 1), upper = random_factor(cols);
   Matrix<float> swept = w;
   Recorder rule;
-  obs_sweep(swept, upper, rule, 4);
+  obs_sweep(swept, upper, rule, {.block_size = 4});
   REQUIRE(rule.begins == std::vector<Index>{0, 4, 8});
   CHECK(rule.seen[0] == w);
   for (Index i = 0; i < 2; ++i) {
@@ -148,14 +149,15 @@ TEST_CASE("the sweep gives the same bits for any number of threads and any strid
   const Matrix<float> w = test::random_matrix(50, 200, 4), upper = random_factor(200);
   Matrix<float> serial = w;
   RoundToStep rule{0.1f};
-  const double loss = obs_sweep(serial, upper, rule, 64);
+  const double loss = obs_sweep(serial, upper, rule, {.block_size = 64});
   for (const int threads : {1, 2, 3}) {
     Matrix<float> swept = w;
-    CHECK(obs_sweep(swept, upper, rule, 64, {.parallel_for = OpenMpFor(threads)}) == loss);
+    CHECK(obs_sweep(swept, upper, rule, {.block_size = 64}, {.parallel_for = OpenMpFor(threads)}) ==
+          loss);
     CHECK(swept == serial);
   }
   test::Strided<float> strided(w);
-  CHECK(obs_sweep(strided.view(), upper, rule, 64) == loss);
+  CHECK(obs_sweep(strided.view(), upper, rule, {.block_size = 64}) == loss);
   CHECK(test::bit_differences(strided.view(), serial) == 0);
 }
 
@@ -163,5 +165,5 @@ TEST_CASE("the sweep refuses a factor of another size and empty blocks") {
   Matrix<float> w = test::random_matrix(2, 5);
   RoundToStep rule;
   CHECK_THROWS_AS(obs_sweep(w, random_factor(4), rule), ShapeError);
-  CHECK_THROWS_AS(obs_sweep(w, random_factor(5), rule, 0), ArgumentError);
+  CHECK_THROWS_AS(obs_sweep(w, random_factor(5), rule, {.block_size = 0}), ArgumentError);
 }

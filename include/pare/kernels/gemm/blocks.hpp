@@ -12,7 +12,7 @@ namespace pare::kernels {
 /// Operands that are triangular. A product skips what is surely zero: the other side of the
 /// diagonal of a and b. Of c only the blocks on or above the diagonal are brought up to date.
 struct GemmParts {
-  bool a_upper = false, b_upper = false, b_lower = false, c_upper = false;
+  bool a_upper = false, a_lower = false, b_upper = false, b_lower = false, c_upper = false;
 };
 
 /// An order of [0, n) in which neighbours are far apart: step i visits i * stride mod n. Work that
@@ -43,7 +43,8 @@ void gemm_blocks(const GemmKernel<T>& kernel, T alpha, MatrixView<const T> a, Ma
     const PackedColumns<T> packed(kernel, b.slice(1, left, cols), terms, parallel_for);
     const Index blocks = down * across;
     const Index grain = ceil_div(parallel_grain, rows * width * a.cols());
-    const bool uneven = parts.a_upper || parts.c_upper || parts.b_lower || parts.b_upper;
+    const bool uneven =
+        parts.a_upper || parts.a_lower || parts.b_upper || parts.b_lower || parts.c_upper;
     const Index stride = uneven ? scattering_stride(blocks) : 1;
     parallel_for(ceil_div(blocks, grain), [&](Index share) {
       for (Index step = share * grain; step < std::min(blocks, (share + 1) * grain); ++step) {
@@ -53,6 +54,7 @@ void gemm_blocks(const GemmKernel<T>& kernel, T alpha, MatrixView<const T> a, Ma
         const Index height = (parts.c_upper ? std::min(bottom, left + right) : bottom) - i;
         GemmTerms needed = terms(j);
         if (parts.a_upper) needed.begin = std::max(needed.begin, i / gemm_depth<T> * gemm_depth<T>);
+        if (parts.a_lower) needed.end = std::min(needed.end, bottom);
         if (height > 0 && needed.begin < needed.end)
           multiply_block(kernel, alpha, a, i, packed, j, needed,
                          c.slice(0, i, height).slice(1, left + j, right - j));

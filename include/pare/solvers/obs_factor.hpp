@@ -10,18 +10,28 @@
 #include "pare/core/float_environment.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/execution.hpp"
-#include "pare/quantization/gptq_options.hpp"
 #include "pare/solvers/inverse_factor.hpp"
 
 namespace pare {
 
-/// All of GPTQ that follows from the Hessian alone. Layers that share an input (q, k and v; gate
-/// and up) share its factor: it costs as much as the sweep over a square layer.
-class GptqFactor {
+struct ObsFactorOptions {
+  /// Fraction of the Hessian's mean diagonal that is added to the diagonal; it grows until the
+  /// factorization succeeds.
+  double damping = 0.01;
+  /// Visit the columns by falling diagonal of the Hessian.
+  bool act_order = false;
+
+  friend bool operator==(const ObsFactorOptions&, const ObsFactorOptions&) = default;
+};
+
+/// All of GPTQ and SparseGPT that follows from the Hessian alone. Layers that share an input (q, k
+/// and v; gate and up) share its factor: it costs as much as the sweep over a square layer. Dead
+/// inputs (H_jj = 0) get H_jj = 1.
+class ObsFactor {
  public:
-  /// Uses `damping` and `act_order` of the options. Throws as inverse_factor.
-  explicit GptqFactor(const Hessian& h, const GptqOptions& options = {},
-                      const Execution& execution = {});
+  /// Throws as inverse_factor.
+  explicit ObsFactor(const Hessian& h, const ObsFactorOptions& options = {},
+                     const Execution& execution = {});
 
   [[nodiscard]] Index in_features() const noexcept { return static_cast<Index>(order_.size()); }
   /// The column visited at each position.
@@ -33,24 +43,18 @@ class GptqFactor {
   [[nodiscard]] Index dead_inputs() const { return std::count(dead_.begin(), dead_.end(), 1); }
   /// Of the Hessian in visiting order.
   [[nodiscard]] const InverseFactor& inverse() const noexcept { return inverse_; }
-  [[nodiscard]] bool made_with(const GptqOptions& options) const noexcept {
-    return damping_ == options.damping && act_order_ == options.act_order;
-  }
+  [[nodiscard]] const ObsFactorOptions& options() const noexcept { return options_; }
 
  private:
   std::vector<std::int32_t> order_;
   std::vector<char> dead_;
   InverseFactor inverse_;
-  double damping_;
-  bool act_order_;
+  ObsFactorOptions options_;
 };
 
-inline GptqFactor::GptqFactor(const Hessian& h, const GptqOptions& options,
-                              const Execution& execution)
-    : order_(static_cast<std::size_t>(h.in_features())),
-      dead_(order_.size()),
-      damping_(options.damping),
-      act_order_(options.act_order) {
+inline ObsFactor::ObsFactor(const Hessian& h, const ObsFactorOptions& options,
+                            const Execution& execution)
+    : order_(static_cast<std::size_t>(h.in_features())), dead_(order_.size()), options_(options) {
   const MatrixView<const double> sums = h.upper_sums();
   const double scale = h.scale();
   const Index n = h.in_features();
@@ -63,13 +67,13 @@ inline GptqFactor::GptqFactor(const Hessian& h, const GptqOptions& options,
     }
   const auto invert = [&](VectorView<const double> visited, auto from) {
     inverse_ = with_standard_floats(execution, [&](const Execution& standard) {
-      return detail::inverse_factor_of(visited, from, {.damping = damping_}, standard);
+      return detail::inverse_factor_of(visited, from, {.damping = options.damping}, standard);
     });
   };
   const auto from_row = [&](Index i, double* row) {
     for (Index j = i; j < n; ++j) row[j] = sums(i, j) * scale;
   };
-  if (!act_order_) {
+  if (!options.act_order) {
     invert(diagonal, from_row);
     return;
   }

@@ -1,0 +1,188 @@
+#include "pare/pruning/alps.hpp"
+
+#include <Eigen/Cholesky>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "pare/core/eigen.hpp"
+#include "pare/core/parallel_openmp.hpp"
+#include "pare/io/safetensors_reader.hpp"
+#include "support/catch.hpp"
+#include "support/pruned_layer.hpp"
+#include "support/random_matrix.hpp"
+
+using namespace pare;
+using test::CorrelatedLayer;
+using test::hessian_loss;
+
+TEST_CASE("alps loses no more than the authors' code") {
+  const auto file =
+      SafetensorsReader::open(std::string(PARE_TEST_DATA_DIR) + "/pruning.safetensors");
+  const Matrix<float> w = file.read_matrix("sparsegpt.weight");
+  const Hessian h = Hessian::from_matrix(file.read_matrix("sparsegpt.hessian").view(), 8);
+  const AlpsProblem problem(h);
+  for (const std::string name : {"0.5", "0.7", "2:4", "4:8"}) {
+    const auto meta = nlohmann::json::parse(file.metadata().at("alps." + name));
+    const AlpsOptions options{
+        .sparsity = meta.at("sparsity"), .keep = meta.at("keep"), .of = meta.at("group")};
+    const PruneResult pruned = alps(w, problem, options);
+    const double loss = hessian_loss(w, pruned.weight, h.matrix());
+    const double reference = meta.at("loss");
+    CAPTURE(name, loss, reference, pruned.report.iterations);
+    CHECK(loss <= 1.02 * reference);
+    CHECK(pruned.mask.removed() == meta.at("zeros").get<Index>());
+    CHECK(nonzero_mask(pruned.weight) == (nonzero_mask(pruned.weight) & pruned.mask));
+    if (options.of != 0) CHECK(pruned.mask.is_n_of_m(options.keep, options.of));
+    CHECK(pruned.report.loss == Approx(loss).epsilon(1e-4));
+    CHECK(pruned.report.loss <= pruned.report.loss_before);
+    CHECK(pruned.report.dead_inputs == problem.dead_inputs());
+  }
+}
+
+TEST_CASE("alps keeps exactly as many as it says") {
+  for (const auto& [rows, cols] :
+       {Shape<2>{1, 1}, Shape<2>{3, 17}, Shape<2>{5, 64}, Shape<2>{7, 65}, Shape<2>{33, 130}}) {
+    const CorrelatedLayer layer(rows, cols);
+    const AlpsProblem problem(layer.h);
+    for (const double sparsity : {0.0, 0.25, 0.5, 0.75, 1.0}) {
+      CAPTURE(rows, cols, sparsity);
+      const PruneResult whole = alps(layer.w, problem, {.sparsity = sparsity});
+      const auto expected = [&](Index n) {
+        return static_cast<Index>(std::nearbyint((1.0 - sparsity) * static_cast<double>(n)));
+      };
+      CHECK(whole.mask.kept() == expected(rows * cols));
+      const PruneResult by_row = alps(layer.w, problem, {.sparsity = sparsity, .by_row = true});
+      for (Index i = 0; i < rows; ++i) CHECK(by_row.mask.kept_in_row(i) == expected(cols));
+      if (sparsity == 0.0)
+        for (Index k = 0; k < whole.weight.size(); ++k)
+          CHECK(whole.weight.data()[k] == Approx(layer.w.data()[k]).margin(1e-5));
+    }
+  }
+  const CorrelatedLayer layer(9, 120);
+  const AlpsProblem problem(layer.h);
+  for (const auto& [keep, of] : {Shape<2>{2, 4}, Shape<2>{1, 4}, Shape<2>{3, 5}, Shape<2>{0, 2},
+                                 Shape<2>{8, 8}, Shape<2>{1, 120}}) {
+    CAPTURE(keep, of);
+    const Mask mask = alps(layer.w, problem, {.keep = keep, .of = of}).mask;
+    CHECK(mask.is_n_of_m(keep, of));
+    CHECK(mask.kept() == 9 * 120 / of * keep);
+  }
+}
+
+TEST_CASE("alps ends at the normal equations of its support") {
+  const CorrelatedLayer layer(6, 40);
+  const PruneResult pruned = alps(layer.w, layer.h, {.conjugate_gradient_steps = 40});
+  Eigen::MatrixXd h = eigen_map(layer.h.matrix().view());
+  h.diagonal().array() += pruned.report.lambda;
+  for (Index i = 0; i < 6; ++i) {
+    Eigen::VectorXd error(40);
+    for (Index j = 0; j < 40; ++j)
+      error(j) = static_cast<double>(layer.w(i, j)) - static_cast<double>(pruned.weight(i, j));
+    const Eigen::VectorXd gradient = h * error;
+    const double scale =
+        (h * eigen_map(layer.w.view()).row(i).cast<double>().transpose()).cwiseAbs().maxCoeff();
+    for (Index j = 0; j < 40; ++j)
+      if (pruned.mask(i, j)) CHECK(std::fabs(gradient(j)) <= 1e-4 * scale);
+  }
+}
+
+TEST_CASE("alps of independent inputs removes what magnitude times scale does") {
+  const Index n = 24;
+  const Matrix<float> w = test::random_matrix(4, n, 5);
+  Matrix<double> diagonal({n, n});
+  for (Index j = 0; j < n; ++j) diagonal(j, j) = 1.0 + static_cast<double>(j % 5);
+  const PruneResult pruned =
+      alps(w, AlpsProblem(Hessian::from_matrix(diagonal, 2), {.damping = 0.0}));
+  double smallest_kept = 1e9, largest_removed = 0.0;
+  for (Index i = 0; i < 4; ++i)
+    for (Index j = 0; j < n; ++j) {
+      const double saliency = std::fabs(w(i, j)) * std::sqrt(diagonal(j, j));
+      if (pruned.mask(i, j)) {
+        smallest_kept = std::min(smallest_kept, saliency);
+        CHECK(pruned.weight(i, j) == Approx(w(i, j)));
+      } else {
+        largest_removed = std::max(largest_removed, saliency);
+      }
+    }
+  CHECK(largest_removed <= smallest_kept);
+}
+
+TEST_CASE("alps is far better than a mask by magnitude") {
+  const CorrelatedLayer layer(48, 96);
+  const PruneResult pruned = alps(layer.w, layer.h, {.sparsity = 0.6});
+  Matrix<float> masked = layer.w;
+  const PruneResult magnitude =
+      alps(layer.w, layer.h, {.sparsity = 0.6, .max_iterations = 0, .conjugate_gradient_steps = 0});
+  CHECK(pruned.report.loss < 0.3 * magnitude.report.loss);
+  CHECK(pruned.report.iterations > 3);
+  CHECK(pruned.report.conjugate_gradient_steps == 10);
+}
+
+TEST_CASE("alps does not depend on threads or strides") {
+  // Past one share of the selection and one block of the products.
+  const CorrelatedLayer layer(1100, 300, 600);
+  for (const AlpsOptions& options : {AlpsOptions{.sparsity = 0.7, .max_iterations = 6},
+                                     AlpsOptions{.by_row = true, .max_iterations = 3},
+                                     AlpsOptions{.keep = 2, .of = 4, .max_iterations = 3}}) {
+    const PruneResult serial = alps(layer.w, layer.h, options);
+    const Execution threads{.parallel_for = OpenMpFor(3)};
+    const PruneResult parallel = alps(layer.w, layer.h, options, threads);
+    CHECK(serial.weight == parallel.weight);
+    CHECK(serial.mask == parallel.mask);
+    CHECK(serial.report.loss == parallel.report.loss);
+    const test::Strided<float> strided(layer.w.view());
+    CHECK(alps(strided.view(), layer.h, options).weight == serial.weight);
+  }
+}
+
+TEST_CASE("dead inputs lose their weights, growing damping is reported") {
+  CorrelatedLayer layer(5, 32, 100, 32, {3, 20});
+  const PruneResult pruned = alps(layer.w, layer.h);
+  CHECK(pruned.report.dead_inputs == 2);
+  CHECK(pruned.mask.kept() == 80);
+  for (Index i = 0; i < 5; ++i) {
+    CHECK(pruned.weight(i, 3) == 0.0f);
+    CHECK_FALSE(pruned.mask(i, 3));
+    CHECK_FALSE(pruned.mask(i, 20));
+  }
+  CHECK(pruned.report.damping_used == 0.01);
+
+  Matrix<double> indefinite({2, 2});
+  indefinite(0, 0) = indefinite(1, 1) = 1.0;
+  indefinite(0, 1) = 3.0;
+  const AlpsProblem problem(Hessian::from_matrix(indefinite, 2), {.damping = 0.0});
+  CHECK(problem.damping_used() > 0.5);
+  Matrix<float> w({1, 2});
+  w(0, 0) = 1.0f;
+  w(0, 1) = 2.0f;
+  CHECK(alps(w, problem).mask.kept() == 1);
+}
+
+TEST_CASE("a Hessian of fewer tokens than inputs needs no damping") {
+  const CorrelatedLayer layer(8, 64, 20);
+  const AlpsProblem problem(layer.h, {.damping = 0.0});
+  CHECK(problem.damping_used() == 0.0);
+  const PruneResult pruned = alps(layer.w, problem);
+  CHECK(pruned.report.loss <= 1e-2 * pruned.report.loss_before + 1e-3);
+}
+
+TEST_CASE("alps refuses what means nothing") {
+  const CorrelatedLayer layer(4, 32);
+  const AlpsProblem problem(layer.h);
+  for (const double sparsity : {-0.1, 1.5, std::nan("")})
+    CHECK_THROWS_AS(alps(layer.w, problem, {.sparsity = sparsity}), ArgumentError);
+  CHECK_THROWS_AS(alps(layer.w, problem, {.keep = 5, .of = 4}), ArgumentError);
+  CHECK_THROWS_WITH(alps(layer.w, problem, {.keep = 2, .of = 5}),
+                    ContainsSubstring("rows of 32 weights do not divide into groups of 5"));
+  CHECK_THROWS_AS(alps(layer.w, problem, {.max_iterations = -1}), ArgumentError);
+  CHECK_THROWS_AS(alps(Matrix<float>({4, 31}), problem), ShapeError);
+  CHECK_THROWS_AS(AlpsProblem(layer.h, {.damping = -1.0}), ArgumentError);
+  CHECK_THROWS_AS(AlpsProblem(layer.h, {.rho = 0.0}), ArgumentError);
+  CHECK_THROWS_AS(AlpsProblem(Hessian(4)), ArgumentError);
+  CHECK_THROWS_AS(AlpsProblem(Hessian::from_matrix(Matrix<double>({4, 4}), 1)), NumericError);
+  Matrix<float> w = layer.w;
+  w(2, 7) = std::nanf("");
+  CHECK_THROWS_WITH(alps(w, problem), ContainsSubstring("[2, 7]"));
+  CHECK(alps(Matrix<float>({0, 32}), problem).weight.empty());
+}
