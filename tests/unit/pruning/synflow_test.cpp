@@ -233,6 +233,8 @@ TEST_CASE("synflow keeps layers alive, and what is removed removed") {
     }
   FlowOfLinears network;
   CHECK(total_kept(synflow(views, network, {.sparsity = 1.0, .allow_empty_layers = true})) == 0);
+  CHECK(total_kept(synflow(views, network, {.sparsity = 0.5, .rounding = CountRounding::up})) ==
+        40);
 
   std::vector<Mask> within{Mask(1, 40), Mask(1, 1), Mask(40, 1)};
   for (Index j = 0; j < 30; ++j) within[0].set(0, j, false);
