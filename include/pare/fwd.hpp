@@ -71,6 +71,9 @@ struct AwqOptions;
 struct AwqScales;
 struct FakeQuantizeOptions;
 
+class ObsMask;
+
+class AlpsProblem;
 class AngularDistance;
 class BlockInfluence;
 class ExpertSaliency;

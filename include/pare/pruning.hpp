@@ -1,7 +1,10 @@
 #pragma once
 
 #include "pare/pruning/allocation.hpp"
+#include "pare/pruning/alps.hpp"
 #include "pare/pruning/channels.hpp"
+#include "pare/pruning/global_selection.hpp"
+#include "pare/pruning/prune_result.hpp"
 #include "pare/pruning/removed_input_bias.hpp"
 #include "pare/pruning/schedule.hpp"
 #include "pare/pruning/score.hpp"
@@ -27,3 +30,6 @@
 #include "pare/pruning/scores/taylor_channel.hpp"
 #include "pare/pruning/scores/taylor_second.hpp"
 #include "pare/pruning/scores/wanda.hpp"
+#include "pare/pruning/selection.hpp"
+#include "pare/pruning/sparsegpt.hpp"
+#include "pare/pruning/support.hpp"
