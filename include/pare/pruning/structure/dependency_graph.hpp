@@ -46,6 +46,7 @@ struct ChannelGroup {
       return std::span(indices).subspan(static_cast<std::size_t>(channel * per_channel),
                                         static_cast<std::size_t>(per_channel));
     }
+    friend bool operator==(const Member&, const Member&) = default;
   };
 
   /// In the order in which the axes were added; the first is the root.
@@ -65,6 +66,7 @@ struct ChannelGroup {
       if (member.axis == axis) return &member;
     return nullptr;
   }
+  friend bool operator==(const ChannelGroup&, const ChannelGroup&) = default;
 };
 
 /// A removal as plain data: the channels with these indices of the axis `root`. Extent and indices
@@ -110,7 +112,9 @@ struct StructureAttribute {
 /// Zeros and removal: outputs are equal whether a group's channels are zero (weights, biases, gamma
 /// and beta of batch norms) or removed, if everything that computes with them maps 0 to 0 channel
 /// by channel. Layer norm and RMS norm over the channels do not: removal changes mean and variance.
-/// Nor does a layer with a bias followed by f(bias) != 0, unless the bias is zeroed too.
+/// Nor does a batch norm whose beta stays, nor a query head that is removed from a value that stays
+/// (attention without scores is the mean of values): there only zeros in what reads the channels
+/// are the same.
 ///
 /// Errors    ArgumentError for a name that is unknown or taken, an index or option out of range, a
 ///           removal that is refused; ShapeError for extents that do not fit
