@@ -38,6 +38,7 @@ struct FormatDefaults;
 template <Format F>
 class QuantizedMatrix;
 class AnyQuantizedMatrix;
+class Mask;
 
 struct Execution;
 struct MatmulTuning;
@@ -68,6 +69,12 @@ class GptqFactor;
 struct AwqOptions;
 struct AwqScales;
 struct FakeQuantizeOptions;
+
+class DependencyGraph;
+struct ChannelGroup;
+struct ChannelSelection;
+struct GroupScoreOptions;
+struct StructureEdit;
 
 class AtomicFile;
 class MappedFile;

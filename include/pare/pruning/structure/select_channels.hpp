@@ -75,10 +75,11 @@ inline void require_channel_scores(const ChannelGroup& group, std::span<const do
                          to_string(group.root()) + " is not finite");
 }
 
-/// How many channels a group keeps at least, each run of it taken for itself.
+/// How many channels a group keeps at least.
 [[nodiscard]] inline Index least_kept_channels(const ChannelGroup& group,
                                                const ChannelSelection& selection) {
   const double n = static_cast<double>(group.channels());
+  // A product that is rounded up costs no channel.
   return std::max({Index{1}, static_cast<Index>(group.fixed.size()),
                    static_cast<Index>(std::ceil(n * (1.0 - selection.largest_ratio) - 1e-9))});
 }
