@@ -20,23 +20,23 @@ using Reduction = GroupReduction;
 using Normalization = GroupNormalization;
 
 template <std::size_t Rank>
-struct Stored {
+struct StoredTensor {
   std::vector<float> values;
   Shape<Rank> shape;
   TensorView<const float, Rank> view() const { return {values, shape}; }
 };
 
 /// Convolution 3-10, batch norm, convolution 10-6, flatten, linear, with gradients.
-struct Oracle {
+struct GroupOracle {
   SafetensorsReader file =
       SafetensorsReader::open(std::string(PARE_TEST_DATA_DIR) + "/pruning.safetensors");
-  Stored<4> w0 = read<4>("w0", {10, 3, 3, 3}), g0 = read<4>("g0", {10, 3, 3, 3});
-  Stored<1> gamma = read<1>("gamma", {10}), gamma_grad = read<1>("gamma_grad", {10});
-  Stored<4> w1 = read<4>("w1", {6, 10, 3, 3}), g1 = read<4>("g1", {6, 10, 3, 3});
-  Stored<2> w2 = read<2>("w2", {5, 96}), g2 = read<2>("g2", {5, 96});
+  StoredTensor<4> w0 = read<4>("w0", {10, 3, 3, 3}), g0 = read<4>("g0", {10, 3, 3, 3});
+  StoredTensor<1> gamma = read<1>("gamma", {10}), gamma_grad = read<1>("gamma_grad", {10});
+  StoredTensor<4> w1 = read<4>("w1", {6, 10, 3, 3}), g1 = read<4>("g1", {6, 10, 3, 3});
+  StoredTensor<2> w2 = read<2>("w2", {5, 96}), g2 = read<2>("g2", {5, 96});
   DependencyGraph graph;
 
-  Oracle() {
+  GroupOracle() {
     graph.add_tensor("w0", {10, 3, 3, 3}, {"out", "in", "height", "width"});
     graph.add_vector("gamma", 10);
     graph.add_tensor("w1", {6, 10, 3, 3}, {"out", "in", "height", "width"});
@@ -46,7 +46,7 @@ struct Oracle {
     graph.couple({"w1", "out"}, {"w2", "in"}, Flattened{16});
   }
   template <std::size_t Rank>
-  Stored<Rank> read(const std::string& name, Shape<Rank> shape) const {
+  StoredTensor<Rank> read(const std::string& name, Shape<Rank> shape) const {
     return {file.read_as<float>("group." + name), shape};
   }
   ChannelGroup group(char which) const {
@@ -76,13 +76,13 @@ void check_close(const Scores& found, const Scores& expected, double tolerance) 
 }
 
 /// Three channels of two members, the second with two indices of each.
-struct Small {
+struct SmallGroup {
   DependencyGraph graph;
   ChannelGroup group;
   std::vector<MemberScores> scores{{{"a"}, {1.0, 5.0, 3.0}},
                                    {{"b"}, {2.0, 2.0, 1.0, 0.0, 3.0, 4.0}}};
 
-  Small() {
+  SmallGroup() {
     graph.add_vector("a", 3);
     graph.add_vector("b", 6);
     graph.add_vector("other", 3);
@@ -98,19 +98,19 @@ struct Small {
 }  // namespace
 
 TEST_CASE("group scores agree with Torch-Pruning") {
-  const Oracle oracle;
+  const GroupOracle oracle;
   struct Case {
     const char* name;
-    std::vector<MemberScores> (*members)(const Oracle&, char);
+    std::vector<MemberScores> (*members)(const GroupOracle&, char);
     GroupScoreOptions options;
   };
-  const auto l1 = [](const Oracle& o, char which) { return o.norms(which, 1.0); };
-  const auto l2 = [](const Oracle& o, char which) { return o.norms(which, 2.0); };
+  const auto l1 = [](const GroupOracle& o, char which) { return o.norms(which, 1.0); };
+  const auto l2 = [](const GroupOracle& o, char which) { return o.norms(which, 2.0); };
   // Their Taylor scores have no gamma of the batch norm.
-  const auto elements = [](const Oracle& o, char which) {
+  const auto elements = [](const GroupOracle& o, char which) {
     return o.taylor(which, TaylorSum::elements);
   };
-  const auto vector = [](const Oracle& o, char which) {
+  const auto vector = [](const GroupOracle& o, char which) {
     return o.taylor(which, TaylorSum::vector);
   };
   const std::vector<Case> cases{
@@ -133,7 +133,7 @@ TEST_CASE("group scores agree with Torch-Pruning") {
 }
 
 TEST_CASE("the gamma of a batch norm counts where it is given") {
-  const Oracle oracle;
+  const GroupOracle oracle;
   std::vector<MemberScores> members = oracle.taylor('a', TaylorSum::elements);
   members.push_back({{"gamma"}, axis_taylor(oracle.gamma.view(), oracle.gamma_grad.view(), 0)});
   const Scores found =
@@ -145,7 +145,7 @@ TEST_CASE("the gamma of a batch norm counts where it is given") {
 }
 
 TEST_CASE("scores along an axis are sums over all others") {
-  const Oracle oracle;
+  const GroupOracle oracle;
   for (const double power : {1.0, 2.0, 3.0, 0.5})
     for (std::size_t axis = 0; axis < 4; ++axis) {
       const TensorView<const float, 4> w = oracle.w1.view();
@@ -181,7 +181,7 @@ TEST_CASE("scores along an axis are sums over all others") {
 }
 
 TEST_CASE("reductions and normalizations follow their formulas") {
-  const Small small;
+  const SmallGroup small;
   // Members' scores: 1 5 3 and 4 1 7.
   CHECK(small(Reduction::sum) == Scores{5, 6, 10});
   CHECK(small(Reduction::mean) == Scores{2.5, 3, 5});
@@ -206,9 +206,9 @@ TEST_CASE("reductions and normalizations follow their formulas") {
 }
 
 TEST_CASE("scores that do not fit a group are refused, and zeros stay zeros") {
-  Small small;
+  SmallGroup small;
   for (int n = 0; n <= static_cast<int>(Normalization::lamp); ++n) {
-    Small zeros;
+    SmallGroup zeros;
     for (MemberScores& member : zeros.scores)
       for (double& v : member.values) v = 0.0;
     CHECK(zeros(Reduction::mean, static_cast<Normalization>(n)) == Scores{0, 0, 0});

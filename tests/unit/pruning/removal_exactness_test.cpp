@@ -15,6 +15,7 @@
 
 using namespace pare;
 
+namespace networks {
 namespace {
 
 using Signal = std::vector<double>;
@@ -241,7 +242,9 @@ Rows inputs(Index tokens, Index channels) {
 /// The network after its graph lost channels.
 Network smaller(const Network& net) {
   Network result = net;
-  for (auto& [name, values] : result.tensors) {
+  for (auto& tensor : result.tensors) {
+    const std::string& name = tensor.first;
+    Values& values = tensor.second;
     const auto cut = [&]<std::size_t Rank>() {
       Shape<Rank> shape;
       std::copy_n(values.shape.begin(), Rank, shape.begin());
@@ -627,7 +630,7 @@ TEST_CASE("channels that are zero and channels that are removed give the same ou
     for (const ChannelGroup& group : net.graph.groups()) {
       if (static_cast<Index>(group.fixed.size()) == group.channels()) continue;
       channels.push_back(group.channels());
-      for (const std::uint64_t seed : {1, 2, 3}) {
+      for (const std::uint64_t seed : {1u, 2u, 3u}) {
         CAPTURE(c.name, to_string(group.root()), seed);
         const std::vector<Index> removed = some_channels(group, seed);
         CHECK(static_cast<Index>(removed.size()) >= group.channels() / 2);
@@ -695,3 +698,5 @@ TEST_CASE("what computes across channels or adds to them is not the same when th
     CHECK(net.forward(smaller(other)) != net.forward(zeros));
   }
 }
+
+}  // namespace networks

@@ -20,7 +20,7 @@ using Count = ChannelSelection::Count;
 using Multiple = ChannelSelection::Multiple;
 
 /// A group of n channels, some of which are fixed, in runs.
-ChannelGroup group_of(Index n, const Indices& fixed = {}, Index runs = 1) {
+ChannelGroup group_of_channels(Index n, const Indices& fixed = {}, Index runs = 1) {
   DependencyGraph graph;
   graph.add_vector("a", n);
   graph.add_vector("b", n);
@@ -36,8 +36,9 @@ Scores ascending(Index n) {
   return scores;
 }
 
-Index removed(Index n, const ChannelSelection& selection, const Indices& fixed = {}) {
-  return static_cast<Index>(select_channels(group_of(n, fixed), ascending(n), selection).size());
+Index count_of_removed(Index n, const ChannelSelection& selection, const Indices& fixed = {}) {
+  return static_cast<Index>(
+      select_channels(group_of_channels(n, fixed), ascending(n), selection).size());
 }
 
 }  // namespace
@@ -57,14 +58,14 @@ TEST_CASE("as many channels are removed as the rounding says") {
                         {1000, 0.1, 100, 100, 100},
                         {10, 0.0, 0, 0, 0}}) {
     CAPTURE(c.n, c.ratio);
-    CHECK(removed(c.n, {.ratio = c.ratio}) == c.half_even);
-    CHECK(removed(c.n, {.ratio = c.ratio, .count = Count::down}) == c.down);
-    CHECK(removed(c.n, {.ratio = c.ratio, .count = Count::up}) == c.up);
+    CHECK(count_of_removed(c.n, {.ratio = c.ratio}) == c.half_even);
+    CHECK(count_of_removed(c.n, {.ratio = c.ratio, .count = Count::down}) == c.down);
+    CHECK(count_of_removed(c.n, {.ratio = c.ratio, .count = Count::up}) == c.up);
   }
-  CHECK(removed(10, {.ratio = 1.0}) == 9);  // never all
-  CHECK(removed(1, {.ratio = 1.0}) == 0);
-  CHECK(removed(10, {.ratio = 0.9, .largest_ratio = 0.3}) == 3);
-  CHECK(removed(10, {.ratio = 1.0}, {2, 5, 7}) == 7);
+  CHECK(count_of_removed(10, {.ratio = 1.0}) == 9);  // never all
+  CHECK(count_of_removed(1, {.ratio = 1.0}) == 0);
+  CHECK(count_of_removed(10, {.ratio = 0.9, .largest_ratio = 0.3}) == 3);
+  CHECK(count_of_removed(10, {.ratio = 1.0}, {2, 5, 7}) == 7);
 }
 
 TEST_CASE("what is left is a multiple") {
@@ -83,29 +84,34 @@ TEST_CASE("what is left is a multiple") {
                         {20, 0.5, 64, 20, 20},
                         {128, 0.5, 1, 64, 64}}) {
     CAPTURE(c.n, c.ratio, c.multiple);
-    CHECK(c.n - removed(c.n, {.ratio = c.ratio, .multiple = c.multiple}) == c.left_up);
-    CHECK(c.n - removed(c.n,
-                        {.ratio = c.ratio, .multiple = c.multiple, .rounding = Multiple::down}) ==
+    CHECK(c.n - count_of_removed(c.n, {.ratio = c.ratio, .multiple = c.multiple}) == c.left_up);
+    CHECK(c.n - count_of_removed(
+                    c.n, {.ratio = c.ratio, .multiple = c.multiple, .rounding = Multiple::down}) ==
           c.left_down);
   }
   // Fixed channels are left, and still a multiple.
-  CHECK(removed(16, {.ratio = 0.9, .multiple = 4}, {0, 1, 2, 3, 4}) == 8);
+  CHECK(count_of_removed(16, {.ratio = 0.9, .multiple = 4}, {0, 1, 2, 3, 4}) == 8);
 }
 
 TEST_CASE("the lowest scores are removed, of equal ones the first") {
-  CHECK(select_channels(group_of(6), Scores{3, 1, 2, 1, 1, 9}, {.ratio = 0.5}) == Indices{1, 3, 4});
-  CHECK(select_channels(group_of(6), Scores(6, 0.0), {.ratio = 0.5}) == Indices{0, 1, 2});
-  CHECK(select_channels(group_of(6, {0, 2}), Scores(6, 0.0), {.ratio = 0.5}) == Indices{1, 3, 4});
+  CHECK(select_channels(group_of_channels(6), Scores{3, 1, 2, 1, 1, 9}, {.ratio = 0.5}) ==
+        Indices{1, 3, 4});
+  CHECK(select_channels(group_of_channels(6), Scores(6, 0.0), {.ratio = 0.5}) == Indices{0, 1, 2});
+  CHECK(select_channels(group_of_channels(6, {0, 2}), Scores(6, 0.0), {.ratio = 0.5}) ==
+        Indices{1, 3, 4});
   // Runs: as many of each, though all low scores are in the first.
-  CHECK(select_channels(group_of(8, {}, 2), ascending(8), {.ratio = 0.5}) == Indices{0, 1, 4, 5});
-  CHECK(select_channels(group_of(8, {0, 1, 2}, 2), ascending(8), {.ratio = 0.9}) == Indices{3, 4});
-  CHECK(select_channels(group_of(8, {}, 2), ascending(8), {.ratio = 0.3}) == Indices{0, 4});
-  CHECK(select_channels(group_of(12, {}, 2), ascending(12), {.ratio = 0.5, .multiple = 4}) ==
-        Indices{0, 1, 6, 7});
+  CHECK(select_channels(group_of_channels(8, {}, 2), ascending(8), {.ratio = 0.5}) ==
+        Indices{0, 1, 4, 5});
+  CHECK(select_channels(group_of_channels(8, {0, 1, 2}, 2), ascending(8), {.ratio = 0.9}) ==
+        Indices{3, 4});
+  CHECK(select_channels(group_of_channels(8, {}, 2), ascending(8), {.ratio = 0.3}) ==
+        Indices{0, 4});
+  CHECK(select_channels(group_of_channels(12, {}, 2), ascending(12),
+                        {.ratio = 0.5, .multiple = 4}) == Indices{0, 1, 6, 7});
 }
 
 TEST_CASE("groups compete when they are selected together") {
-  const std::vector<ChannelGroup> groups{group_of(4), group_of(6, {0})};
+  const std::vector<ChannelGroup> groups{group_of_channels(4), group_of_channels(6, {0})};
   const std::vector<Scores> scores{{1, 2, 8, 9}, {0, 3, 4, 5, 6, 7}};
   CHECK(select_channels_jointly(groups, scores, {.ratio = 0.5}) ==
         std::vector<Indices>{{0, 1}, {1, 2, 3}});
@@ -128,7 +134,7 @@ TEST_CASE("groups compete when they are selected together") {
   for (Index n = 1; n < 40; ++n) {
     Scores s;
     for (Index c = 0; c < n; ++c) s.push_back(static_cast<double>(random.below(6)));
-    const std::vector<ChannelGroup> one{group_of(n)};
+    const std::vector<ChannelGroup> one{group_of_channels(n)};
     for (const double ratio : {0.1, 0.5, 0.75, 1.0})
       for (const Index multiple : {1, 4}) {
         const ChannelSelection selection{.ratio = ratio, .multiple = multiple};
@@ -139,7 +145,7 @@ TEST_CASE("groups compete when they are selected together") {
 }
 
 TEST_CASE("options and scores out of range are refused") {
-  const ChannelGroup group = group_of(4);
+  const ChannelGroup group = group_of_channels(4);
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const Scores scores = ascending(4);
   for (const ChannelSelection& bad :
