@@ -407,6 +407,23 @@ TEST_CASE("a removal that is refused changes nothing") {
   CHECK(other.extent({"up", "out"}) == 6);
 }
 
+TEST_CASE("channels are kept whether that is said before or after they are coupled") {
+  for (const bool before : {false, true})
+    for (const char* name : {"a", "b"}) {
+      DependencyGraph graph;
+      graph.add_vector("a", 3);
+      graph.add_vector("b", 3);
+      graph.add_vector("c", 3);
+      if (before) graph.keep({name}, Indices{1});
+      graph.couple({"b"}, {"c"});
+      graph.couple({"a"}, {"c"});
+      if (!before) graph.keep({name}, Indices{1});
+      CAPTURE(before, name);
+      CHECK(graph.groups().front().fixed == Indices{1});
+      CHECK_THROWS_AS(graph.remove(graph.groups().front(), Indices{1}), ArgumentError);
+    }
+}
+
 TEST_CASE("groups that were found before may be removed one after another") {
   DependencyGraph graph;
   graph.add_tensor("a", {4, 2}, {"out", "in"});

@@ -297,6 +297,7 @@ class DependencyGraph {
         axis_of_.push_back(axes_.size());
         next_.push_back(static_cast<Index>(parent_.size()));
         parent_.push_back(static_cast<Index>(parent_.size()));
+        size_.push_back(1);
         fixed_.push_back(0);
         part_of_.push_back(no_channel);
       }
@@ -338,8 +339,9 @@ class DependencyGraph {
       while (*e != root) *e = std::exchange(parent_[to_size(*e)], root);
     }
     if (a == b) return;
-    if (b < a) std::swap(a, b);
+    if (size_[to_size(a)] < size_[to_size(b)]) std::swap(a, b);
     parent_[to_size(b)] = a;
+    size_[to_size(a)] += size_[to_size(b)];
     fixed_[to_size(a)] = static_cast<char>(fixed_[to_size(a)] | fixed_[to_size(b)]);
     std::swap(next_[to_size(a)], next_[to_size(b)]);
   }
@@ -410,6 +412,7 @@ class DependencyGraph {
   std::vector<Axis> axes_;
   std::map<std::string, std::pair<std::size_t, std::size_t>> tensors_;  ///< ranges of axes_
   std::vector<Index> parent_, next_, part_of_, part_sizes_;
+  std::vector<Index> size_;  ///< of trees, true of their roots
   std::vector<std::size_t> axis_of_;
   std::vector<char> fixed_;  ///< true of roots of trees
   std::vector<Balance> balances_;
