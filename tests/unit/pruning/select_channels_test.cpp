@@ -1,6 +1,6 @@
 #include "pare/pruning/structure/select_channels.hpp"
 
-#include <cmath>
+#include <algorithm>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -97,6 +97,11 @@ TEST_CASE("the lowest scores are removed, of equal ones the first") {
   CHECK(select_channels(group_of_channels(6), Scores{3, 1, 2, 1, 1, 9}, {.ratio = 0.5}) ==
         Indices{1, 3, 4});
   CHECK(select_channels(group_of_channels(6), Scores(6, 0.0), {.ratio = 0.5}) == Indices{0, 1, 2});
+  Scores two_values(80, 1.0);
+  std::fill_n(two_values.begin(), 10, 2.0);
+  Indices expected(40);
+  std::iota(expected.begin(), expected.end(), Index{10});
+  CHECK(select_channels(group_of_channels(80), two_values, {.ratio = 0.5}) == expected);
   CHECK(select_channels(group_of_channels(6, {0, 2}), Scores(6, 0.0), {.ratio = 0.5}) ==
         Indices{1, 3, 4});
   // Runs: as many of each, though all low scores are in the first.
@@ -118,6 +123,8 @@ TEST_CASE("groups compete when they are selected together") {
   CHECK(select_channels_jointly(groups, scores, {.ratio = 1.0}) ==
         std::vector<Indices>{{0, 1, 2}, {1, 2, 3, 4, 5}});
   CHECK(select_channels_jointly(groups, scores, {.ratio = 0.5, .largest_ratio = 0.25}) ==
+        std::vector<Indices>{{0}, {1}});
+  CHECK(select_channels_jointly(groups, scores, {.ratio = 0.2, .largest_ratio = 0.25}) ==
         std::vector<Indices>{{0}, {1}});
   CHECK(select_channels_jointly(groups, scores, {.ratio = 0.0}) == std::vector<Indices>{{}, {}});
   CHECK(select_channels_jointly(groups, scores, {.ratio = 0.5, .multiple = 4}) ==

@@ -143,8 +143,8 @@ inline void require_channel_scores(const ChannelGroup& group, std::span<const do
 
 /// The same of all groups together: one threshold for their scores. The ratio is of channels, or
 /// with costs, one for a channel of each group (DependencyGraph::parameters_per_channel), of what
-/// all channels cost. What multiples, runs and limits take from one group is not made up in
-/// another.
+/// all channels cost. Where a group may lose no more, others do; what its multiple and its runs
+/// change is not made up.
 ///
 /// Shapes    a vector of scores for each group; results for each group
 /// Errors    as select_channels; ArgumentError for a cost that is not above 0
