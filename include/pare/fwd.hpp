@@ -80,6 +80,11 @@ class ExpertSaliency;
 class FisherDiagonal;
 class HeadImportance;
 class MovementScores;
+class DependencyGraph;
+struct ChannelGroup;
+struct ChannelSelection;
+struct GroupScoreOptions;
+struct StructureEdit;
 
 class AtomicFile;
 class MappedFile;
