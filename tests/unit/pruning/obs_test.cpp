@@ -42,17 +42,17 @@ TEST_CASE("a joint removal agrees with formula and oracle") {
   const Matrix<float> w = file.read_matrix("fisher.w0");
   WoodFisher fisher({8, 6}, 40, {.damping = 1e-3});
   fisher.add(gradients.view().slice(1, 0, 48));
-  const auto kept = file.read<std::uint8_t, 1>("woodfisher.0.3.mask");
+  const auto kept = file.read_as<std::uint8_t>("woodfisher.0.3.mask");
   Vector<double> flat({48});
   std::vector<Index> removed;
   for (Index k = 0; k < 48; ++k) {
     flat[k] = w.data()[k];
-    if (!kept[k]) removed.push_back(k);
+    if (kept[static_cast<std::size_t>(k)] == 0) removed.push_back(k);
   }
   const ObsRemoval result = obs_remove(flat, fisher.inverse(0), removed);
   const auto meta = nlohmann::json::parse(file.metadata().at("obs_joint"));
   CHECK(result.cost == Approx(meta.at("cost").get<double>()).epsilon(1e-6));
-  const auto expected = file.read<float, 1>("obs_joint.result");
+  const auto expected = file.read_vector("obs_joint.result");
   for (Index k = 0; k < 48; ++k)
     CHECK(result.weight[k] == Approx(expected[k]).epsilon(1e-5).margin(1e-6));
 }

@@ -39,8 +39,7 @@ struct Layers {
 
 template <class T>
 std::vector<T> flat(const std::string& name) {
-  const auto tensor = oracle().read<T, 1>(name);
-  return {tensor.begin(), tensor.end()};
+  return oracle().read_as<T>(name);
 }
 
 }  // namespace
