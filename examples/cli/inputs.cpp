@@ -106,6 +106,9 @@ CalibrationWindows calibration_windows(const CalibrationOptions& options,
   if (options.windows < 0)
     throw pare::ArgumentError("--calib-windows " + std::to_string(options.windows) +
                               " is negative");
+  if (options.stride < 1)
+    throw pare::ArgumentError("--calib-stride " + std::to_string(options.stride) +
+                              " is not positive: 4 takes every fourth window");
   checkpoint.require_forward();
   const auto& encoder = checkpoint.config().encoder;
   const bool is_text = !options.text.empty() || !options.tokens.empty();
@@ -131,7 +134,7 @@ CalibrationWindows calibration_windows(const CalibrationOptions& options,
                   "no calibration text: give --calib FILE or --calib-tokens FILE (there is no "
                   "calib.txt beside the model)",
                   checkpoint);
-  return {tokens.ids, length, options.windows};
+  return {tokens.ids, length, options.windows, options.stride};
 }
 
 }  // namespace cli

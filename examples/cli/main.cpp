@@ -18,23 +18,24 @@ namespace {
 
 using cli::Recipe;
 
-/// Options of a recipe that the command line gives, as recipe files have them: parsed after CLI11,
-/// so that errors list what would work.
-class RecipeArguments {
+/// Options of a step that the command line gives, as recipe files have them: parsed after CLI11, so
+/// that errors list what would work.
+template <class Step>
+class StepArguments {
  public:
   /// Adds the options to a command; for `pare compare` those that its rows do not choose.
-  void add(CLI::App& command, bool for_compare) {
-    for (const cli::RecipeOption& option : cli::recipe_options())
+  void add(CLI::App& command, bool for_compare = false) {
+    for (const auto& option : cli::options_of<Step>())
       if (option.compared || !for_compare) add(command, option);
   }
 
-  [[nodiscard]] Recipe recipe() const { return cli::recipe_from_values(values_); }
+  [[nodiscard]] const nlohmann::json& values() const { return values_; }
   /// The options that were given, for messages: "--method, --format"; empty when there is none.
   [[nodiscard]] const std::string& given() const { return given_; }
 
  private:
-  void add(CLI::App& command, const cli::RecipeOption& option) {
-    using Kind = cli::RecipeOption::Kind;
+  void add(CLI::App& command, const cli::StepOption<Step>& option) {
+    using Kind = cli::OptionKind;
     const std::string flag(option.flag);
     std::string help = option.help;
     if (!option.default_note.empty())
@@ -68,8 +69,8 @@ class RecipeArguments {
             ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
         return;
     }
-    if (const auto value = option.get(Recipe{}); option.default_note.empty() && !value.is_null())
-      added->default_str(value.is_string() ? value.get<std::string>() : value.dump());
+    if (const auto value = option.get(Step{}); option.default_note.empty() && !value.is_null())
+      added->default_str(value.is_string() ? value.template get<std::string>() : value.dump());
   }
 
   static nlohmann::json rules_of(const std::vector<std::string>& texts) {
@@ -94,19 +95,47 @@ void merge(cli::Index& argument, const std::optional<cli::Index>& file, const st
   if (file) argument = *file;
 }
 
-/// The recipe from --recipe, or from the options that describe one.
-void read_recipe(cli::QuantizeCommand& command, const RecipeArguments& arguments) {
-  if (command.recipe_file.empty()) {
-    command.recipe = arguments.recipe();
-    return;
-  }
-  if (!arguments.given().empty())
-    throw pare::ArgumentError(arguments.given() +
-                              " beside --recipe: the file alone says what is done");
+/// The recipe file of a command, whose options say nothing then but how to calibrate.
+template <class Command>
+cli::RecipeFile read_recipe_file(Command& command, const std::string& given) {
+  if (!given.empty())
+    throw pare::ArgumentError(given + " beside --recipe: the file alone says what is done");
   const cli::RecipeFile file = cli::read_recipe(command.recipe_file);
-  command.recipe = file.recipe;
   merge(command.model.window, file.window, "--window");
   merge(command.calibration.windows, file.windows, "--calib-windows");
+  if (file.stride && command.calibration.stride != 1 && *file.stride != command.calibration.stride)
+    throw pare::ArgumentError("--calib-stride contradicts --recipe");
+  if (file.stride) command.calibration.stride = *file.stride;
+  return file;
+}
+
+/// The recipe from --recipe, or from the options that describe one.
+void read_recipe(cli::QuantizeCommand& command, const StepArguments<Recipe>& arguments,
+                 const std::string& prune) {
+  if (command.recipe_file.empty()) {
+    command.recipe = cli::recipe_from_values(arguments.values());
+    if (!prune.empty()) command.prune = cli::parse_prune(prune);
+    return;
+  }
+  const cli::RecipeFile file =
+      read_recipe_file(command, prune.empty() ? arguments.given() : "--prune");
+  if (!file.quantize)
+    throw pare::ArgumentError(command.recipe_file.string() +
+                              " has no step \"quantize\": pare prune follows it");
+  command.recipe = *file.quantize;
+  command.prune = file.prune;
+}
+
+void read_recipe(cli::PruneCommand& command, const StepArguments<cli::PruneRecipe>& arguments) {
+  if (command.recipe_file.empty()) {
+    command.recipe = cli::step_from_values<cli::PruneRecipe>(arguments.values());
+    return;
+  }
+  const cli::RecipeFile file = read_recipe_file(command, arguments.given());
+  if (!file.prune || file.quantize)
+    throw pare::ArgumentError(command.recipe_file.string() +
+                              " does not only prune: pare quantize follows it");
+  command.recipe = *file.prune;
 }
 
 CLI::Option* add_model(CLI::App& command, cli::ModelOptions& model) {
@@ -165,6 +194,9 @@ void add_calibration(CLI::App& command, cli::CalibrationOptions& calibration) {
       ->excludes(text);
   command.add_option("--calib-windows", calibration.windows, "use the first N windows; 0 is all")
       ->type_name("N");
+  command.add_option("--calib-stride", calibration.stride, "of a text: use every N-th window")
+      ->type_name("N")
+      ->capture_default_str();
 }
 
 /// Of an empty variable of a shell nothing is guessed, nor of an option that lacks its value.
@@ -189,7 +221,7 @@ int run(int argc, char** argv) {
 
   cli::CompareOptions compare;
   compare.model.model = demo;
-  RecipeArguments compare_recipe;
+  StepArguments<Recipe> compare_recipe;
   auto* c = app.add_subcommand("compare",
                                "quantize in many ways and print a table of size, "
                                "quality and speed, a row as each is ready");
@@ -208,7 +240,7 @@ int run(int argc, char** argv) {
 
   cli::QuantizeCommand quantize;
   quantize.model.model = demo;
-  RecipeArguments quantize_recipe;
+  StepArguments<Recipe> quantize_recipe;
   auto* q = app.add_subcommand("quantize",
                                "quantize block by block into a new model directory; "
                                "after a kill the same command resumes");
@@ -219,9 +251,31 @@ int run(int argc, char** argv) {
        "--recipe", quantize.recipe_file,
        "a recipe file, as pare_recipe.json in what this command writes, instead of options")
       ->type_name("FILE");
-  quantize_recipe.add(*q, false);
+  quantize_recipe.add(*q);
+  std::string quantize_prune;
+  q->add_option("--prune", quantize_prune,
+                "prune in the same pass, METHOD:PATTERN or METHOD:SPARSITY, like sparsegpt:2:4 or "
+                "alps:0.5")
+      ->type_name("TEXT");
   add_window(*q, quantize.model);
   add_calibration(*q, quantize.calibration);
+
+  cli::PruneCommand prune;
+  prune.model.model = demo;
+  StepArguments<cli::PruneRecipe> prune_recipe;
+  auto* r = app.add_subcommand("prune",
+                               "prune block by block into a new model directory; after a kill the "
+                               "same command resumes");
+  add_model(*r, prune.model);
+  r->add_option("--out", prune.out, "directory to write")->required()->type_name("DIR");
+  r->add_flag("--force", prune.force, "replace an existing --out");
+  r->add_option(
+       "--recipe", prune.recipe_file,
+       "a recipe file, as pare_recipe.json in what this command writes, instead of options")
+      ->type_name("FILE");
+  prune_recipe.add(*r);
+  add_window(*r, prune.model);
+  add_calibration(*r, prune.calibration);
 
   cli::PackCommand pack;
   auto* p = app.add_subcommand("pack",
@@ -343,11 +397,14 @@ int run(int argc, char** argv) {
 
   require_values(app);
   if (c->parsed()) {
-    compare.base = compare_recipe.recipe();
+    compare.base = cli::recipe_from_values(compare_recipe.values());
     cli::compare(compare);
   } else if (q->parsed()) {
-    read_recipe(quantize, quantize_recipe);
+    read_recipe(quantize, quantize_recipe, quantize_prune);
     cli::quantize(quantize);
+  } else if (r->parsed()) {
+    read_recipe(prune, prune_recipe);
+    cli::prune(prune);
   } else if (p->parsed()) {
     cli::pack(pack);
   } else if (e->parsed()) {

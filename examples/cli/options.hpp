@@ -34,6 +34,7 @@ struct CalibrationOptions {
   std::filesystem::path text, tokens;
   std::filesystem::path inputs;  // of encoders
   Index windows = 0;
+  Index stride = 1;  // of texts
 };
 
 struct CompareOptions {
@@ -50,6 +51,16 @@ struct QuantizeCommand {
   ModelOptions model;
   CalibrationOptions calibration;
   Recipe recipe;
+  std::optional<PruneRecipe> prune{};  // in the same pass
+  std::filesystem::path recipe_file;   // where the recipe is from, if from a file
+  std::filesystem::path out;
+  bool force = false;
+};
+
+struct PruneCommand {
+  ModelOptions model;
+  CalibrationOptions calibration;
+  PruneRecipe recipe;
   std::filesystem::path recipe_file;  // where the recipe is from, if from a file
   std::filesystem::path out;
   bool force = false;
@@ -114,6 +125,7 @@ struct MakeCheckpointCommand {
 
 void compare(const CompareOptions& options);
 void quantize(const QuantizeCommand& options);
+void prune(const PruneCommand& options);
 void pack(const PackCommand& options);
 void eval(const EvalCommand& options);
 void bench(const BenchCommand& options);

@@ -1,14 +1,13 @@
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "cli/content_hash.hpp"
 #include "cli/inputs.hpp"
 #include "cli/layout_of_recipe.hpp"
 #include "cli/model_copy.hpp"
-#include "cli/model_fingerprint.hpp"
 #include "cli/options.hpp"
 #include "cli/output_directory.hpp"
 #include "cli/pipeline/pipeline.hpp"
@@ -16,47 +15,11 @@
 #include "cli/quantize_plain.hpp"
 #include "cli/quantize_step.hpp"
 #include "cli/recipe_options.hpp"
-#include "engine/block_tensors.hpp"
+#include "cli/run_manifest.hpp"
 #include "pare/formats/all.hpp"
-#include "pare/kernels/cpu.hpp"
-#include "pare/version.hpp"
 
 namespace cli {
 namespace {
-
-/// Everything the bytes of the result depend on; not the number of threads.
-nlohmann::json make_manifest(const Recipe& recipe, const LayerFormats& formats,
-                             const engine::Checkpoint& checkpoint,
-                             const std::optional<CalibrationWindows>& windows) {
-  nlohmann::json kernels = nlohmann::json::array();
-  for (const auto name : pare::kernels::supported_kernels()) kernels.push_back(to_string(name));
-  // Where nothing is calibrated layers are checked as they are read: finished blocks stay.
-  const bool whole = recipe.needs_calibration();
-  const auto must_be_finite = [&](const std::string& name) {
-    const engine::ModelConfig& config = checkpoint.config();
-    return is_outer_tensor(config, name) || (whole && engine::is_block_tensor(config, name));
-  };
-  ContentHash calibration;
-  if (windows) {
-    const engine::ModelInputs& inputs = windows->inputs;
-    const auto add = [&](const auto* values, std::size_t count) {
-      calibration.add({reinterpret_cast<const char*>(values), count * sizeof *values});
-    };
-    add(inputs.ids.data(), inputs.ids.size());
-    calibration.add(std::to_string(inputs.length));
-    add(inputs.types.data(), inputs.types.size());
-    add(inputs.visible.data(), inputs.visible.size());
-    add(inputs.pixels.data(), static_cast<std::size_t>(inputs.pixels.size()));
-  }
-  nlohmann::json layers = nlohmann::json::object();
-  for (const auto& [name, format] : formats) layers[name] = format.text();
-  return {{"options", manifest_of_recipe(recipe)},
-          {"layers", layers},
-          {"model", model_fingerprint(checkpoint.files(), must_be_finite)},
-          {"calibration", calibration.hex()},
-          {"kernels", kernels},
-          {"version", pare::version}};
-}
 
 /// Bits per element of a tensor that is quantized: its code and its share of a scale and a zero
 /// point.
@@ -84,6 +47,28 @@ void require_no_parts(const engine::Checkpoint& checkpoint, const LayerFormats& 
   }
 }
 
+std::map<std::string, std::string> texts_of(const LayerFormats& formats) {
+  std::map<std::string, std::string> texts;
+  for (const auto& [name, format] : formats) texts[name] = format.text();
+  return texts;
+}
+
+/// What is pruned beside quantization is chosen and made up for by the same sweep.
+void require_joint(const PruneRecipe& prune, const Recipe& recipe) {
+  prune.validate();
+  if (!recipe.uses_gptq())
+    throw pare::ArgumentError(
+        "pruning and quantization in one pass need --method gptq or awq+gptq, whose sweep makes up "
+        "for both; or prune first, and quantize what pare prune wrote");
+  if (prune.scores_inputs() || prune.update == PruneUpdate::none)
+    throw pare::ArgumentError("--prune " + prune.score +
+                              " does not make up for what goes: use sparsegpt or alps");
+  if (recipe.act_order && prune.selection().of != 0)
+    throw pare::ArgumentError(
+        "--act-order does not combine with N:M: it visits columns in another order, and N:M means "
+        "neighbours");
+}
+
 /// What readers of the files cannot do that pare can.
 void print_notes(const Recipe& recipe) {
   const Index g = recipe.weight_group_size();
@@ -101,6 +86,7 @@ void quantize(const QuantizeCommand& options) {
   const Recipe& recipe = options.recipe;
   recipe.validate();
   refuse_options_without_effect(recipe);
+  if (options.prune) require_joint(*options.prune, recipe);
   Runtime runtime = options.model.runtime();
   InputPaths inputs = input_paths(options.model, options.calibration);
   inputs.add_file(options.recipe_file);
@@ -123,13 +109,14 @@ void quantize(const QuantizeCommand& options) {
   require_shapes(recipe, formats, layers);
   require_no_parts(checkpoint, formats);
   require_text_files(checkpoint.files());
-  RecipeFile saved{.recipe = recipe};
+  RecipeFile saved{.prune = options.prune, .quantize = recipe};
   std::optional<CalibrationWindows> windows;
   const Index length = window_length(options.model, checkpoint.config());
   if (recipe.needs_calibration()) {
     windows.emplace(calibration_windows(options.calibration, checkpoint, length));
     saved.window = length;
     saved.windows = options.calibration.windows;
+    saved.stride = options.calibration.stride;
   }
   print_notes(recipe);
   out.warn_if_no_room(estimated_bytes(
@@ -139,18 +126,22 @@ void quantize(const QuantizeCommand& options) {
   Steps steps;
   steps.push_back(std::make_unique<QuantizeStep>(
       recipe, formats, runner,
-      [&](const std::string& tensor) { return checkpoint.tensors().info(tensor).dtype; }));
+      [&](const std::string& tensor) { return checkpoint.tensors().info(tensor).dtype; },
+      options.prune));
   const Stopwatch watch;
+  nlohmann::json made_by = manifest_of_step(recipe);
+  if (options.prune) made_by["prune"] = manifest_of_step(*options.prune);
   const auto counts = compress_model(
       checkpoint, steps,
       {.path = out,
        .layout = layout_of(recipe, formats, checkpoint.config().names.output),
-       .manifest = make_manifest(recipe, formats, checkpoint, windows),
+       .manifest = run_manifest(made_by, texts_of(formats), checkpoint, windows),
        .recipe = recipe_json(saved)},
       windows ? &*windows : nullptr, runtime.execution(), "quantizing", recipe.min_expert_tokens);
   std::string counted;
   for (const auto& [what, count] : counts) counted += ", " + std::to_string(count) + " " + what;
-  std::printf("%s: %s %s, %.1f s%s\n", options.out.string().c_str(),
+  const std::string pruned = options.prune ? options.prune->text() + " + " : "";
+  std::printf("%s: %s%s %s, %.1f s%s\n", options.out.string().c_str(), pruned.c_str(),
               std::string(name_of(method_names, recipe.method)).c_str(), recipe.format.c_str(),
               watch.seconds(), counted.c_str());
 }

@@ -96,7 +96,7 @@ class PlainQuantizer {
     nlohmann::json formats = nlohmann::json::object();
     for (const auto& [name, format] : formats_) formats[name] = format.text();
     OutputDirectory directory(out,
-                              {{"options", manifest_of_recipe(recipe_)},
+                              {{"options", manifest_of_step(recipe_)},
                                {"transposed", recipe_.transposed},
                                {"layers", formats},
                                {"model", model_fingerprint(model_.files(), must_be_finite)},
@@ -188,7 +188,7 @@ class PlainQuantizer {
     const fs::path config = model_.files().directory / "config.json";
     if (std::error_code ignored; fs::exists(config, ignored))
       pare::write_file(directory.file_path("config.json"), pare::MappedFile(config).bytes());
-    pare::write_json(directory.file_path(recipe_file_name), recipe_json({.recipe = recipe_}));
+    pare::write_json(directory.file_path(recipe_file_name), recipe_json({.quantize = recipe_}));
     copy_tokenizer(model_.files(), directory);
     directory.finish();
   }

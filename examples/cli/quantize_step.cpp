@@ -93,11 +93,13 @@ pare::AwqOptions awq_options(const Recipe& recipe, Index group_size) {
 }  // namespace
 
 QuantizeStep::QuantizeStep(const Recipe& recipe, LayerFormats formats,
-                           const engine::BlockRunner& runner, StoredType stored_type)
+                           const engine::BlockRunner& runner, StoredType stored_type,
+                           std::optional<PruneRecipe> prune)
     : recipe_(recipe),
       formats_(std::move(formats)),
       runner_(runner),
-      stored_type_(std::move(stored_type)) {}
+      stored_type_(std::move(stored_type)),
+      prune_(std::move(prune)) {}
 
 Needs QuantizeStep::needs() const {
   return {.float_statistics = recipe_.uses_awq() || recipe_.method == Method::smoothquant,
@@ -293,25 +295,44 @@ std::optional<pare::ActivationOptions> QuantizeStep::activations(const Layer& la
   return std::nullopt;
 }
 
-pare::AnyQuantizedMatrix QuantizeStep::quantize_weight(
-    BlockInWork& work, const Layer& layer, const Observations& observations,
-    std::optional<pare::ObsFactor>& factor) const {
+pare::AnyQuantizedMatrix QuantizeStep::quantize_weight(BlockInWork& work, const Layer& layer,
+                                                       const Observations& observations,
+                                                       SharedByInputs& shared) const {
   const LayerFormat& own = format(layer.name);
-  const MatrixView<const float> weight = work.weight(layer);
+  // What an update other than the sweep's own made: the sweep goes on from there.
+  std::optional<pare::PruneResult> pruned;
+  if (prune_ && prune_->update != PruneUpdate::sparsegpt) {
+    if (!shared.update)
+      shared.update.emplace(*prune_, observations.hessian(layer.site), runner_.execution());
+    pruned = (*shared.update)(work.weight(layer));
+  }
+  const MatrixView<const float> weight = pruned ? pruned->weight : work.weight(layer);
   const Index group_size = own.weight_group_size();
   pare::ScaleType scale_type{};
   pare::GptqReport report;
   Index raised = 0;
   const auto sweep = [&]<class F>(pare::TypeTag<F>) -> pare::AnyQuantizedMatrix {
-    const pare::GptqOptions options{.group_size = group_size,
-                                    .scale_type = scale_type,
-                                    .range = range_options(recipe_),
-                                    .damping = recipe_.damping,
-                                    .act_order = recipe_.act_order,
-                                    .static_groups = recipe_.uses_static_groups(),
-                                    .report = &report};
-    if (!factor) factor.emplace(observations.hessian(layer.site), options.factor(), runner_.execution());
-    return pare::gptq<F>(weight, *factor, options, runner_.execution());
+    pare::GptqOptions options{.group_size = group_size,
+                              .scale_type = scale_type,
+                              .range = range_options(recipe_),
+                              .damping = recipe_.damping,
+                              .act_order = recipe_.act_order,
+                              .static_groups = recipe_.uses_static_groups(),
+                              .report = &report};
+    if (!shared.factor)
+      shared.factor.emplace(observations.hessian(layer.site), options.factor(),
+                            runner_.execution());
+    std::optional<pare::ObsMask> mask;
+    if (prune_) {
+      const pare::Selection selection = prune_->selection();
+      mask.emplace(weight.rows(), *shared.factor,
+                   pare::ObsMaskOptions{.sparsity = selection.sparsity,
+                                        .keep = selection.keep,
+                                        .of = selection.of,
+                                        .support = pruned ? &pruned->mask : nullptr});
+      options.mask = &*mask;
+    }
+    return pare::gptq<F>(weight, *shared.factor, options, runner_.execution());
   };
   pare::with_format(own.weight_format(), [&]<class F>(pare::TypeTag<F>) {
     scale_type = scale_type_of<F>(recipe_, group_size);
@@ -336,18 +357,18 @@ pare::AnyQuantizedMatrix QuantizeStep::quantize_weight(
 
 void QuantizeStep::compress(BlockInWork& work, const Observations& observations,
                             const Listener& listener) {
-  std::optional<pare::ObsFactor> factor;  // layers at a site share their input
+  SharedByInputs shared;
   std::optional<Site> site;
   for (std::size_t i = 0; i < work.layers.size(); ++i) {
     const Layer& layer = work.layers[i];
-    if (site != layer.site) factor.reset();
+    if (site != layer.site) shared = {};
     site = layer.site;
     if (!wants(layer.name)) continue;
     listener(short_name(work, layer),
              0.5 + static_cast<double>(i) / static_cast<double>(2 * work.layers.size()));
     pare::with_context(layer.name, [&] {
       work.quantized.insert_or_assign(
-          layer.name, engine::QuantizedLinear{quantize_weight(work, layer, observations, factor),
+          layer.name, engine::QuantizedLinear{quantize_weight(work, layer, observations, shared),
                                               activations(layer)});
     });
   }

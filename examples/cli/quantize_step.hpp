@@ -8,6 +8,7 @@
 #include "cli/activation_observer.hpp"
 #include "cli/pipeline/step.hpp"
 #include "cli/recipe.hpp"
+#include "cli/weight_update.hpp"
 #include "pare/io/dtype.hpp"
 #include "pare/solvers/obs_factor.hpp"
 
@@ -25,8 +26,9 @@ class QuantizeStep final : public Step {
 
   /// Norms and biases that are folded into are rounded to their stored type before anything is
   /// evaluated. `formats` has all layers of the model.
+  /// With `prune`, which has an update, the sweep of GPTQ prunes too.
   QuantizeStep(const Recipe& recipe, LayerFormats formats, const engine::BlockRunner& runner,
-               StoredType stored_type);
+               StoredType stored_type, std::optional<PruneRecipe> prune = {});
 
   [[nodiscard]] Needs needs() const override;
   [[nodiscard]] bool wants(const std::string& layer) const override;
@@ -58,15 +60,21 @@ class QuantizeStep final : public Step {
   void clip(BlockInWork& work, const BlockStatistics& statistics, const Listener& listener) const;
   void fold(BlockInWork& work, engine::Site site, const pare::Vector<float>& scales) const;
   [[nodiscard]] std::optional<pare::ActivationOptions> activations(const Layer& layer) const;
+  /// What layers that share their input share.
+  struct SharedByInputs {
+    std::optional<pare::ObsFactor> factor{};
+    std::optional<WeightUpdate> update{};
+  };
   /// Adds to the notices and counts of `work`.
-  [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(
-      BlockInWork& work, const Layer& layer, const Observations& observations,
-      std::optional<pare::ObsFactor>& factor) const;
+  [[nodiscard]] pare::AnyQuantizedMatrix quantize_weight(BlockInWork& work, const Layer& layer,
+                                                         const Observations& observations,
+                                                         SharedByInputs& shared) const;
 
   Recipe recipe_;
   LayerFormats formats_;
   const engine::BlockRunner& runner_;
   StoredType stored_type_;
+  std::optional<PruneRecipe> prune_;
   std::map<engine::Site, ActivationObserver> observers_;  // of the block in work
 };
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/layer_format.hpp"
+#include "cli/names.hpp"
 #include "cli/rules.hpp"
 #include "pare/core/error.hpp"
 #include "pare/formats/scale.hpp"
@@ -34,30 +35,6 @@ enum class OutputLayer : std::uint8_t {
   int8  ///< rounded, a scale per row, with the activations of the other layers' kind
 };
 inline constexpr std::array<std::string_view, 2> output_layer_names{"float", "int8"};
-
-/// "a, b, c", as messages and help list names.
-template <std::size_t N>
-[[nodiscard]] std::string list_of(const std::array<std::string_view, N>& names) {
-  std::string all;
-  for (const std::string_view name : names) all += (all.empty() ? "" : ", ") + std::string(name);
-  return all;
-}
-
-/// Position of `text` in `names`. Throws ArgumentError "unknown WHAT ...; there are ...".
-template <class Enum, std::size_t N>
-[[nodiscard]] Enum parse_name(const std::array<std::string_view, N>& names, std::string_view text,
-                              std::string_view what) {
-  for (std::size_t i = 0; i < N; ++i)
-    if (names[i] == text) return static_cast<Enum>(i);
-  throw pare::ArgumentError("unknown " + std::string(what) + " \"" + std::string(text) +
-                            "\"; there are " + list_of(names));
-}
-
-template <class Enum, std::size_t N>
-[[nodiscard]] constexpr std::string_view name_of(const std::array<std::string_view, N>& names,
-                                                 Enum value) {
-  return names[static_cast<std::size_t>(value)];
-}
 
 /// One way to quantize a model: what a row of `pare compare` runs, and the step "quantize" of a
 /// recipe file. Its options are described in recipe_options.cpp.

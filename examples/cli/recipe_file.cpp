@@ -40,23 +40,32 @@ std::optional<Index> size_field(const Json& object, const char* name) {
   return value.get<Index>();
 }
 
-/// Other steps may come; of this one there is one, since it quantizes all layers.
-Recipe read_step(const Json& steps) {
+void read_steps(const Json& steps, RecipeFile& file) {
   if (!steps.is_array() || steps.empty())
     throw pare::FormatError("the field \"steps\" is " + shown(steps) + ", no list of steps");
+  const auto refuse_second = [&](bool is_there, const char* step, const char* why) {
+    if (is_there)
+      throw pare::FormatError(std::string("there are several steps \"") + step + "\": " + why);
+  };
   for (const Json& step : steps) {
     if (!step.is_object()) throw pare::FormatError("a step is " + shown(step) + ", no object");
     if (!step.contains("step")) throw pare::FormatError("a step lacks the field \"step\"");
-    if (step["step"] != "quantize")
-      throw pare::FormatError("unknown step " + shown(step["step"]) + "; there is \"quantize\"");
+    Json values = step;
+    values.erase("step");
+    if (step["step"] == "quantize") {
+      refuse_second(file.quantize.has_value(), "quantize",
+                    "one quantizes all layers; give layers formats of their own by \"rules\"");
+      pare::with_context("step \"quantize\"", [&] { file.quantize = recipe_from_values(values); });
+    } else if (step["step"] == "prune") {
+      refuse_second(file.prune.has_value(), "prune", "one prunes all layers");
+      if (file.quantize) throw pare::FormatError("the step \"prune\" comes before \"quantize\"");
+      pare::with_context("step \"prune\"",
+                         [&] { file.prune = step_from_values<PruneRecipe>(values); });
+    } else {
+      throw pare::FormatError("unknown step " + shown(step["step"]) +
+                              "; there are \"prune\" and \"quantize\"");
+    }
   }
-  if (steps.size() > 1)
-    throw pare::FormatError("there are " + std::to_string(steps.size()) +
-                            " steps \"quantize\": one quantizes all layers; give layers formats of "
-                            "their own by \"rules\"");
-  Json values = steps[0];
-  values.erase("step");
-  return pare::with_context("step \"quantize\"", [&] { return recipe_from_values(values); });
 }
 
 }  // namespace
@@ -70,23 +79,32 @@ RecipeFile read_recipe(const std::filesystem::path& path) {
                               (file.contains("version") ? shown(file["version"]) : "missing") +
                               ", but 1 can be read");
     if (!file.contains("steps")) throw pare::FormatError("the field \"steps\" is missing");
-    RecipeFile result{.recipe = read_step(file["steps"])};
+    RecipeFile result;
+    read_steps(file["steps"], result);
     if (file.contains("calibration")) {
       const Json& calibration = file["calibration"];
-      require_fields(calibration, "\"calibration\"", {"window", "windows"});
+      require_fields(calibration, "\"calibration\"", {"window", "windows", "stride"});
       result.window = size_field(calibration, "window");
       result.windows = size_field(calibration, "windows");
+      result.stride = size_field(calibration, "stride");
     }
     return result;
   });
 }
 
 Json recipe_json(const RecipeFile& recipe) {
-  Json step = values_of_recipe(recipe.recipe);
-  step["step"] = "quantize";
-  Json file{{"version", 1}, {"steps", Json::array({std::move(step)})}};
+  Json steps = Json::array();
+  const auto add = [&](const char* name, const auto& step) {
+    if (!step) return;
+    steps.push_back(values_of_step(*step));
+    steps.back()["step"] = name;
+  };
+  add("prune", recipe.prune);
+  add("quantize", recipe.quantize);
+  Json file{{"version", 1}, {"steps", std::move(steps)}};
   if (recipe.window) file["calibration"]["window"] = *recipe.window;
   if (recipe.windows) file["calibration"]["windows"] = *recipe.windows;
+  if (recipe.stride && *recipe.stride != 1) file["calibration"]["stride"] = *recipe.stride;
   return file;
 }
 

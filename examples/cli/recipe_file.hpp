@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "cli/prune_recipe.hpp"
 #include "cli/recipe.hpp"
 
 namespace cli {
@@ -10,16 +11,20 @@ namespace cli {
 /// What a recipe file says:
 ///
 ///     {"version": 1,
-///      "calibration": {"window": 512, "windows": 0},
-///      "steps": [{"step": "quantize", "method": "gptq", "format": "int4", "group_size": 64,
+///      "calibration": {"window": 512, "windows": 0, "stride": 1},
+///      "steps": [{"step": "prune", "update": "sparsegpt", "pattern": "2:4"},
+///                {"step": "quantize", "method": "gptq", "format": "int4", "group_size": 64,
 ///                 "rules": [{"match": ".*down_proj", "format": "int8", "group_size": -1},
 ///                           {"match": "model\\.layers\\.0\\..*", "format": "skip"}]}]}
 ///
-/// A step's fields are the options of the command line (recipe_options.hpp). "calibration" may be
-/// left out: `window` tokens in a window, of which the first `windows` are used, 0 meaning all.
+/// One of each step, in this order; both are done in one pass over the model. A step's fields are
+/// the options of the command line (recipe_options.hpp, prune_recipe.hpp). "calibration" may be
+/// left out: `window` tokens in a window, of which every `stride`-th is used, the first `windows`
+/// of them, 0 meaning all.
 struct RecipeFile {
-  Recipe recipe;
-  std::optional<Index> window{}, windows{};
+  std::optional<PruneRecipe> prune{};
+  std::optional<Recipe> quantize{};
+  std::optional<Index> window{}, windows{}, stride{};
 };
 
 /// Throws FormatError and ArgumentError, in one line that names file and field, for unknown fields

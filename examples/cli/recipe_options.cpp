@@ -1,62 +1,19 @@
 #include "cli/recipe_options.hpp"
 
 #include <array>
-#include <limits>
 #include <vector>
 
 namespace cli {
 namespace {
 
 using Json = nlohmann::json;
-using Kind = RecipeOption::Kind;
+using Kind = OptionKind;
 
 constexpr std::array<std::string_view, 3> scale_type_names{"f16", "bf16", "f32"};
 constexpr std::array<pare::ScaleType, 3> scale_types{pare::ScaleType::f16, pare::ScaleType::bf16,
                                                      pare::ScaleType::f32};
 
 bool always(const Recipe&) { return true; }
-
-std::string_view kind_text(Kind kind) {
-  switch (kind) {
-    case Kind::integer:
-      return "an integer";
-    case Kind::number:
-      return "a number";
-    case Kind::flag:
-      return "true or false";
-    case Kind::rules:
-      return "a list of rules";
-    case Kind::text:
-      break;
-  }
-  return "a text";
-}
-
-bool has_kind(const Json& value, Kind kind) {
-  switch (kind) {
-    case Kind::integer:
-      return value.is_number_integer() &&
-             (!value.is_number_unsigned() ||
-              value.get<std::uint64_t>() <=
-                  static_cast<std::uint64_t>(std::numeric_limits<Index>::max()));
-    case Kind::number:
-      return value.is_number();
-    case Kind::flag:
-      return value.is_boolean();
-    case Kind::rules:
-      return value.is_array();
-    case Kind::text:
-      break;
-  }
-  return value.is_string();
-}
-
-void require_kind(const std::string& field, const Json& value, Kind kind) {
-  if (!has_kind(value, kind))
-    throw pare::ArgumentError("the field \"" + field + "\" is " +
-                              value.dump(-1, ' ', true, Json::error_handler_t::replace) + ", not " +
-                              std::string(kind_text(kind)));
-}
 
 /// {"match": REGEX, "format": FORMAT or "skip", "group_size": N}
 Rule rule_from_json(const Json& value) {
@@ -99,7 +56,7 @@ Json rules_to_json(const std::vector<Rule>& rules) {
 bool uses_gptq(const Recipe& r) { return r.uses_gptq(); }
 bool uses_static_activations(const Recipe& r) { return r.uses_static_activations(); }
 
-std::vector<RecipeOption> describe() {
+std::vector<StepOption<Recipe>> describe() {
   return {
       {.name = "method",
        .flag = "--method",
@@ -313,25 +270,14 @@ std::vector<RecipeOption> describe() {
 
 }  // namespace
 
-std::span<const RecipeOption> recipe_options() {
-  static const std::vector<RecipeOption> options = describe();
+template <>
+std::span<const StepOption<Recipe>> options_of<Recipe>() {
+  static const std::vector<StepOption<Recipe>> options = describe();
   return options;
 }
 
 Recipe recipe_from_values(const Json& values) {
-  Recipe recipe;
-  std::string names;
-  for (const RecipeOption& option : recipe_options())
-    names += (names.empty() ? "" : ", ") + std::string(option.name);
-  for (const auto& item : values.items()) {
-    const RecipeOption* found = nullptr;
-    for (const RecipeOption& option : recipe_options())
-      if (option.name == item.key()) found = &option;
-    if (!found)
-      throw pare::ArgumentError("unknown field \"" + item.key() + "\"; there are " + names);
-    require_kind(item.key(), item.value(), found->kind);
-    found->set(recipe, item.value());
-  }
+  auto recipe = step_from_values<Recipe>(values);
   if (!recipe.static_groups && !recipe.act_order)
     throw pare::ArgumentError(
         "--no-static-groups needs --act-order: other sweeps have no static groups");
@@ -339,29 +285,6 @@ Recipe recipe_from_values(const Json& values) {
   if (recipe.save_as != SaveAs::pare && !recipe.scale_type)
     recipe.scale_type = pare::ScaleType::f16;
   return recipe;
-}
-
-Json values_of_recipe(const Recipe& recipe) {
-  Json values = Json::object();
-  for (const RecipeOption& option : recipe_options())
-    if (Json value = option.get(recipe); option.has_effect(recipe) && !value.is_null())
-      values[std::string(option.name)] = std::move(value);
-  return values;
-}
-
-Json manifest_of_recipe(const Recipe& recipe) {
-  Json values = Json::object();
-  for (const RecipeOption& option : recipe_options())
-    if (option.in_manifest) values[std::string(option.name)] = option.get(recipe);
-  return values;
-}
-
-void refuse_options_without_effect(const Recipe& recipe) {
-  const Recipe defaults;
-  for (const RecipeOption& option : recipe_options())
-    if (!option.has_effect(recipe) && option.get(recipe) != option.get(defaults))
-      throw pare::ArgumentError(std::string(option.flag) + " has no effect here: it belongs to " +
-                                std::string(option.where));
 }
 
 }  // namespace cli

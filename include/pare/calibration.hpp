@@ -1,5 +1,6 @@
 #pragma once
 
+#include "pare/calibration/activation_moments.hpp"
 #include "pare/calibration/activation_statistics.hpp"
 #include "pare/calibration/entropy_observer.hpp"
 #include "pare/calibration/hessian.hpp"

@@ -6,6 +6,7 @@
 #include "pare/formats/format.hpp"
 #include "pare/formats/fp4.hpp"
 #include "pare/formats/int.hpp"
+#include "pare/formats/mask.hpp"
 #include "pare/formats/nf4.hpp"
 #include "pare/formats/quantized_matrix.hpp"
 #include "pare/formats/rounding.hpp"

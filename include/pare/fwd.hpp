@@ -38,6 +38,7 @@ struct FormatDefaults;
 template <Format F>
 class QuantizedMatrix;
 class AnyQuantizedMatrix;
+class Mask;
 
 struct Execution;
 struct MatmulTuning;
@@ -53,6 +54,7 @@ struct QuantizedActivationsView;
 struct ActivationOptions;
 
 class Hessian;
+class ActivationMoments;
 class ActivationStatistics;
 class Histogram;
 template <class Method>
@@ -68,6 +70,13 @@ class ObsFactor;
 struct AwqOptions;
 struct AwqScales;
 struct FakeQuantizeOptions;
+
+class AngularDistance;
+class BlockInfluence;
+class ExpertSaliency;
+class FisherDiagonal;
+class HeadImportance;
+class MovementScores;
 
 class AtomicFile;
 class MappedFile;

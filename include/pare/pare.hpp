@@ -7,6 +7,7 @@
 #include "pare/formats.hpp"
 #include "pare/io.hpp"
 #include "pare/kernels.hpp"
+#include "pare/pruning.hpp"
 #include "pare/quantization.hpp"
 #include "pare/solvers.hpp"
 #include "pare/version.hpp"

@@ -18,14 +18,19 @@ using pare::Index;
 struct CalibrationWindows {
   engine::ModelInputs inputs;
 
-  /// Text as whole windows of `window` tokens (one shorter window when there is less), at most
-  /// `limit` of them; 0 means all. Throws ArgumentError when there is no token.
-  CalibrationWindows(std::span<const std::int32_t> tokens, Index window, Index limit) {
+  /// Text as whole windows of `window` tokens (one shorter window when there is less), every
+  /// `stride`-th from the first, at most `limit` of them; 0 means all. Throws ArgumentError when
+  /// there is no token.
+  CalibrationWindows(std::span<const std::int32_t> tokens, Index window, Index limit,
+                     Index stride = 1) {
     if (tokens.empty()) throw pare::ArgumentError("the calibration text is empty");
     inputs.length = std::min(window, std::ssize(tokens));
-    Index windows = std::ssize(tokens) / inputs.length;
-    if (limit > 0) windows = std::min(windows, limit);
-    inputs.ids.assign(tokens.begin(), tokens.begin() + windows * inputs.length);
+    Index left = limit > 0 ? limit : std::ssize(tokens);
+    for (Index first = 0; first + inputs.length <= std::ssize(tokens) && left-- > 0;
+         first += stride * inputs.length) {
+      const auto begin = tokens.begin() + first;
+      inputs.ids.insert(inputs.ids.end(), begin, begin + inputs.length);
+    }
   }
   /// Inputs as they are, at most `limit` of them; 0 means all.
   CalibrationWindows(engine::ModelInputs all, Index limit)

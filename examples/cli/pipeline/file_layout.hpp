@@ -19,9 +19,16 @@ namespace cli {
 class FileLayout {
  public:
   FileLayout() = default;
+  /// Of models that stay float: no layer is quantized, config.json says nothing new.
+  [[nodiscard]] static FileLayout of_float_model() {
+    FileLayout layout;
+    layout.config_ = Float{};
+    return layout;
+  }
   explicit FileLayout(pare::GptqConfig config) : config_(std::move(config)) {}
   explicit FileLayout(pare::AwqConfig config) : config_(std::move(config)) {}
 
+  [[nodiscard]] bool is_float() const { return std::holds_alternative<Float>(config_); }
   /// True for pare's own files, whose shards say how each of their layers is stored.
   [[nodiscard]] bool describes_layers() const { return config_.index() == 0; }
   /// Settings are also written as quantize_config.json, which older readers of GPTQ files want.
@@ -42,7 +49,8 @@ class FileLayout {
   void set_float_type(nlohmann::json& config) const;
 
  private:
-  std::variant<std::monostate, pare::GptqConfig, pare::AwqConfig> config_;
+  struct Float {};
+  std::variant<std::monostate, pare::GptqConfig, pare::AwqConfig, Float> config_;
 };
 
 }  // namespace cli

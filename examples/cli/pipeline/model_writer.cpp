@@ -8,6 +8,7 @@
 #include "cli/model_copy.hpp"
 #include "engine/block_tensors.hpp"
 #include "pare/io/json.hpp"
+#include "pare/io/mapped_file.hpp"
 #include "pare/io/safetensors_writer.hpp"
 
 namespace cli {
@@ -221,6 +222,10 @@ std::vector<std::string> ModelWriter::other_tensors() const {
 }
 
 void ModelWriter::write_settings() {
+  if (layout_.is_float()) {
+    const fs::path config = checkpoint_.directory() / "config.json";
+    return pare::write_file(directory_.file_path("config.json"), pare::MappedFile(config).bytes());
+  }
   nlohmann::json layers = nlohmann::json::object();
   for (Index i = 0; i < compressed_shards_; ++i)
     layers.update(layers_of_shard(pare::SafetensorsReader::open(directory_.shard_path(i))));

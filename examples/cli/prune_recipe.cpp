@@ -1,0 +1,270 @@
+#include "cli/prune_recipe.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <type_traits>
+#include <vector>
+
+#include "cli/names.hpp"
+#include "pare/pruning/scores/all.hpp"
+
+namespace cli {
+namespace {
+
+using Json = nlohmann::json;
+using Kind = OptionKind;
+
+bool always(const PruneRecipe&) { return true; }
+
+/// What the program can give a score.
+template <class S>
+constexpr bool is_supplied = std::is_same_v<typename S::Inputs, pare::Weights> ||
+                             std::is_same_v<typename S::Inputs, pare::WeightsAndInputs>;
+
+std::string supplied_scores() {
+  std::string all;
+  pare::for_each_type(pare::AllScores{}, [&]<class S>(pare::TypeTag<S>) {
+    if (is_supplied<S>) all += (all.empty() ? "" : ", ") + std::string(S::name);
+  });
+  return all;
+}
+
+/// A whole positive number and what stands behind it.
+std::optional<Index> take_number(std::string_view& text) {
+  Index number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || number < 1) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return number;
+}
+
+struct Pattern {
+  Index keep = 0, of = 0, block_rows = 1, block_cols = 1;
+};
+
+std::optional<Pattern> parse_pattern(std::string_view text) {
+  if (text == "unstructured") return Pattern{};
+  const bool is_blocks = text.starts_with("blocks-");
+  if (is_blocks) text.remove_prefix(7);
+  const auto first = take_number(text);
+  if (!first || text.empty() || text.front() != (is_blocks ? 'x' : ':')) return std::nullopt;
+  text.remove_prefix(1);
+  const auto second = take_number(text);
+  if (!second || !text.empty()) return std::nullopt;
+  if (is_blocks) return Pattern{.block_rows = *first, .block_cols = *second};
+  return Pattern{.keep = *first, .of = *second};
+}
+
+Pattern pattern_of(const PruneRecipe& recipe) {
+  if (const auto pattern = parse_pattern(recipe.pattern)) return *pattern;
+  throw pare::ArgumentError("unknown pattern \"" + recipe.pattern +
+                            "\"; there are unstructured, N:M like 2:4 and blocks-RxC like "
+                            "blocks-4x4");
+}
+
+bool is_n_of_m(const PruneRecipe& recipe) {
+  const auto pattern = parse_pattern(recipe.pattern);
+  return pattern && pattern->of != 0;
+}
+
+std::vector<StepOption<PruneRecipe>> describe() {
+  return {
+      {.name = "score",
+       .flag = "--score",
+       .kind = Kind::text,
+       .help = "which weights go, the lowest: " + supplied_scores(),
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = [](const PruneRecipe& r) { return r.update == PruneUpdate::none; },
+       .where = "--update none: updates choose by what a removal costs",
+       .get = [](const PruneRecipe& r) { return Json(r.score); },
+       .set = [](PruneRecipe& r, const Json& v) { r.score = v.get<std::string>(); }},
+      {.name = "sparsity",
+       .flag = "--sparsity",
+       .kind = Kind::number,
+       .help = "share of the weights that goes, from 0 to below 1",
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = [](const PruneRecipe& r) { return !is_n_of_m(r); },
+       .where = "other patterns: N:M says the share itself",
+       .get = [](const PruneRecipe& r) { return Json(r.sparsity); },
+       .set = [](PruneRecipe& r, const Json& v) { r.sparsity = v.get<double>(); }},
+      {.name = "pattern",
+       .flag = "--pattern",
+       .kind = Kind::text,
+       .help = "unstructured, N:M (of M neighbours in a row N stay) or blocks-RxC",
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = always,
+       .get = [](const PruneRecipe& r) { return Json(r.pattern); },
+       .set = [](PruneRecipe& r, const Json& v) { r.pattern = v.get<std::string>(); }},
+      {.name = "scope",
+       .flag = "--scope",
+       .kind = Kind::text,
+       .help = "what competes: the weights of a row, of a matrix, or of all (global)",
+       .default_note = "row for wanda, else matrix",
+       .compared = false,
+       .in_manifest = true,
+       .has_effect =
+           [](const PruneRecipe& r) { return r.update == PruneUpdate::none && !is_n_of_m(r); },
+       .where = "scores without a pattern N:M",
+       .get =
+           [](const PruneRecipe& r) {
+             return r.scope ? Json(name_of(prune_scope_names, *r.scope)) : Json();
+           },
+       .set =
+           [](PruneRecipe& r, const Json& v) {
+             r.scope = parse_name<PruneScope>(prune_scope_names, v.get<std::string>(), "scope");
+           }},
+      {.name = "update",
+       .flag = "--update",
+       .kind = Kind::text,
+       .help = "what makes up for the weights that go: " + list_of(prune_update_names) +
+               "; alps is the best and the slowest",
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = always,
+       .get = [](const PruneRecipe& r) { return Json(name_of(prune_update_names, r.update)); },
+       .set =
+           [](PruneRecipe& r, const Json& v) {
+             r.update = parse_name<PruneUpdate>(prune_update_names, v.get<std::string>(), "update");
+           }},
+      {.name = "damping",
+       .flag = "--damping",
+       .kind = Kind::number,
+       .help = "of updates: fraction of the mean Hessian diagonal",
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = [](const PruneRecipe& r) { return r.update != PruneUpdate::none; },
+       .where = "updates",
+       .get = [](const PruneRecipe& r) { return Json(r.damping); },
+       .set = [](PruneRecipe& r, const Json& v) { r.damping = v.get<double>(); }},
+      {.name = "layers",
+       .flag = "--layers",
+       .kind = Kind::text,
+       .help = "prune only the layers whose whole names this regular expression matches",
+       .default_note = "all of the blocks",
+       .compared = false,
+       .in_manifest = false,
+       .has_effect = [](const PruneRecipe& r) { return !r.layers.empty(); },
+       .get = [](const PruneRecipe& r) { return r.layers.empty() ? Json() : Json(r.layers); },
+       .set = [](PruneRecipe& r, const Json& v) { r.layers = v.get<std::string>(); }},
+      {.name = "min_expert_tokens",
+       .flag = "--min-expert-tokens",
+       .kind = Kind::integer,
+       .help = "of mixtures of experts: one that the calibration text gives fewer tokens runs on "
+               "all for its statistics",
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = [](const PruneRecipe& r) { return r.needs_calibration(); },
+       .where = "what calibrates",
+       .get = [](const PruneRecipe& r) { return Json(r.min_expert_tokens); },
+       .set = [](PruneRecipe& r, const Json& v) { r.min_expert_tokens = v.get<Index>(); }},
+  };
+}
+
+}  // namespace
+
+template <>
+std::span<const StepOption<PruneRecipe>> options_of<PruneRecipe>() {
+  static const std::vector<StepOption<PruneRecipe>> options = describe();
+  return options;
+}
+
+PruneScope PruneRecipe::own_scope() const {
+  return scope.value_or(score == "wanda" ? PruneScope::row : PruneScope::matrix);
+}
+
+bool PruneRecipe::scores_inputs() const {
+  return update == PruneUpdate::none && pare::with_score(score, []<class S>(pare::TypeTag<S>) {
+           return std::is_same_v<typename S::Inputs, pare::WeightsAndInputs>;
+         });
+}
+
+pare::Selection PruneRecipe::selection() const {
+  const Pattern pattern = pattern_of(*this);
+  const bool by_row = own_scope() == PruneScope::row;
+  return {.sparsity = sparsity,
+          .scope = by_row ? pare::SelectionScope::row : pare::SelectionScope::matrix,
+          .keep = pattern.keep,
+          .of = pattern.of,
+          .block_rows = pattern.block_rows,
+          .block_cols = pattern.block_cols,
+          .rounding = by_row ? pare::CountRounding::down : pare::CountRounding::half_to_even};
+}
+
+std::string PruneRecipe::text() const {
+  std::string share;
+  if (!is_n_of_m(*this)) {
+    char percent[32];
+    std::snprintf(percent, sizeof percent, "%g %%", 100.0 * sparsity);
+    share = percent;
+  }
+  if (pattern != "unstructured") share += (share.empty() ? "" : " in ") + pattern;
+  return (update == PruneUpdate::none ? score : std::string(name_of(prune_update_names, update))) +
+         " " + share;
+}
+
+void PruneRecipe::validate() const {
+  if (!(sparsity >= 0.0 && sparsity < 1.0))
+    throw pare::ArgumentError("--sparsity " + std::to_string(sparsity) +
+                              " is outside [0, 1): 0.5 removes half");
+  const Pattern p = pattern_of(*this);
+  if (p.keep > p.of)
+    throw pare::ArgumentError("--pattern " + pattern +
+                              " keeps more than there are: N:M means "
+                              "that N of M stay");
+  if (min_expert_tokens < 1)
+    throw pare::ArgumentError("--min-expert-tokens " + std::to_string(min_expert_tokens) +
+                              " is not positive");
+  if (!(damping >= 0.0 && damping <= 1.0))
+    throw pare::ArgumentError("--damping " + std::to_string(damping) + " is outside [0, 1]");
+  const bool is_blocks = p.block_rows != 1 || p.block_cols != 1;
+  if (update != PruneUpdate::none && is_blocks)
+    throw pare::ArgumentError("--update " + std::string(name_of(prune_update_names, update)) +
+                              " has no blocks: use --update none, unstructured or N:M");
+  if (update == PruneUpdate::none)
+    pare::with_score(score, [&]<class S>(pare::TypeTag<S>) {
+      if (!is_supplied<S>)
+        throw pare::ArgumentError("--score " + score +
+                                  " needs gradients, which this program does not compute: use " +
+                                  supplied_scores());
+    });
+  if (scope == PruneScope::global && scores_inputs())
+    throw pare::ArgumentError("--scope global does not combine with " + score +
+                              ": what enters a layer depends on what is removed before it; use "
+                              "magnitude or lamp, or --scope matrix");
+  if (scope == PruneScope::global && is_blocks)
+    throw pare::ArgumentError("--scope global has no blocks: use --scope matrix");
+}
+
+PruneRecipe parse_prune(const std::string& text) {
+  const auto fail = [&](const std::string& why) {
+    throw pare::ArgumentError("--prune " + text + ": " + why);
+  };
+  const std::size_t colon = text.find(':');
+  if (colon == std::string::npos || colon + 1 == text.size())
+    fail("it is METHOD:PATTERN or METHOD:SPARSITY, like sparsegpt:2:4 or alps:0.5");
+  PruneRecipe recipe;
+  const std::string method = text.substr(0, colon), share = text.substr(colon + 1);
+  const auto known = std::find(prune_update_names.begin() + 1, prune_update_names.end(), method);
+  if (known != prune_update_names.end())
+    recipe.update = static_cast<PruneUpdate>(known - prune_update_names.begin());
+  else
+    recipe.score = method;
+  if (parse_pattern(share)) {
+    recipe.pattern = share;
+  } else {
+    std::size_t end = 0;
+    try {
+      recipe.sparsity = std::stod(share, &end);
+    } catch (const std::exception&) {
+      end = 0;
+    }
+    if (end != share.size() || share.empty()) fail("\"" + share + "\" is no pattern and no share");
+  }
+  return recipe;
+}
+
+}  // namespace cli

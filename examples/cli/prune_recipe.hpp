@@ -1,0 +1,63 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cli/step_option.hpp"
+#include "pare/core/index.hpp"
+#include "pare/pruning/selection.hpp"
+
+namespace cli {
+
+using pare::Index;
+
+/// What the weights that stay do for those that go.
+enum class PruneUpdate : std::uint8_t { none, sparsegpt, alps };
+inline constexpr std::array<std::string_view, 3> prune_update_names{"none", "sparsegpt", "alps"};
+
+enum class PruneScope : std::uint8_t { row, matrix, global };
+inline constexpr std::array<std::string_view, 3> prune_scope_names{"row", "matrix", "global"};
+
+/// One way to prune a model: the step "prune" of a recipe file. Its options are described in
+/// prune_recipe.cpp.
+struct PruneRecipe {
+  /// Which weights go; an update chooses them itself.
+  std::string score = "wanda";
+  double sparsity = 0.5;
+  /// "unstructured", "N:M" or "blocks-RxC".
+  std::string pattern = "unstructured";
+  /// What competes with what; unset: rows for wanda, else matrices.
+  std::optional<PruneScope> scope{};
+  PruneUpdate update = PruneUpdate::none;
+  double damping = 0.01;
+  /// A regular expression: only these layers. Empty: all layers of the blocks.
+  std::string layers{};
+  /// An expert that the calibration text gives fewer tokens gets all of them.
+  Index min_expert_tokens = 128;
+
+  [[nodiscard]] PruneScope own_scope() const;
+  /// True when the score asks what enters the layers.
+  [[nodiscard]] bool scores_inputs() const;
+  [[nodiscard]] bool needs_calibration() const {
+    return update != PruneUpdate::none || scores_inputs();
+  }
+  /// The share or the pattern, for the scope `row` or `matrix`.
+  [[nodiscard]] pare::Selection selection() const;
+  /// "wanda 2:4", "alps 70 %".
+  [[nodiscard]] std::string text() const;
+
+  /// Refuses what does not combine, in one line that says what would work.
+  void validate() const;
+};
+
+template <>
+std::span<const StepOption<PruneRecipe>> options_of<PruneRecipe>();
+
+/// "sparsegpt:2:4", "alps:0.7", "wanda:0.5": an update or a score, and a pattern or a share.
+/// Throws ArgumentError.
+[[nodiscard]] PruneRecipe parse_prune(const std::string& text);
+
+}  // namespace cli

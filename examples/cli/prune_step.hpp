@@ -1,0 +1,44 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "cli/pipeline/step.hpp"
+#include "cli/prune_recipe.hpp"
+#include "pare/formats/mask.hpp"
+
+namespace cli {
+
+/// The layers that a recipe prunes; where all of them compete with each other, how many weights
+/// each one loses.
+using PrunedLayers = std::map<std::string, std::optional<Index>, std::less<>>;
+
+/// Prunes layers following one recipe. What enters a block comes through the blocks before it as
+/// they are pruned; the layers of one see it while the block is still dense.
+class PruneStep final : public Step {
+ public:
+  PruneStep(const PruneRecipe& recipe, PrunedLayers layers, const engine::BlockRunner& runner);
+
+  [[nodiscard]] Needs needs() const override;
+  [[nodiscard]] bool wants(const std::string& layer) const override;
+  void prepare(BlockInWork& work, const BlockStatistics* statistics,
+               const Listener& listener) override;
+  void observe(const BlockInWork& work, engine::Site site,
+               pare::MatrixView<const float> x) override;
+  void compress(BlockInWork& work, const Observations& observations,
+                const Listener& listener) override;
+  [[nodiscard]] engine::QuantizedLinear compress_output_layer(
+      const std::string& name, pare::MatrixView<const float> weight) override;
+
+ private:
+  [[nodiscard]] pare::Mask choose(const Layer& layer, pare::MatrixView<const float> weight) const;
+
+  PruneRecipe recipe_;
+  PrunedLayers layers_;
+  const engine::BlockRunner& runner_;
+  /// Sums of x_j^2 over the tokens that enter a site of the block in work.
+  std::map<engine::Site, pare::Vector<double>> squared_inputs_;
+};
+
+}  // namespace cli
