@@ -67,16 +67,21 @@ struct QuantizeOptions;
 struct RangeOptions;
 struct GptqOptions;
 class ObsFactor;
+class ObsMask;
 struct AwqOptions;
 struct AwqScales;
 struct FakeQuantizeOptions;
 
+class AlpsProblem;
 class AngularDistance;
 class BlockInfluence;
 class ExpertSaliency;
 class FisherDiagonal;
 class HeadImportance;
 class MovementScores;
+class ObcPath;
+struct PruneResult;
+class WoodFisher;
 
 class AtomicFile;
 class MappedFile;

@@ -1,7 +1,13 @@
 #pragma once
 
 #include "pare/pruning/allocation.hpp"
+#include "pare/pruning/alps.hpp"
 #include "pare/pruning/channels.hpp"
+#include "pare/pruning/global_selection.hpp"
+#include "pare/pruning/obc.hpp"
+#include "pare/pruning/obs.hpp"
+#include "pare/pruning/prune_result.hpp"
+#include "pare/pruning/refit.hpp"
 #include "pare/pruning/removed_input_bias.hpp"
 #include "pare/pruning/schedule.hpp"
 #include "pare/pruning/score.hpp"
@@ -27,3 +33,7 @@
 #include "pare/pruning/scores/taylor_channel.hpp"
 #include "pare/pruning/scores/taylor_second.hpp"
 #include "pare/pruning/scores/wanda.hpp"
+#include "pare/pruning/selection.hpp"
+#include "pare/pruning/sparsegpt.hpp"
+#include "pare/pruning/support.hpp"
+#include "pare/pruning/woodfisher.hpp"

@@ -6,3 +6,4 @@
 #include "pare/solvers/obs_sweep.hpp"
 #include "pare/solvers/removed_count.hpp"
 #include "pare/solvers/smallest_keys.hpp"
+#include "pare/solvers/symmetric_inverse.hpp"

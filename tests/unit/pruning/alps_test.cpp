@@ -2,14 +2,13 @@
 
 #include <Eigen/Cholesky>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "pare/core/eigen.hpp"
 #include "pare/core/parallel_openmp.hpp"
-#include "pare/io/safetensors_reader.hpp"
 #include "support/catch.hpp"
 #include "support/pruned_layer.hpp"
+#include "support/pruning_oracle.hpp"
 #include "support/random_matrix.hpp"
 
 using namespace pare;
@@ -17,13 +16,12 @@ using test::CorrelatedLayer;
 using test::hessian_loss;
 
 TEST_CASE("alps loses no more than the authors' code") {
-  const auto file =
-      SafetensorsReader::open(std::string(PARE_TEST_DATA_DIR) + "/pruning.safetensors");
-  const Matrix<float> w = file.read_matrix("sparsegpt.weight");
-  const Hessian h = Hessian::from_matrix(file.read_matrix("sparsegpt.hessian").view(), 8);
+  const test::PruningOracle oracle;
+  const Matrix<float> w = oracle.matrix("sparsegpt.weight");
+  const Hessian h = Hessian::from_matrix(oracle.matrix("sparsegpt.hessian").view(), 8);
   const AlpsProblem problem(h);
   for (const std::string name : {"0.5", "0.7", "2:4", "4:8"}) {
-    const auto meta = nlohmann::json::parse(file.metadata().at("alps." + name));
+    const auto meta = oracle.meta("alps." + name);
     const AlpsOptions options{.selection = {.sparsity = meta.at("sparsity"),
                                             .keep = meta.at("keep"),
                                             .of = meta.at("group")}};

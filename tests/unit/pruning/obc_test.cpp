@@ -2,14 +2,13 @@
 
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "pare/core/parallel_openmp.hpp"
-#include "pare/io/safetensors_reader.hpp"
 #include "pare/pruning/obs.hpp"
 #include "support/catch.hpp"
 #include "support/pruned_layer.hpp"
+#include "support/pruning_oracle.hpp"
 
 using namespace pare;
 using test::CorrelatedLayer;
@@ -17,14 +16,13 @@ using test::hessian_loss;
 
 namespace {
 
-struct Oracle {
-  SafetensorsReader file =
-      SafetensorsReader::open(std::string(PARE_TEST_DATA_DIR) + "/pruning.safetensors");
-  Matrix<float> w = file.read_matrix("obc.weight");
-  Hessian h = Hessian::from_matrix(file.read_matrix("obc.hessian").view(), 5);
+struct ObcCase {
+  test::PruningOracle oracle;
+  Matrix<float> w = oracle.matrix("obc.weight");
+  Hessian h = Hessian::from_matrix(oracle.matrix("obc.hessian").view(), 5);
 };
 
-void check_equal(const Matrix<float>& result, const Matrix<float>& expected) {
+void check_near_authors(const Matrix<float>& result, const Matrix<float>& expected) {
   float largest = 0.0f, difference = 0.0f;
   Index zeros_differ = 0;
   for (Index k = 0; k < expected.size(); ++k) {
@@ -64,20 +62,20 @@ Matrix<double> removed_one_by_one(const CorrelatedLayer& layer, double lambda, I
 }  // namespace
 
 TEST_CASE("obc agrees with the authors' code") {
-  const Oracle oracle;
-  const ObcPath path(oracle.w, oracle.h);
-  const Matrix<float> losses = oracle.file.read_matrix("obc.losses");
+  const ObcCase test;
+  const ObcPath path(test.w, test.h);
+  const Matrix<float> losses = test.oracle.matrix("obc.losses");
   for (Index i = 0; i < 6; ++i)
     for (Index step = 0; step < 32; ++step)
       CHECK(0.5 * path.costs()(i, step) == Approx(losses(i, step + 1)).epsilon(1e-4).margin(1e-9));
   for (const std::string name : {"0.25", "0.5", "0.75"}) {
     CAPTURE(name);
-    const auto meta = nlohmann::json::parse(oracle.file.metadata().at("obc." + name));
+    const auto meta = test.oracle.meta("obc." + name);
     const PruneResult pruned =
-        obc(oracle.w, oracle.h,
+        obc(test.w, test.h,
             {.selection = {.sparsity = meta.at("sparsity"), .rounding = CountRounding::up}});
-    check_equal(pruned.weight, oracle.file.read_matrix("obc." + name + ".result"));
-    CHECK(hessian_loss(oracle.w, pruned.weight, oracle.h.matrix()) <=
+    check_near_authors(pruned.weight, test.oracle.matrix("obc." + name + ".result"));
+    CHECK(hessian_loss(test.w, pruned.weight, test.h.matrix()) <=
           1.0001 * meta.at("loss").get<double>());
     CHECK(pruned.report.loss == Approx(meta.at("loss").get<double>()).epsilon(1e-4));
     for (Index i = 0; i < 6; ++i)
@@ -88,21 +86,21 @@ TEST_CASE("obc agrees with the authors' code") {
 }
 
 TEST_CASE("obc in N:M and blocks agrees with the authors' code") {
-  const Oracle oracle;
-  const PruneResult pairs = obc(oracle.w, oracle.h, {.selection = {.keep = 2, .of = 4}});
-  check_equal(pairs.weight, oracle.file.read_matrix("obc.2:4.result"));
+  const ObcCase test;
+  const PruneResult pairs = obc(test.w, test.h, {.selection = {.keep = 2, .of = 4}});
+  check_near_authors(pairs.weight, test.oracle.matrix("obc.2:4.result"));
   CHECK(pairs.mask.is_n_of_m(2, 4));
-  const auto meta = nlohmann::json::parse(oracle.file.metadata().at("obc.2:4"));
+  const auto meta = test.oracle.meta("obc.2:4");
   CHECK(pairs.report.loss == Approx(meta.at("loss").get<double>()).epsilon(1e-4));
 
-  const ObcPath path(oracle.w, oracle.h, 4);
-  const Matrix<float> losses = oracle.file.read_matrix("obc.block4.0.5.losses");
+  const ObcPath path(test.w, test.h, 4);
+  const Matrix<float> losses = test.oracle.matrix("obc.block4.0.5.losses");
   for (Index i = 0; i < 6; ++i)
     for (Index step = 0; step < 8; ++step)
       CHECK(0.5 * path.costs()(i, step) == Approx(losses(i, step + 1)).epsilon(1e-4).margin(1e-9));
   const PruneResult blocks =
-      obc(oracle.w, oracle.h, {.selection = {.block_cols = 4, .rounding = CountRounding::up}});
-  check_equal(blocks.weight, oracle.file.read_matrix("obc.block4.0.5.result"));
+      obc(test.w, test.h, {.selection = {.block_cols = 4, .rounding = CountRounding::up}});
+  check_near_authors(blocks.weight, test.oracle.matrix("obc.block4.0.5.result"));
 }
 
 TEST_CASE("obc is one exact OBS removal after the other") {

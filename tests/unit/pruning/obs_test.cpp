@@ -1,26 +1,27 @@
 #include "pare/pruning/obs.hpp"
 
 #include <Eigen/LU>
+#include <algorithm>
+#include <array>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "pare/core/eigen.hpp"
-#include "pare/io/safetensors_reader.hpp"
 #include "pare/pruning/woodfisher.hpp"
 #include "support/catch.hpp"
 #include "support/pruned_layer.hpp"
+#include "support/pruning_oracle.hpp"
 
 using namespace pare;
 
 namespace {
 
-struct Problem {
+struct ObsProblem {
   Matrix<double> h, inverse;
   Vector<double> w;
 
-  explicit Problem(Index n) : h(test::CorrelatedLayer(1, n, 80, 4).h.matrix()), w({n}) {
+  explicit ObsProblem(Index n) : h(test::CorrelatedLayer(1, n, 80, 4).h.matrix()), w({n}) {
     for (Index j = 0; j < n; ++j) h(j, j) += 0.1;
     inverse = symmetric_inverse(h);
     const Matrix<float> random = test::random_matrix(1, n, 9);
@@ -36,13 +37,12 @@ struct Problem {
 }  // namespace
 
 TEST_CASE("a joint removal agrees with formula and oracle") {
-  const auto file =
-      SafetensorsReader::open(std::string(PARE_TEST_DATA_DIR) + "/pruning.safetensors");
-  const Matrix<float> gradients = file.read_matrix("fisher.per_sample_grads");
-  const Matrix<float> w = file.read_matrix("fisher.w0");
+  const test::PruningOracle oracle;
+  const Matrix<float> gradients = oracle.matrix("fisher.per_sample_grads");
+  const Matrix<float> w = oracle.matrix("fisher.w0");
   WoodFisher fisher({8, 6}, 40, {.damping = 1e-3});
   fisher.add(gradients.view().slice(1, 0, 48));
-  const auto kept = file.read_as<std::uint8_t>("woodfisher.0.3.mask");
+  const auto kept = oracle.values<std::uint8_t>("woodfisher.0.3.mask");
   Vector<double> flat({48});
   std::vector<Index> removed;
   for (Index k = 0; k < 48; ++k) {
@@ -50,16 +50,17 @@ TEST_CASE("a joint removal agrees with formula and oracle") {
     if (kept[static_cast<std::size_t>(k)] == 0) removed.push_back(k);
   }
   const ObsRemoval result = obs_remove(flat, fisher.inverse(0), removed);
-  const auto meta = nlohmann::json::parse(file.metadata().at("obs_joint"));
+  const auto meta = oracle.meta("obs_joint");
   CHECK(result.cost == Approx(meta.at("cost").get<double>()).epsilon(1e-6));
-  const auto expected = file.read_vector("obs_joint.result");
+  const auto expected = oracle.values<float>("obs_joint.result");
   for (Index k = 0; k < 48; ++k)
-    CHECK(result.weight[k] == Approx(expected[k]).epsilon(1e-5).margin(1e-6));
+    CHECK(result.weight[k] ==
+          Approx(expected[static_cast<std::size_t>(k)]).epsilon(1e-5).margin(1e-6));
 }
 
 TEST_CASE("a removal zeroes its set, and costs what it says") {
   for (const Index n : {1, 2, 17, 70}) {
-    const Problem problem(n);
+    const ObsProblem problem(n);
     for (const Index step : {1, 2, 5}) {
       std::vector<Index> removed;
       for (Index q = n - 1; q >= 0; q -= step) removed.push_back(q);
@@ -78,7 +79,7 @@ TEST_CASE("a removal zeroes its set, and costs what it says") {
 }
 
 TEST_CASE("removals of single weights, one after the other, are a joint one") {
-  const Problem problem(12);
+  const ObsProblem problem(12);
   const std::vector<Index> removed{3, 0, 11, 7};
   const ObsRemoval joint = obs_remove(problem.w, problem.inverse, removed);
   Matrix<double> inverse = problem.inverse;
@@ -108,14 +109,14 @@ TEST_CASE("removals of single weights, one after the other, are a joint one") {
 }
 
 TEST_CASE("costs are those of single removals") {
-  const Problem problem(9);
+  const ObsProblem problem(9);
   const Vector<double> costs = obs_costs(problem.w, problem.inverse);
   for (Index q = 0; q < 9; ++q)
     CHECK(costs[q] == Approx(obs_remove(problem.w, problem.inverse, std::array{q}).cost));
 }
 
 TEST_CASE("OBS refuses what means nothing") {
-  Problem problem(4);
+  ObsProblem problem(4);
   CHECK_THROWS_AS(obs_costs(Vector<double>({3}), problem.inverse), ShapeError);
   CHECK_THROWS_AS(obs_remove(problem.w, problem.inverse, std::array<Index, 1>{4}), ArgumentError);
   CHECK_THROWS_AS(obs_remove(problem.w, problem.inverse, std::array<Index, 2>{1, 1}),

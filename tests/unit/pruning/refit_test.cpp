@@ -16,7 +16,7 @@ using test::hessian_loss;
 
 namespace {
 
-Mask random_mask(Index rows, Index cols, std::uint32_t of_ten, std::uint64_t seed = 5) {
+Mask mask_of(Index rows, Index cols, std::uint32_t of_ten, std::uint64_t seed = 5) {
   Random random(seed);
   Mask mask(rows, cols);
   for (Index i = 0; i < rows; ++i)
@@ -25,7 +25,8 @@ Mask random_mask(Index rows, Index cols, std::uint32_t of_ten, std::uint64_t see
 }
 
 /// (H_SS + lambda) w_S = H_S: t + lambda t_S, in plain double.
-Eigen::VectorXd solved(const CorrelatedLayer& layer, const Mask& mask, Index row, double lambda) {
+Eigen::VectorXd solved_in_double(const CorrelatedLayer& layer, const Mask& mask, Index row,
+                                 double lambda) {
   const Eigen::MatrixXd h = eigen_map(layer.h.matrix().view());
   const Eigen::VectorXd t = eigen_map(layer.w.view()).row(row).cast<double>().transpose();
   const Eigen::VectorXd right = h * t;
@@ -54,7 +55,7 @@ TEST_CASE("refit solves the normal equations of each row") {
        {Shape<2>{1, 1}, Shape<2>{3, 17}, Shape<2>{9, 70}, Shape<2>{2, 130}}) {
     const CorrelatedLayer layer(rows, cols);
     for (const std::uint32_t kept : {0u, 3u, 7u, 10u}) {
-      const Mask mask = random_mask(rows, cols, kept);
+      const Mask mask = mask_of(rows, cols, kept);
       for (const double damping : {0.0, 0.01}) {
         CAPTURE(rows, cols, kept, damping);
         const PruneResult result = refit(layer.w, layer.h, mask, {.damping = damping});
@@ -63,7 +64,7 @@ TEST_CASE("refit solves the normal equations of each row") {
           double mean = 0.0;
           for (Index j = 0; j < cols; ++j)
             mean += layer.h.diagonal()[j] / static_cast<double>(cols);
-          const Eigen::VectorXd expected = solved(layer, mask, i, damping * mean);
+          const Eigen::VectorXd expected = solved_in_double(layer, mask, i, damping * mean);
           for (Index j = 0; j < cols; ++j) {
             CHECK(static_cast<double>(result.weight(i, j)) ==
                   Approx(expected(j)).epsilon(1e-5).margin(1e-5));
@@ -101,7 +102,7 @@ TEST_CASE("rows that share a support share its factor") {
 
 TEST_CASE("refit does not depend on threads, and damps what is singular") {
   const CorrelatedLayer layer(20, 150, 60);
-  const Mask mask = random_mask(20, 150, 5);
+  const Mask mask = mask_of(20, 150, 5);
   const PruneResult serial = refit(layer.w, layer.h, mask, {.damping = 0.0});
   const PruneResult parallel =
       refit(layer.w, layer.h, mask, {.damping = 0.0}, {.parallel_for = OpenMpFor(3)});
@@ -113,7 +114,7 @@ TEST_CASE("refit does not depend on threads, and damps what is singular") {
 
 TEST_CASE("inputs that were always zero lose their weights") {
   const CorrelatedLayer layer(3, 20, 100, 8, {4, 9});
-  const PruneResult result = refit(layer.w, layer.h, random_mask(3, 20, 8));
+  const PruneResult result = refit(layer.w, layer.h, mask_of(3, 20, 8));
   CHECK(result.report.dead_inputs == 2);
   for (Index i = 0; i < 3; ++i) CHECK(result.weight(i, 4) == 0.0f);
 }

@@ -1,34 +1,30 @@
 #include "pare/pruning/woodfisher.hpp"
 
 #include <Eigen/LU>
+#include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "pare/core/eigen.hpp"
 #include "pare/core/parallel_openmp.hpp"
-#include "pare/io/safetensors_reader.hpp"
 #include "pare/pruning/obs.hpp"
 #include "support/catch.hpp"
+#include "support/pruning_oracle.hpp"
 #include "support/random_matrix.hpp"
 
 using namespace pare;
 
 namespace {
 
-const SafetensorsReader& oracle() {
-  static const SafetensorsReader file =
-      SafetensorsReader::open(std::string(PARE_TEST_DATA_DIR) + "/pruning.safetensors");
-  return file;
-}
-
 /// The two layers of the case and their Fisher matrices.
-struct Layers {
-  Matrix<float> w[2] = {oracle().read_matrix("fisher.w0"), oracle().read_matrix("fisher.w1")};
-  Matrix<float> gradients = oracle().read_matrix("fisher.per_sample_grads");
+struct FisherCase {
+  test::PruningOracle oracle;
+  Matrix<float> w[2] = {oracle.matrix("fisher.w0"), oracle.matrix("fisher.w1")};
+  Matrix<float> gradients = oracle.matrix("fisher.per_sample_grads");
   WoodFisher fisher[2];
 
-  explicit Layers(const WoodFisherOptions& options)
+  explicit FisherCase(const WoodFisherOptions& options)
       : fisher{{w[0].shape(), 40, options}, {w[1].shape(), 40, options}} {
     fisher[0].add(gradients.view().slice(1, 0, 48));
     // In two parts.
@@ -36,11 +32,6 @@ struct Layers {
     fisher[1].add(gradients.view().slice(1, 48, 32).slice(0, 13, 27));
   }
 };
-
-template <class T>
-std::vector<T> flat(const std::string& name) {
-  return oracle().read_as<T>(name);
-}
 
 }  // namespace
 
@@ -52,9 +43,9 @@ TEST_CASE("WoodFisher agrees with the authors' code") {
   for (const Case& test : {Case{"woodfisher", {.damping = 1e-3}},
                            Case{"woodfisher.split", {.damping = 1e-2, .chunk = 20}}}) {
     const std::string name = test.name;
-    const Layers layers(test.options);
-    const auto statistic = flat<float>(name + ".statistic");
-    const auto diagonal = flat<float>(name + ".inverse_diag");
+    const FisherCase layers(test.options);
+    const auto statistic = layers.oracle.values<float>(name + ".statistic");
+    const auto diagonal = layers.oracle.values<float>(name + ".inverse_diag");
     for (std::size_t l = 0, begin = 0; l < 2; begin += 48, ++l) {
       const Matrix<float> scores = layers.fisher[l].scores(layers.w[l]);
       const Matrix<double> own = layers.fisher[l].inverse_diagonal();
@@ -66,11 +57,11 @@ TEST_CASE("WoodFisher agrees with the authors' code") {
     }
     for (const std::string sparsity : {"0.3", "0.6"}) {
       const std::string result = name + "." + sparsity;
-      const auto kept = flat<std::uint8_t>(result + ".mask");
-      const auto expected = flat<float>(result + ".updated_before_mask");
-      const auto masked = flat<float>(result + ".result");
+      const auto kept = layers.oracle.values<std::uint8_t>(result + ".mask");
+      const auto expected = layers.oracle.values<float>(result + ".updated_before_mask");
+      const auto masked = layers.oracle.values<float>(result + ".result");
       // One threshold over both layers.
-      const auto meta = nlohmann::json::parse(oracle().metadata().at(result));
+      const auto meta = layers.oracle.meta(result);
       std::vector<float> sorted;
       for (std::size_t l = 0; l < 2; ++l)
         for (const float score : layers.fisher[l].scores(layers.w[l])) sorted.push_back(score);
@@ -96,9 +87,9 @@ TEST_CASE("WoodFisher agrees with the authors' code") {
       }
     }
   }
-  const Layers layers({.damping = 1e-3});
+  const FisherCase layers({.damping = 1e-3});
   for (std::size_t l = 0; l < 2; ++l) {
-    const Matrix<float> inverse = oracle().read_matrix("woodfisher.inverse" + std::to_string(l));
+    const Matrix<float> inverse = layers.oracle.matrix("woodfisher.inverse" + std::to_string(l));
     for (Index k = 0; k < inverse.size(); ++k)
       CHECK(layers.fisher[l].inverse(0).data()[k] ==
             Approx(inverse.data()[k]).epsilon(1e-4).margin(1e-2));
