@@ -57,13 +57,11 @@ class AlpsProblem {
   [[nodiscard]] double damping_used() const noexcept { return damping_used_; }
   [[nodiscard]] double lambda() const noexcept { return lambda_; }
 
-  /// inverse(G + rho I) for another rho. Throws NumericError when that is not positive definite.
-  void invert(double rho, Matrix<float>& inverse, const Execution& execution) const;
+  /// inverse(G + rho I) for another rho. Returns false when that is not positive definite.
+  [[nodiscard]] bool invert(double rho, MatrixView<float> inverse,
+                            const Execution& execution = {}) const;
 
  private:
-  [[nodiscard]] bool try_invert(double rho, Matrix<float>& inverse,
-                                const Execution& execution) const;
-
   Matrix<float> scaled_, inverse_;
   Vector<double> scales_;
   std::vector<char> dead_;
@@ -111,26 +109,22 @@ inline AlpsProblem::AlpsProblem(const Hessian& h, const AlpsProblemOptions& opti
     });
     mirror_upper<float>(scaled_, execution);
     const bool inverted = with_standard_floats(
-        execution, [&](const Execution& standard) { return try_invert(rho_, inverse_, standard); });
+        execution, [&](const Execution& standard) { return invert(rho_, inverse_, standard); });
     if (inverted) return;
   }
 }
 
-inline bool AlpsProblem::try_invert(double rho, Matrix<float>& inverse,
-                                    const Execution& execution) const {
+inline bool AlpsProblem::invert(double rho, MatrixView<float> inverse,
+                                const Execution& execution) const {
   const Index n = in_features();
+  if (inverse.shape() != scaled_.shape())
+    throw ShapeError("an inverse of shape " + to_string(inverse.shape()) + " does not fit " +
+                     std::to_string(n) + " inputs");
   const auto fill = [&](Index i, double* row) {
     for (Index j = i; j < n; ++j) row[j] = static_cast<double>(scaled_(i, j));
     row[i] += rho;
   };
   return detail::symmetric_inverse_of<float>(fill, inverse, execution);
-}
-
-inline void AlpsProblem::invert(double rho, Matrix<float>& inverse,
-                                const Execution& execution) const {
-  if (!try_invert(rho, inverse, execution))
-    throw NumericError("the scaled Hessian is not positive definite with a penalty of " +
-                       std::to_string(rho));
 }
 
 struct AlpsOptions {
@@ -204,6 +198,8 @@ class AlpsSolver {
     const Mask first = mask_;
     Mask compared = mask_;
     const auto kept = static_cast<double>(mask_.kept());
+    b_ = w_;
+    if (mask_.kept() == 0 || mask_.removed() == 0) return;  // there is nothing to choose
     rho_ = problem_.rho();
     MatrixView<const float> inverse = problem_.inverse();
     Matrix<float> own;
@@ -232,8 +228,8 @@ class AlpsSolver {
       }
       if (step + 1 == options_.max_iterations) break;
       if (own.empty()) own = Matrix<float>(inverse.shape());
-      problem_.invert(rho_, own, execution_);
       ++report_.factorizations;
+      if (!problem_.invert(rho_, own, execution_)) break;  // rho has become too small
       inverse = own;
     }
   }

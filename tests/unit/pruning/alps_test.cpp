@@ -120,8 +120,8 @@ TEST_CASE("alps is far better than a mask by magnitude") {
 }
 
 TEST_CASE("alps does not depend on threads or strides") {
-  // Past one share of the selection and one block of the products.
-  const CorrelatedLayer layer(1100, 300, 600);
+  // Past one block of the products.
+  const CorrelatedLayer layer(300, 270, 300);
   for (const AlpsOptions& options :
        {AlpsOptions{.selection = {.sparsity = 0.7}, .max_iterations = 6},
         AlpsOptions{.selection = {.scope = SelectionScope::row}, .max_iterations = 3},
@@ -160,6 +160,22 @@ TEST_CASE("dead inputs lose their weights, growing damping is reported") {
   CHECK(alps(w, problem).mask.kept() == 1);
 }
 
+TEST_CASE("a penalty that falls until nothing can be inverted ends the iterations") {
+  // Two inputs that are the same, and a support that magnitude finds at once.
+  Matrix<double> h({3, 3});
+  for (Index i = 0; i < 2; ++i)
+    for (Index j = 0; j < 2; ++j) h(i, j) = 1.0;
+  h(2, 2) = 1.0;
+  Matrix<float> w({1, 3});
+  w(0, 0) = w(0, 1) = 1.0f;
+  w(0, 2) = 1e-3f;
+  const AlpsProblem problem(Hessian::from_matrix(h, 2), {.damping = 0.0});
+  const PruneResult pruned = alps(w, problem, {.selection = {.count = 1}});
+  CHECK_FALSE(pruned.mask(0, 2));
+  CHECK(pruned.report.loss == Approx(1e-6).epsilon(1e-3));
+  CHECK(pruned.report.iterations <= 33);
+}
+
 TEST_CASE("a Hessian of fewer tokens than inputs needs no damping") {
   const CorrelatedLayer layer(8, 64, 20);
   const AlpsProblem problem(layer.h, {.damping = 0.0});
@@ -187,4 +203,6 @@ TEST_CASE("alps refuses what means nothing") {
   w(2, 7) = std::nanf("");
   CHECK_THROWS_WITH(alps(w, problem), ContainsSubstring("[2, 7]"));
   CHECK(alps(Matrix<float>({0, 32}), problem).weight.empty());
+  Matrix<float> wrong({31, 32});
+  CHECK_THROWS_AS(problem.invert(1.0, wrong), ShapeError);
 }
