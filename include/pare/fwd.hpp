@@ -67,6 +67,7 @@ struct QuantizeOptions;
 struct RangeOptions;
 struct GptqOptions;
 class ObsFactor;
+class ObsMask;
 struct AwqOptions;
 struct AwqScales;
 struct FakeQuantizeOptions;
@@ -85,6 +86,9 @@ struct ChannelGroup;
 struct ChannelSelection;
 struct GroupScoreOptions;
 struct StructureEdit;
+class ObcPath;
+struct PruneResult;
+class WoodFisher;
 
 class AtomicFile;
 class MappedFile;

@@ -57,13 +57,11 @@ class AlpsProblem {
   [[nodiscard]] double damping_used() const noexcept { return damping_used_; }
   [[nodiscard]] double lambda() const noexcept { return lambda_; }
 
-  /// inverse(G + rho I) for another rho. Throws NumericError when that is not positive definite.
-  void invert(double rho, Matrix<float>& inverse, const Execution& execution) const;
+  /// inverse(G + rho I) for another rho. Returns false when that is not positive definite.
+  [[nodiscard]] bool invert(double rho, MatrixView<float> inverse,
+                            const Execution& execution = {}) const;
 
  private:
-  [[nodiscard]] bool try_invert(double rho, Matrix<float>& inverse,
-                                const Execution& execution) const;
-
   Matrix<float> scaled_, inverse_;
   Vector<double> scales_;
   std::vector<char> dead_;
@@ -111,14 +109,17 @@ inline AlpsProblem::AlpsProblem(const Hessian& h, const AlpsProblemOptions& opti
     });
     mirror_upper<float>(scaled_, execution);
     const bool inverted = with_standard_floats(
-        execution, [&](const Execution& standard) { return try_invert(rho_, inverse_, standard); });
+        execution, [&](const Execution& standard) { return invert(rho_, inverse_, standard); });
     if (inverted) return;
   }
 }
 
-inline bool AlpsProblem::try_invert(double rho, Matrix<float>& inverse,
-                                    const Execution& execution) const {
+inline bool AlpsProblem::invert(double rho, MatrixView<float> inverse,
+                                const Execution& execution) const {
   const Index n = in_features();
+  if (inverse.shape() != scaled_.shape())
+    throw ShapeError("an inverse of shape " + to_string(inverse.shape()) + " does not fit " +
+                     std::to_string(n) + " inputs");
   const auto fill = [&](Index i, double* row) {
     for (Index j = i; j < n; ++j) row[j] = static_cast<double>(scaled_(i, j));
     row[i] += rho;
@@ -126,45 +127,14 @@ inline bool AlpsProblem::try_invert(double rho, Matrix<float>& inverse,
   return detail::symmetric_inverse_of<float>(fill, inverse, execution);
 }
 
-inline void AlpsProblem::invert(double rho, Matrix<float>& inverse,
-                                const Execution& execution) const {
-  if (!try_invert(rho, inverse, execution))
-    throw NumericError("the scaled Hessian is not positive definite with a penalty of " +
-                       std::to_string(rho));
-}
-
 struct AlpsOptions {
-  /// The share of weights that is removed: round-half-even((1 - sparsity) n) of n are kept, ...
-  double sparsity = 0.5;
-  /// ... of the whole matrix or of each row.
-  bool by_row = false;
-  /// N:M, when `of` is not 0: of every `of` neighbours in a row `keep` stay, whatever the sparsity.
-  Index keep = 0, of = 0;
+  /// Which weights go: a share of the matrix or of each row, or N:M.
+  Selection selection{};
   int max_iterations = 300;
   int conjugate_gradient_steps = 10;
 };
 
 namespace detail {
-
-[[nodiscard]] inline SupportCount support_count(const AlpsOptions& options, const Shape<2>& shape) {
-  if (options.of != 0) {
-    if (options.of < 1 || options.keep < 0 || options.keep > options.of)
-      throw ArgumentError(std::to_string(options.keep) + ":" + std::to_string(options.of) +
-                          " is no pattern: of M neighbours 0 to M are kept");
-    if (shape[1] % options.of != 0)
-      throw ArgumentError("rows of " + std::to_string(shape[1]) +
-                          " weights do not divide into groups of " + std::to_string(options.of));
-    return {.keep = options.keep, .of = options.of};
-  }
-  if (!(options.sparsity >= 0.0 && options.sparsity <= 1.0))
-    throw ArgumentError("a sparsity of " + std::to_string(options.sparsity) + " is outside [0, 1]");
-  const Index total = options.by_row ? shape[1] : shape[0] * shape[1];
-  const double kept = (1.0 - options.sparsity) * static_cast<double>(total);
-  // Half to even, whatever the rounding mode.
-  double whole = std::floor(kept);
-  if (kept - whole > 0.5 || (kept - whole == 0.5 && std::fmod(whole, 2.0) != 0.0)) whole += 1.0;
-  return {.removed = total - static_cast<Index>(whole), .by_row = options.by_row};
-}
 
 /// The iterations of ALPS on one layer, in the scaled space where G has a diagonal of ones.
 ///
@@ -180,7 +150,7 @@ class AlpsSolver {
         execution_(execution),
         rows_(w.rows()),
         cols_(w.cols()),
-        selector_(w.shape(), support_count(options, w.shape()), execution.parallel_for),
+        selector_(w.shape(), options.selection, execution.parallel_for),
         w_(w.shape()),
         b_(w.shape()),
         state_(w.shape()),
@@ -228,6 +198,8 @@ class AlpsSolver {
     const Mask first = mask_;
     Mask compared = mask_;
     const auto kept = static_cast<double>(mask_.kept());
+    b_ = w_;
+    if (mask_.kept() == 0 || mask_.removed() == 0) return;  // there is nothing to choose
     rho_ = problem_.rho();
     MatrixView<const float> inverse = problem_.inverse();
     Matrix<float> own;
@@ -256,8 +228,8 @@ class AlpsSolver {
       }
       if (step + 1 == options_.max_iterations) break;
       if (own.empty()) own = Matrix<float>(inverse.shape());
-      problem_.invert(rho_, own, execution_);
       ++report_.factorizations;
+      if (!problem_.invert(rho_, own, execution_)) break;  // rho has become too small
       inverse = own;
     }
   }
@@ -388,15 +360,14 @@ class AlpsSolver {
 /// after 30 iterations when less than 0.03 % does. Then B keeps its support and is refined on it.
 ///
 ///     const AlpsProblem problem(hessian);              // once for q, k and v
-///     const PruneResult pruned = alps(q, problem, {.sparsity = 0.7});
+///     const PruneResult pruned = alps(q, problem, {.selection = {.sparsity = 0.7}});
 ///
 /// Shapes    w (out_features, in_features)
-/// Values    exactly round-half-even((1 - sparsity) n) are kept; of equal magnitudes the lowest
+/// Values    as many are kept as the selection says; of equal magnitudes the lowest
 ///           index is removed first, in N:M it is kept. Inputs that were always zero lose their
 ///           weights; where more are to be kept than others there are, zeros count as kept
-/// Errors    ShapeError; ArgumentError for a sparsity outside [0, 1], a pattern N:M that is none or
-///           does not divide a row; NumericError naming a weight that is not finite, and for
-///           results that overflow
+/// Errors    ShapeError; ArgumentError as select, and for blocks or a selection within a mask;
+///           NumericError naming a weight that is not finite, and for results that overflow
 /// Accuracy  products in float32, factorizations in float64
 /// Cost      alps_multiply_adds; memory of 5 (out, in) and 2 to 5 (in, in) float matrices
 /// Order     independent of the number of threads
@@ -411,7 +382,7 @@ class AlpsSolver {
                      std::to_string(problem.in_features()) + " inputs");
   if (options.max_iterations < 0 || options.conjugate_gradient_steps < 0)
     throw ArgumentError("ALPS cannot do a negative number of iterations");
-  (void)detail::support_count(options, w.shape());
+  detail::require_support(options.selection, w.shape());
   require_finite(w, "weight");
   if (w.empty()) return {Matrix<float>(w.shape()), Mask(w.rows(), w.cols()), {}};
   PruneResult result = with_standard_floats(execution, [&](const Execution& standard) {

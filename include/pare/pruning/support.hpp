@@ -12,25 +12,36 @@
 #include "pare/core/tensor.hpp"
 #include "pare/formats/mask.hpp"
 #include "pare/kernels/execution.hpp"
+#include "pare/pruning/selection.hpp"
 
 namespace pare::detail {
 
-/// How many weights of a matrix stay, in a solver that chooses them again and again by |z|: a
-/// number over the whole matrix or per row, or N of M neighbours.
-struct SupportCount {
-  Index removed = 0;  ///< of the matrix, or of each row
-  bool by_row = false;
-  Index keep = 0, of = 0;  ///< N:M when `of` is not 0
-};
+/// Throws ArgumentError for a selection that a solver cannot make again and again by |z|.
+inline void require_support(const Selection& selection, const Shape<2>& shape) {
+  require_valid(selection, shape);
+  if (selection.block_rows != 1 || selection.block_cols != 1 || selection.within)
+    throw ArgumentError(
+        "this solver chooses single weights or N of M among all, no blocks, and not within a mask");
+  if (selection.of == 0)
+    (void)count_of(selection,
+                   selection.scope == SelectionScope::row ? shape[1] : shape[0] * shape[1]);
+}
 
 /// The support of the largest magnitudes, found in three passes over the matrix: one that counts
 /// the upper halves of the bits of |z|, one that counts the lower halves where the threshold is,
 /// one that writes the mask. Of equal ones the lowest index is removed first, in N:M it is kept.
 class SupportSelector {
  public:
-  SupportSelector(Shape<2> shape, const SupportCount& count, const ParallelFor& parallel_for)
-      : shape_(shape), count_(count), parallel_for_(parallel_for) {
-    if (count.of != 0 || count.by_row) return;
+  SupportSelector(Shape<2> shape, const Selection& selection, const ParallelFor& parallel_for)
+      : shape_(shape),
+        keep_(selection.keep),
+        of_(selection.of),
+        by_row_(selection.scope == SelectionScope::row),
+        parallel_for_(parallel_for) {
+    require_support(selection, shape);
+    if (of_ != 0) return;
+    removed_ = count_of(selection, by_row_ ? shape[1] : shape[0] * shape[1]);
+    if (by_row_) return;
     shares_ = std::clamp<Index>(shape[0] * shape[1] / share_size, 1,
                                 std::clamp<Index>(shape[0], 1, most_shares));
     high_.resize(static_cast<std::size_t>(shares_ * bins));
@@ -41,10 +52,10 @@ class SupportSelector {
   /// `finish(i)` once its mask is there: rows of the same share one after the other.
   template <class Prepare, class Finish>
   void select(MatrixView<const float> z, Mask& mask, Prepare prepare, Finish finish) {
-    if (count_.of != 0 || count_.by_row) {
+    if (of_ != 0 || by_row_) {
       parallel_for_(shape_[0], [&](Index i) {
         prepare(i);
-        count_.of != 0 ? n_of_m(&z(i, 0), i, mask) : largest_of_row(&z(i, 0), i, mask);
+        of_ != 0 ? n_of_m(&z(i, 0), i, mask) : largest_of_row(&z(i, 0), i, mask);
         finish(i);
       });
       return;
@@ -58,7 +69,7 @@ class SupportSelector {
         for (Index j = 0; j < shape_[1]; ++j) ++counts[key(row[j]) >> low_bits];
       }
     });
-    Index removed = count_.removed;
+    Index removed = removed_;
     const std::uint32_t high = find_bin(high_, removed);
     for_shares([&](Index share, Index first, Index last) {
       std::uint32_t* const counts = &low_[static_cast<std::size_t>(share * bins)];
@@ -158,14 +169,14 @@ class SupportSelector {
     const auto cols = static_cast<std::size_t>(shape_[1]);
     std::vector<std::uint64_t> keys(cols);
     for (std::size_t j = 0; j < cols; ++j) keys[j] = std::uint64_t{key(z[j])} << 32 | j;
-    const auto kept = keys.begin() + count_.removed;
+    const auto kept = keys.begin() + removed_;
     if (kept != keys.end()) std::nth_element(keys.begin(), kept, keys.end());
     for (auto k = keys.begin(); k != keys.end(); ++k)
       mask.set(i, static_cast<Index>(*k & 0xffffffffu), k >= kept);
   }
 
   void n_of_m(const float* z, Index i, Mask& mask) const {
-    const Index keep = count_.keep, of = count_.of;
+    const Index keep = keep_, of = of_;
     std::uint64_t bits = 0;
     for (Index begin = 0; begin < shape_[1]; begin += of)
       for (Index j = begin; j < begin + of; ++j) {
@@ -182,7 +193,8 @@ class SupportSelector {
   }
 
   Shape<2> shape_;
-  SupportCount count_;
+  Index removed_ = 0, keep_, of_;
+  bool by_row_;
   ParallelFor parallel_for_;
   Index shares_ = 0;
   std::vector<std::uint32_t> high_, low_;

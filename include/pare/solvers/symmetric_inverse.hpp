@@ -31,6 +31,15 @@ template <class Fill>
   return inverter.invert(u, diagonal.data());
 }
 
+/// The rows of x become those of x inverse(a), inverse(a) = uᵀ u.
+inline void apply_inverse(MatrixView<const double> u, Matrix<double>& x,
+                          const Execution& execution) {
+  Matrix<double> halfway(x.shape());
+  gemm(1.0, x, u.transposed(), halfway, execution);
+  x.fill(0.0);
+  gemm(1.0, halfway, u, x, execution);
+}
+
 /// product = uᵀ u, both halves, for an upper triangular u.
 template <class T>
 void square_upper(MatrixView<const T> u, MatrixView<T> product, const Execution& execution) {

@@ -166,9 +166,11 @@ TEMPLATE_TEST_CASE("products of triangles are those of whole matrices", "", floa
     kernels::GemmParts parts;
   };
   const Case cases[] = {{"a upper", upper, narrow, {.a_upper = true}},
+                        {"a lower", lower, narrow, {.a_lower = true}},
                         {"b upper", low, upper, {.b_upper = true}},
                         {"b lower", low, lower, {.b_lower = true}},
                         {"a upper, b lower", upper, lower, {.a_upper = true, .b_lower = true}},
+                        {"a lower, b upper", lower, upper, {.a_lower = true, .b_upper = true}},
                         {"upper half of c", wide, narrow, {.c_upper = true}}};
   for (const KernelName name : kernels_here()) {
     const auto kernel = kernels::select_gemm_kernel<TestType>(name);

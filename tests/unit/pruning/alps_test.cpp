@@ -2,14 +2,13 @@
 
 #include <Eigen/Cholesky>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "pare/core/eigen.hpp"
 #include "pare/core/parallel_openmp.hpp"
-#include "pare/io/safetensors_reader.hpp"
 #include "support/catch.hpp"
 #include "support/pruned_layer.hpp"
+#include "support/pruning_oracle.hpp"
 #include "support/random_matrix.hpp"
 
 using namespace pare;
@@ -17,15 +16,15 @@ using test::CorrelatedLayer;
 using test::hessian_loss;
 
 TEST_CASE("alps loses no more than the authors' code") {
-  const auto file =
-      SafetensorsReader::open(std::string(PARE_TEST_DATA_DIR) + "/pruning.safetensors");
-  const Matrix<float> w = file.read_matrix("sparsegpt.weight");
-  const Hessian h = Hessian::from_matrix(file.read_matrix("sparsegpt.hessian").view(), 8);
+  const test::PruningOracle oracle;
+  const Matrix<float> w = oracle.matrix("sparsegpt.weight");
+  const Hessian h = Hessian::from_matrix(oracle.matrix("sparsegpt.hessian").view(), 8);
   const AlpsProblem problem(h);
   for (const std::string name : {"0.5", "0.7", "2:4", "4:8"}) {
-    const auto meta = nlohmann::json::parse(file.metadata().at("alps." + name));
-    const AlpsOptions options{
-        .sparsity = meta.at("sparsity"), .keep = meta.at("keep"), .of = meta.at("group")};
+    const auto meta = oracle.meta("alps." + name);
+    const AlpsOptions options{.selection = {.sparsity = meta.at("sparsity"),
+                                            .keep = meta.at("keep"),
+                                            .of = meta.at("group")}};
     const PruneResult pruned = alps(w, problem, options);
     const double loss = hessian_loss(w, pruned.weight, h.matrix());
     const double reference = meta.at("loss");
@@ -33,7 +32,8 @@ TEST_CASE("alps loses no more than the authors' code") {
     CHECK(loss <= 1.02 * reference);
     CHECK(pruned.mask.removed() == meta.at("zeros").get<Index>());
     CHECK(nonzero_mask(pruned.weight) == (nonzero_mask(pruned.weight) & pruned.mask));
-    if (options.of != 0) CHECK(pruned.mask.is_n_of_m(options.keep, options.of));
+    if (options.selection.of != 0)
+      CHECK(pruned.mask.is_n_of_m(options.selection.keep, options.selection.of));
     CHECK(pruned.report.loss == Approx(loss).epsilon(1e-4));
     CHECK(pruned.report.loss <= pruned.report.loss_before);
     CHECK(pruned.report.dead_inputs == problem.dead_inputs());
@@ -47,12 +47,11 @@ TEST_CASE("alps keeps exactly as many as it says") {
     const AlpsProblem problem(layer.h);
     for (const double sparsity : {0.0, 0.25, 0.5, 0.75, 1.0}) {
       CAPTURE(rows, cols, sparsity);
-      const PruneResult whole = alps(layer.w, problem, {.sparsity = sparsity});
-      const auto expected = [&](Index n) {
-        return static_cast<Index>(std::nearbyint((1.0 - sparsity) * static_cast<double>(n)));
-      };
+      const PruneResult whole = alps(layer.w, problem, {.selection = {.sparsity = sparsity}});
+      const auto expected = [&](Index n) { return n - removed_count(n, sparsity); };
       CHECK(whole.mask.kept() == expected(rows * cols));
-      const PruneResult by_row = alps(layer.w, problem, {.sparsity = sparsity, .by_row = true});
+      const PruneResult by_row = alps(
+          layer.w, problem, {.selection = {.sparsity = sparsity, .scope = SelectionScope::row}});
       for (Index i = 0; i < rows; ++i) CHECK(by_row.mask.kept_in_row(i) == expected(cols));
       if (sparsity == 0.0)
         for (Index k = 0; k < whole.weight.size(); ++k)
@@ -64,7 +63,7 @@ TEST_CASE("alps keeps exactly as many as it says") {
   for (const auto& [keep, of] : {Shape<2>{2, 4}, Shape<2>{1, 4}, Shape<2>{3, 5}, Shape<2>{0, 2},
                                  Shape<2>{8, 8}, Shape<2>{1, 120}}) {
     CAPTURE(keep, of);
-    const Mask mask = alps(layer.w, problem, {.keep = keep, .of = of}).mask;
+    const Mask mask = alps(layer.w, problem, {.selection = {.keep = keep, .of = of}}).mask;
     CHECK(mask.is_n_of_m(keep, of));
     CHECK(mask.kept() == 9 * 120 / of * keep);
   }
@@ -110,21 +109,22 @@ TEST_CASE("alps of independent inputs removes what magnitude times scale does") 
 
 TEST_CASE("alps is far better than a mask by magnitude") {
   const CorrelatedLayer layer(48, 96);
-  const PruneResult pruned = alps(layer.w, layer.h, {.sparsity = 0.6});
-  Matrix<float> masked = layer.w;
+  const PruneResult pruned = alps(layer.w, layer.h, {.selection = {.sparsity = 0.6}});
   const PruneResult magnitude =
-      alps(layer.w, layer.h, {.sparsity = 0.6, .max_iterations = 0, .conjugate_gradient_steps = 0});
+      alps(layer.w, layer.h,
+           {.selection = {.sparsity = 0.6}, .max_iterations = 0, .conjugate_gradient_steps = 0});
   CHECK(pruned.report.loss < 0.3 * magnitude.report.loss);
   CHECK(pruned.report.iterations > 3);
   CHECK(pruned.report.conjugate_gradient_steps == 10);
 }
 
 TEST_CASE("alps does not depend on threads or strides") {
-  // Past one share of the selection and one block of the products.
-  const CorrelatedLayer layer(1100, 300, 600);
-  for (const AlpsOptions& options : {AlpsOptions{.sparsity = 0.7, .max_iterations = 6},
-                                     AlpsOptions{.by_row = true, .max_iterations = 3},
-                                     AlpsOptions{.keep = 2, .of = 4, .max_iterations = 3}}) {
+  // Past one block of the products.
+  const CorrelatedLayer layer(300, 270, 300);
+  for (const AlpsOptions& options :
+       {AlpsOptions{.selection = {.sparsity = 0.7}, .max_iterations = 6},
+        AlpsOptions{.selection = {.scope = SelectionScope::row}, .max_iterations = 3},
+        AlpsOptions{.selection = {.keep = 2, .of = 5}, .max_iterations = 3}}) {
     const PruneResult serial = alps(layer.w, layer.h, options);
     const Execution threads{.parallel_for = OpenMpFor(3)};
     const PruneResult parallel = alps(layer.w, layer.h, options, threads);
@@ -159,6 +159,22 @@ TEST_CASE("dead inputs lose their weights, growing damping is reported") {
   CHECK(alps(w, problem).mask.kept() == 1);
 }
 
+TEST_CASE("a penalty that falls until nothing can be inverted ends the iterations") {
+  // Two inputs that are the same, and a support that magnitude finds at once.
+  Matrix<double> h({3, 3});
+  for (Index i = 0; i < 2; ++i)
+    for (Index j = 0; j < 2; ++j) h(i, j) = 1.0;
+  h(2, 2) = 1.0;
+  Matrix<float> w({1, 3});
+  w(0, 0) = w(0, 1) = 1.0f;
+  w(0, 2) = 1e-3f;
+  const AlpsProblem problem(Hessian::from_matrix(h, 2), {.damping = 0.0});
+  const PruneResult pruned = alps(w, problem, {.selection = {.count = 1}});
+  CHECK_FALSE(pruned.mask(0, 2));
+  CHECK(pruned.report.loss == Approx(1e-6).epsilon(1e-3));
+  CHECK(pruned.report.iterations <= 33);
+}
+
 TEST_CASE("a Hessian of fewer tokens than inputs needs no damping") {
   const CorrelatedLayer layer(8, 64, 20);
   const AlpsProblem problem(layer.h, {.damping = 0.0});
@@ -171,10 +187,11 @@ TEST_CASE("alps refuses what means nothing") {
   const CorrelatedLayer layer(4, 32);
   const AlpsProblem problem(layer.h);
   for (const double sparsity : {-0.1, 1.5, std::nan("")})
-    CHECK_THROWS_AS(alps(layer.w, problem, {.sparsity = sparsity}), ArgumentError);
-  CHECK_THROWS_AS(alps(layer.w, problem, {.keep = 5, .of = 4}), ArgumentError);
-  CHECK_THROWS_WITH(alps(layer.w, problem, {.keep = 2, .of = 5}),
+    CHECK_THROWS_AS(alps(layer.w, problem, {.selection = {.sparsity = sparsity}}), ArgumentError);
+  CHECK_THROWS_AS(alps(layer.w, problem, {.selection = {.keep = 5, .of = 4}}), ArgumentError);
+  CHECK_THROWS_WITH(alps(layer.w, problem, {.selection = {.keep = 2, .of = 5}}),
                     ContainsSubstring("rows of 32 weights do not divide into groups of 5"));
+  CHECK_THROWS_AS(alps(layer.w, problem, {.selection = {.block_cols = 4}}), ArgumentError);
   CHECK_THROWS_AS(alps(layer.w, problem, {.max_iterations = -1}), ArgumentError);
   CHECK_THROWS_AS(alps(Matrix<float>({4, 31}), problem), ShapeError);
   CHECK_THROWS_AS(AlpsProblem(layer.h, {.damping = -1.0}), ArgumentError);
@@ -185,4 +202,6 @@ TEST_CASE("alps refuses what means nothing") {
   w(2, 7) = std::nanf("");
   CHECK_THROWS_WITH(alps(w, problem), ContainsSubstring("[2, 7]"));
   CHECK(alps(Matrix<float>({0, 32}), problem).weight.empty());
+  Matrix<float> wrong({31, 32});
+  CHECK_THROWS_AS(problem.invert(1.0, wrong), ShapeError);
 }
