@@ -79,13 +79,11 @@ TEST_CASE("a pruned model is an ordinary one with zeros, as many as were asked f
     if (c.of != 0) CHECK(mask.is_n_of_m(c.keep, c.of));
     CHECK(read_text(fixture.path("p") + "/config.json") ==
           read_text(fixture.source + "/config.json"));
-    const auto before = SafetensorsCollection::open(fixture.source),
+    auto before = SafetensorsCollection::open(fixture.source),
                after = SafetensorsCollection::open(fixture.path("p"));
     CHECK(before.names() == after.names());
-    for (const char* same : {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"}) {
-      const auto a = fixture.weight("m", std::string(same).substr(0, std::string(same).rfind('.')));
-      CHECK(a == fixture.weight("p", std::string(same).substr(0, std::string(same).rfind('.'))));
-    }
+    for (const char* same : {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"})
+      CHECK(std::ranges::equal(before.info(same).bytes, after.info(same).bytes));
     // The recipe does the same again.
     (void)output_of({"prune", fixture.source, "--out", fixture.path("again"), "--recipe",
                      fixture.path("p") + "/pare_recipe.json", "--calib", fixture.path("calib.txt"),
