@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include "cli/options.hpp"
 #include "cli/pipeline/block_pass.hpp"
 #include "cli/progress.hpp"
+#include "cli/prune_step.hpp"
 #include "cli/quantize_step.hpp"
 #include "cli/report.hpp"
 #include "cli/speed.hpp"
@@ -34,7 +36,7 @@ std::vector<std::string> split(const std::string& list) {
 std::vector<Recipe> recipes_of(const CompareOptions& options) {
   std::vector<Recipe> recipes;
   if (options.methods.empty() && options.formats.empty()) {
-    recipes = default_panel(options.base);
+    if (options.prune.empty()) recipes = default_panel(options.base);
   } else {
     std::vector<pare::ArgumentError> refused;
     for (const auto& method : split(options.methods.empty() ? "rtn" : options.methods))
@@ -64,6 +66,17 @@ std::vector<Recipe> recipes_of(const CompareOptions& options) {
   return recipes;
 }
 
+std::vector<PruneRecipe> prune_recipes_of(const CompareOptions& options) {
+  if (options.prune.empty()) return {};
+  std::vector<PruneRecipe> recipes;
+  if (options.prune == "panel")
+    recipes = prune_panel();
+  else
+    for (const std::string& item : split(options.prune)) recipes.push_back(parse_prune(item));
+  for (const PruneRecipe& recipe : recipes) recipe.validate();
+  return recipes;
+}
+
 struct StoredSize {
   Index bytes = 0, parameters = 0;
 };
@@ -84,6 +97,7 @@ class Comparison {
   explicit Comparison(const CompareOptions& options)
       : options_(options),
         recipes_(recipes_of(options)),
+        prune_recipes_(prune_recipes_of(options)),
         runtime_(options.model.runtime()),
         checkpoint_(options.model.model) {
     require_report_path("--report", options.report, {".json", ".csv"},
@@ -94,6 +108,7 @@ class Comparison {
     layers_ = layers_of_model(checkpoint_.config());
     for (const Recipe& recipe : recipes_)
       require_shapes(recipe, formats_of_layers(recipe, layers_), layers_);
+    for (const PruneRecipe& recipe : prune_recipes_) (void)pruned_layers(recipe, layers_);
     checkpoint_.require_forward();
     const bool is_encoder = checkpoint_.config().encoder.has_value();
     if (is_encoder)
@@ -104,7 +119,9 @@ class Comparison {
       tokens_ = evaluation_tokens(options.text, checkpoint_);
     const Index length = window_length(options.model, checkpoint_.config());
     if (std::any_of(recipes_.begin(), recipes_.end(),
-                    [](const Recipe& r) { return r.needs_calibration(); }))
+                    [](const Recipe& r) { return r.needs_calibration(); }) ||
+        std::any_of(prune_recipes_.begin(), prune_recipes_.end(),
+                    [](const PruneRecipe& r) { return r.needs_calibration(); }))
       calibration_.emplace(calibration_windows(options.calibration, checkpoint_, length));
     if (!is_encoder) windows_.emplace(tokens_, length);
     model_ = checkpoint_.load(runtime_.execution());
@@ -132,6 +149,11 @@ class Comparison {
       add_kernel(recipe.format, quantized);
       finish_row(row, quantized);
     }
+    for (const PruneRecipe& recipe : prune_recipes_) {
+      engine::Model pruned = model_.without_blocks();
+      row = prune(recipe, runner, pruned);
+      finish_row(row, pruned);
+    }
     std::fputs(table_.legend().c_str(), stdout);
   }
 
@@ -152,10 +174,56 @@ class Comparison {
     steps.push_back(std::make_unique<QuantizeStep>(
         recipe, formats_of_layers(recipe, layers_), runner,
         [&](const std::string& tensor) { return checkpoint_.tensors().info(tensor).dtype; }));
-    BlockPass pass(steps, runner, calibration_ ? &*calibration_ : nullptr, *model_.embedding,
-                   float_calibration, recipe.min_expert_tokens);
-    Progress progress(row.method + " " + row.format, model_.config.layers);
     Index quantized_bytes = 0, replaced_bytes = 0, weights = 0;
+    run_steps(steps, row.method + " " + row.format, runner, float_calibration,
+              recipe.min_expert_tokens, quantized, [&](const BlockInWork& result) {
+                for (const auto& [name, linear] : result.quantized) {
+                  quantized_bytes += linear.weight.bytes();
+                  weights += linear.weight.rows() * linear.weight.cols();
+                  replaced_bytes +=
+                      static_cast<Index>(checkpoint_.tensors().info(name + ".weight").bytes.size());
+                }
+              });
+    row.quantize_seconds = watch.seconds();
+    row.bits_per_weight = 8.0 * static_cast<double>(quantized_bytes) / static_cast<double>(weights);
+    row.weight_bytes = size_.bytes - replaced_bytes + quantized_bytes;
+    return row;
+  }
+
+  /// Zeros are stored: what would be smaller with a mask is told in bits alone.
+  ReportRow prune(const PruneRecipe& recipe, const engine::BlockRunner& runner,
+                  engine::Model& pruned) {
+    ReportRow row;
+    row.method = recipe.text();
+    row.format = std::string(to_string(weight_dtype()));
+    const Stopwatch watch;
+    PrunedLayers layers = pruned_layers(recipe, layers_);
+    if (recipe.scope == PruneScope::global) count_together(recipe, checkpoint_, layers);
+    Steps steps;
+    steps.push_back(std::make_unique<PruneStep>(recipe, layers, runner));
+    Index zeros = 0, weights = 0;
+    run_steps(steps, "pruning " + row.method, runner, nullptr, recipe.min_expert_tokens, pruned,
+              [&](const BlockInWork& result) {
+                for (const Layer& layer : result.layers) {
+                  const auto& weight = result.block.linears[layer.index].dense();
+                  zeros += std::count(weight.data(), weight.data() + weight.size(), 0.0f);
+                  weights += weight.size();
+                }
+              });
+    row.quantize_seconds = watch.seconds();
+    row.sparsity = static_cast<double>(zeros) / static_cast<double>(weights);
+    row.bits_per_weight = 1.0 + (1.0 - *row.sparsity) * bits(weight_dtype());
+    row.weight_bytes = size_.bytes;
+    return row;
+  }
+
+  /// Leads all blocks through steps, and shows each to `use` before `made` takes it.
+  void run_steps(const Steps& steps, const std::string& title, const engine::BlockRunner& runner,
+                 FloatCalibration* float_calibration, Index least_expert_tokens,
+                 engine::Model& made, const std::function<void(const BlockInWork&)>& use) {
+    BlockPass pass(steps, runner, calibration_ ? &*calibration_ : nullptr, *model_.embedding,
+                   float_calibration, least_expert_tokens);
+    Progress progress(title, model_.config.layers);
     for (Index i = 0; i < model_.config.layers; ++i) {
       progress.begin_block(i);
       auto result = pare::with_context(options_.model.model.string(), [&] {
@@ -163,21 +231,12 @@ class Comparison {
             i, model_.blocks[static_cast<std::size_t>(i)],
             [&](const std::string& layer, double fraction) { progress.step(layer, fraction); });
       });
-      for (const auto& [name, linear] : result.quantized) {
-        quantized_bytes += linear.weight.bytes();
-        weights += linear.weight.rows() * linear.weight.cols();
-        replaced_bytes +=
-            static_cast<Index>(checkpoint_.tensors().info(name + ".weight").bytes.size());
-      }
+      use(result);
       progress.clear();
       for (const std::string& notice : result.notices)
         std::fprintf(stderr, "note: %s\n", notice.c_str());
-      quantized.blocks.push_back(std::move(result.block));
+      made.blocks.push_back(std::move(result.block));
     }
-    row.quantize_seconds = watch.seconds();
-    row.bits_per_weight = 8.0 * static_cast<double>(quantized_bytes) / static_cast<double>(weights);
-    row.weight_bytes = size_.bytes - replaced_bytes + quantized_bytes;
-    return row;
   }
 
   void finish_row(ReportRow& row, const engine::Model& model) {
@@ -222,6 +281,7 @@ class Comparison {
 
   CompareOptions options_;
   std::vector<Recipe> recipes_;
+  std::vector<PruneRecipe> prune_recipes_;
   std::vector<LayerShape> layers_;
   Runtime runtime_;
   engine::Checkpoint checkpoint_;

@@ -43,7 +43,7 @@ Measure measure_of(const ReportRow& row) {
 }
 
 std::string headings(const ReportRow& base) {
-  std::string line = text("%-19s %-16s %6s %8s %6s %6s %9s %8s", "method", "format", "bits/w", "MB",
+  std::string line = text("%-20s %-15s %6s %8s %6s %6s %9s %8s", "method", "format", "bits/w", "MB",
                           "vs F32", "vs F16", measure_of(base).name, "change");
   if (base.kl) line += text(" %9s %7s", "KL", "top-1");
   if (base.speed) {
@@ -79,7 +79,7 @@ std::string ComparisonTable::add(const ReportRow& row) {
   const double n = static_cast<double>(row.parameters);
   const double bytes = static_cast<double>(row.weight_bytes);
   const Measure own = measure_of(row), base = measure_of(*base_);
-  lines += text("%-19s %-16s %6.2f %8.2f %5.2fx %5.2fx", method_label(row).c_str(),
+  lines += text("%-20s %-15s %6.2f %8.2f %5.2fx %5.2fx", method_label(row).c_str(),
                 format_label(row).c_str(), row.bits_per_weight, bytes / 1e6, 4.0 * n / bytes,
                 2.0 * n / bytes);
   if (own.is_loss)

@@ -43,6 +43,7 @@ struct CompareOptions {
   CalibrationOptions calibration;
   Recipe base;                   ///< of all rows; its act_order is for those that have one
   std::string methods, formats;  // comma-separated
+  std::string prune;             // the same, "panel", or empty
   std::filesystem::path report;
   bool speed = true;  // measured too
 };

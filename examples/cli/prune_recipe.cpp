@@ -183,14 +183,14 @@ bool PruneRecipe::scores_inputs() const {
 }
 
 pare::Selection PruneRecipe::selection() const {
-  const Pattern pattern = pattern_of(*this);
+  const Pattern own = pattern_of(*this);
   const bool by_row = own_scope() == PruneScope::row;
   return {.sparsity = sparsity,
           .scope = by_row ? pare::SelectionScope::row : pare::SelectionScope::matrix,
-          .keep = pattern.keep,
-          .of = pattern.of,
-          .block_rows = pattern.block_rows,
-          .block_cols = pattern.block_cols,
+          .keep = own.keep,
+          .of = own.of,
+          .block_rows = own.block_rows,
+          .block_cols = own.block_cols,
           .rounding = by_row ? pare::CountRounding::down : pare::CountRounding::half_to_even};
 }
 
@@ -201,6 +201,7 @@ std::string PruneRecipe::text() const {
     std::snprintf(percent, sizeof percent, "%g %%", 100.0 * sparsity);
     share = percent;
   }
+  if (update == PruneUpdate::none && scope == PruneScope::global) share += " global";
   if (pattern != "unstructured") share += (share.empty() ? "" : " in ") + pattern;
   return (update == PruneUpdate::none ? score : std::string(name_of(prune_update_names, update))) +
          " " + share;
@@ -239,15 +240,34 @@ void PruneRecipe::validate() const {
     throw pare::ArgumentError("--scope global has no blocks: use --scope matrix");
 }
 
+std::vector<PruneRecipe> prune_panel() {
+  std::vector<PruneRecipe> panel;
+  for (const char* text : {"magnitude:0.5", "wanda:0.5", "sparsegpt:0.5", "alps:0.5", "wanda:2:4",
+                           "sparsegpt:2:4", "alps:2:4", "sparsegpt:0.7", "alps:0.7"})
+    panel.push_back(parse_prune(text));
+  return panel;
+}
+
 PruneRecipe parse_prune(const std::string& text) {
   const auto fail = [&](const std::string& why) {
     throw pare::ArgumentError("--prune " + text + ": " + why);
   };
   const std::size_t colon = text.find(':');
   if (colon == std::string::npos || colon + 1 == text.size())
-    fail("it is METHOD:PATTERN or METHOD:SPARSITY, like sparsegpt:2:4 or alps:0.5");
+    fail(
+        "it is METHOD:PATTERN or METHOD:SPARSITY, like sparsegpt:2:4, alps:0.5 or "
+        "magnitude:0.5:global");
   PruneRecipe recipe;
-  const std::string method = text.substr(0, colon), share = text.substr(colon + 1);
+  const std::string method = text.substr(0, colon);
+  std::string share = text.substr(colon + 1);
+  if (const std::size_t last = share.rfind(':'); last != std::string::npos) {
+    const auto scope = std::find(prune_scope_names.begin(), prune_scope_names.end(),
+                                 std::string_view(share).substr(last + 1));
+    if (scope != prune_scope_names.end()) {
+      recipe.scope = static_cast<PruneScope>(scope - prune_scope_names.begin());
+      share.resize(last);
+    }
+  }
   const auto known = std::find(prune_update_names.begin() + 1, prune_update_names.end(), method);
   if (known != prune_update_names.end())
     recipe.update = static_cast<PruneUpdate>(known - prune_update_names.begin());

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cli/step_option.hpp"
 #include "pare/core/index.hpp"
@@ -56,8 +57,11 @@ struct PruneRecipe {
 template <>
 std::span<const StepOption<PruneRecipe>> options_of<PruneRecipe>();
 
-/// "sparsegpt:2:4", "alps:0.7", "wanda:0.5": an update or a score, and a pattern or a share.
-/// Throws ArgumentError.
+/// "sparsegpt:2:4", "alps:0.7", "magnitude:0.5:global": an update or a score, a pattern or a share,
+/// and perhaps a scope. Throws ArgumentError.
 [[nodiscard]] PruneRecipe parse_prune(const std::string& text);
+
+/// What `pare compare --prune panel` runs.
+[[nodiscard]] std::vector<PruneRecipe> prune_panel();
 
 }  // namespace cli

@@ -1,18 +1,14 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <string>
 
 #include "cli/pipeline/step.hpp"
 #include "cli/prune_recipe.hpp"
+#include "cli/pruned_layers.hpp"
 #include "pare/formats/mask.hpp"
 
 namespace cli {
-
-/// The layers that a recipe prunes; where all of them compete with each other, how many weights
-/// each one loses.
-using PrunedLayers = std::map<std::string, std::optional<Index>, std::less<>>;
 
 /// Prunes layers following one recipe. What enters a block comes through the blocks before it as
 /// they are pruned; the layers of one see it while the block is still dense.

@@ -38,6 +38,7 @@ nlohmann::json to_json(const ReportRow& row) {
   const auto add = [&](const char* key, const std::optional<double>& value) {
     json[key] = value ? nlohmann::json(*value) : nlohmann::json();
   };
+  if (row.sparsity) add("sparsity", row.sparsity);
   add("kl", row.kl);
   add("top1", row.top1);
   if (row.perplexity) {

@@ -18,6 +18,7 @@ struct ReportRow {
   Index group_size = -1;
   bool act_order = false;
   double bits_per_weight = 0.0;
+  std::optional<double> sparsity{};  ///< of pruned layers: the share of zeros
   Index weight_bytes = 0;
   Index parameters = 0;                                 ///< of all tensors, for the ratios
   std::optional<double> bits_per_byte{}, perplexity{};  ///< of decoders

@@ -72,6 +72,8 @@ struct AwqOptions;
 struct AwqScales;
 struct FakeQuantizeOptions;
 
+class ObsMask;
+
 class AlpsProblem;
 class AngularDistance;
 class BlockInfluence;
@@ -79,6 +81,11 @@ class ExpertSaliency;
 class FisherDiagonal;
 class HeadImportance;
 class MovementScores;
+class DependencyGraph;
+struct ChannelGroup;
+struct ChannelSelection;
+struct GroupScoreOptions;
+struct StructureEdit;
 class ObcPath;
 struct PruneResult;
 class WoodFisher;

@@ -63,8 +63,9 @@ struct GradualOptions {
   if (step < options.begin) return options.initial;
   const Index passed = step - options.begin;
   if (passed >= options.span) return options.final;
-  const double u =
-      static_cast<double>(passed - passed % options.every) / static_cast<double>(options.span);
+  const Index last = passed - passed % options.every;
+  if (last == 0) return options.initial;
+  const double u = static_cast<double>(last) / static_cast<double>(options.span);
   const auto [low, high] = std::minmax(options.initial, options.final);
   return std::clamp(options.final + (options.initial - options.final) * std::pow(1.0 - u, degree),
                     low, high);
@@ -146,10 +147,10 @@ struct MovementSchedule {
   if (begin > end)
     throw ArgumentError("the warm-ups of a movement schedule do not fit into " +
                         std::to_string(schedule.steps) + " steps");
-  return 1.0 - cubic_sparsity(step, {.initial = 1.0 - schedule.initial,
-                                     .final = 1.0 - schedule.final,
-                                     .begin = begin,
-                                     .span = end - begin});
+  // The formula is the same for shares that stay.
+  return cubic_sparsity(
+      step,
+      {.initial = schedule.initial, .final = schedule.final, .begin = begin, .span = end - begin});
 }
 
 }  // namespace pare

@@ -1,13 +1,11 @@
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "pare/formats/mask.hpp"
 #include "pare/pruning/score.hpp"
+#include "pare/pruning/selection.hpp"
 
 namespace pare {
 
@@ -56,25 +54,10 @@ namespace detail {
 
 [[nodiscard]] inline double sigmoid(double x) noexcept { return 1.0 / (1.0 + std::exp(-x)); }
 
-/// Keeps the largest; of equal ones those with the lowest index go first.
-[[nodiscard]] inline Mask keep_largest(MatrixView<const float> scores, Index kept) {
-  std::vector<std::pair<float, Index>> order;
-  order.reserve(static_cast<std::size_t>(scores.size()));
-  for (Index i = 0; i < scores.rows(); ++i)
-    for (Index j = 0; j < scores.cols(); ++j)
-      // Adding 0 makes -0 the 0 that it equals.
-      order.emplace_back(scores(i, j) + 0.0f, i * scores.cols() + j);
-  const auto first_kept = order.end() - kept;
-  std::nth_element(order.begin(), first_kept, order.end());
-  Mask mask(scores.rows(), scores.cols(), false);
-  for (auto entry = first_kept; entry != order.end(); ++entry)
-    mask.set(entry->second / scores.cols(), entry->second % scores.cols(), true);
-  return mask;
-}
-
 }  // namespace detail
 
-/// Hard movement pruning: the floor(keep * n) highest scores stay.
+/// Hard movement pruning: the floor(keep * n) highest scores stay; of equal ones the lowest index
+/// goes first.
 ///
 /// Shapes    scores (out, in)
 /// Values    keep in [0, 1], see movement_keep
@@ -84,8 +67,8 @@ namespace detail {
   if (!(keep >= 0.0 && keep <= 1.0))
     throw ArgumentError("a share of " + std::to_string(keep) + " is outside [0, 1]");
   require_finite(scores, "the matrix of scores");
-  return detail::keep_largest(
-      scores, static_cast<Index>(std::floor(keep * static_cast<double>(scores.size()))));
+  const auto kept = static_cast<Index>(std::floor(keep * static_cast<double>(scores.size())));
+  return select(scores, {.count = scores.size() - kept});
 }
 
 /// Soft movement pruning: what stays has sigmoid(S) > threshold, however many that are, but never
@@ -105,7 +88,7 @@ namespace detail {
       mask.set(i, j, detail::sigmoid(detail::at(scores, i, j)) > threshold);
   const Index least =
       static_cast<Index>(std::floor(0.005 * static_cast<double>(scores.size()))) + 1;
-  return mask.kept() < least ? detail::keep_largest(scores, least) : mask;
+  return mask.kept() < least ? select(scores, {.count = scores.size() - least}) : mask;
 }
 
 /// What soft movement pruning adds to the loss, times its weight: l1 is the mean of sigmoid(S), l0

@@ -11,6 +11,7 @@
 #include "pare/formats/mask.hpp"
 #include "pare/pruning/schedule.hpp"
 #include "pare/pruning/score.hpp"
+#include "pare/solvers/removed_count.hpp"
 
 namespace pare {
 
@@ -26,6 +27,7 @@ struct SynflowOptions {
   double sparsity = 0.5;
   /// Scores are found anew so many times; of few, layers may lose all.
   Index rounds = 100;
+  CountRounding rounding = CountRounding::down;
   /// Whether a layer may lose all its weights. Otherwise its best one stays, so that fewer go than
   /// were asked for where nothing else is left.
   bool allow_empty_layers = false;
@@ -124,8 +126,8 @@ inline void remove_lowest_flow(std::span<const Matrix<double>> scores, Index rem
 /// stays shrinks by the same factor (exponential_sparsity), the lowest scores of all layers go.
 ///
 /// Shapes    a matrix for each layer, a convolution as (out, in * height * width)
-/// Values    floor(sparsity * weights) are gone at the end, whatever was removed already included;
-/// of
+/// Values    sparsity * weights, by default rounded down, are gone at the end, whatever was removed
+/// already included; of
 ///           equal scores the lowest layer and index go first. What is removed stays removed
 /// Errors    ShapeError; ArgumentError for a sparsity outside [0, 1] or no rounds; NumericError
 ///           naming a weight, or the flow through one, that is not finite (of a deep network R
@@ -141,9 +143,10 @@ inline void remove_lowest_flow(std::span<const Matrix<double>> scores, Index rem
   std::vector<Mask> masks = detail::synflow_masks(weights, options.within);
   Index size = 0;
   for (const MatrixView<const float>& w : weights) size += w.size();
+  if (size == 0) return masks;
   for (Index round = 1; round <= options.rounds; ++round) {
     const double sparsity = exponential_sparsity(round, options.rounds, options.sparsity);
-    const auto removed = static_cast<Index>(std::floor(sparsity * static_cast<double>(size)));
+    const Index removed = removed_count(size, sparsity, options.rounding);
     const std::vector<Matrix<double>> scores = detail::synflow_round(weights, masks, network);
     detail::remove_lowest_flow(scores, removed, options.allow_empty_layers, masks);
   }

@@ -1,0 +1,241 @@
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pare/formats/mask.hpp"
+#include "pare/formats/uint.hpp"
+#include "pare/io/json.hpp"
+#include "pare/io/pare_checkpoint.hpp"
+#include "pare/io/safetensors_collection.hpp"
+#include "support/catch.hpp"
+#include "support/killed_run.hpp"
+#include "support/program.hpp"
+#include "support/tiny_model.hpp"
+
+namespace {
+
+using namespace pare;
+using namespace pare::test;
+namespace fs = std::filesystem;
+
+struct PruneFixture {
+  TemporaryDirectory directory;
+  std::string source = path("m");
+
+  PruneFixture() {
+    TinyModel().write(source);
+    std::string text;
+    for (int i = 0; i < 600; ++i) text += static_cast<char>('a' + i * i % 26);
+    write_text(path("calib.txt"), text);
+  }
+  [[nodiscard]] std::string path(const std::string& name) const {
+    return (directory / name).string();
+  }
+  [[nodiscard]] std::vector<std::string> prune(const std::string& out,
+                                               const std::vector<std::string>& more) const {
+    std::vector<std::string> words{"prune",           source,     "--out", path(out),   "--calib",
+                                   path("calib.txt"), "--window", "32",    "--threads", "1"};
+    // What needs no calibration takes none.
+    if (std::find(more.begin(), more.end(), "magnitude") != more.end())
+      words.assign({"prune", source, "--out", path(out), "--threads", "1"});
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+  [[nodiscard]] Matrix<float> weight(const std::string& model, const std::string& layer) const {
+    return SafetensorsCollection::open(path(model)).read_matrix(layer + ".weight");
+  }
+};
+
+const char* const layer = "model.layers.1.mlp.down_proj";  // [64, 96]
+
+}  // namespace
+
+TEST_CASE("a pruned model is an ordinary one with zeros, as many as were asked for") {
+  const PruneFixture fixture;
+  const struct {
+    std::vector<std::string> options;
+    Index kept;  // of the layer's 64 x 96
+    Index keep = 0, of = 0;
+  } cases[] = {
+      {{"--score", "magnitude", "--sparsity", "0.3"}, 64 * 96 - 1843},
+      {{"--score", "wanda", "--sparsity", "0.3"}, 64 * (96 - 28)},
+      {{"--score", "ria", "--sparsity", "0.5", "--scope", "row"}, 64 * 48},
+      {{"--score", "magnitude", "--pattern", "2:4"}, 64 * 48, 2, 4},
+      {{"--pattern", "4:8"}, 64 * 48, 4, 8},
+      {{"--score", "magnitude", "--pattern", "blocks-4x4", "--sparsity", "0.25"}, 48 * 96},
+      {{"--update", "sparsegpt", "--sparsity", "0.5"}, 64 * 48},
+      {{"--update", "sparsegpt", "--pattern", "1:4"}, 64 * 24, 1, 4},
+      {{"--update", "alps", "--sparsity", "0.7"}, 1843},
+      {{"--update", "alps", "--pattern", "2:4"}, 64 * 48, 2, 4},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.options);
+    const std::string printed = output_of(fixture.prune("p", c.options));
+    CHECK_THAT(printed, ContainsSubstring("14 layers") && ContainsSubstring("simulated"));
+    const Mask mask = nonzero_mask(fixture.weight("p", layer));
+    CHECK(mask.kept() == c.kept);
+    if (c.of != 0) CHECK(mask.is_n_of_m(c.keep, c.of));
+    CHECK(read_text(fixture.path("p") + "/config.json") ==
+          read_text(fixture.source + "/config.json"));
+    const auto before = SafetensorsCollection::open(fixture.source),
+               after = SafetensorsCollection::open(fixture.path("p"));
+    CHECK(before.names() == after.names());
+    for (const char* same : {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"}) {
+      const auto a = fixture.weight("m", std::string(same).substr(0, std::string(same).rfind('.')));
+      CHECK(a == fixture.weight("p", std::string(same).substr(0, std::string(same).rfind('.'))));
+    }
+    // The recipe does the same again.
+    (void)output_of({"prune", fixture.source, "--out", fixture.path("again"), "--recipe",
+                     fixture.path("p") + "/pare_recipe.json", "--calib", fixture.path("calib.txt"),
+                     "--threads", "2"});
+    CHECK(fixture.weight("again", layer) == fixture.weight("p", layer));
+    for (const char* made : {"p", "again"}) fs::remove_all(fixture.path(made));
+  }
+}
+
+TEST_CASE("where all layers compete the lowest of all weights go") {
+  const PruneFixture fixture;
+  (void)output_of(
+      fixture.prune("p", {"--score", "magnitude", "--scope", "global", "--sparsity", "0.4"}));
+  const auto tensors = SafetensorsCollection::open(fixture.path("p"));
+  Index zeros = 0, weights = 0;
+  float largest_removed = 0.0f, smallest_kept = 1e9f;
+  for (const std::string& name : tensors.names()) {
+    if (name.find("proj") == std::string::npos) continue;
+    const std::string own = name.substr(0, name.rfind('.'));
+    const Matrix<float> before = fixture.weight("m", own), after = fixture.weight("p", own);
+    for (Index i = 0; i < before.size(); ++i) {
+      const float w = std::fabs(before.data()[i]);
+      if (after.data()[i] == 0.0f)
+        largest_removed = std::max(largest_removed, w);
+      else
+        smallest_kept = std::min(smallest_kept, w);
+      zeros += after.data()[i] == 0.0f;
+      ++weights;
+    }
+  }
+  CHECK(zeros == static_cast<Index>(0.4 * static_cast<double>(weights) + 0.5));
+  CHECK(largest_removed <= smallest_kept);
+}
+
+TEST_CASE("after a kill pruning goes on, and threads change no byte") {
+  const PruneFixture fixture;
+  for (const std::vector<std::string>& how :
+       {std::vector<std::string>{"--update", "sparsegpt", "--pattern", "2:4"},
+        {"--score", "wanda", "--sparsity", "0.5"}}) {
+    auto command = fixture.prune("killed", how);
+    const bool killed = killed_run(command, fixture.path("killed"), ".safetensors", 1);
+    if (killed) CHECK(run_pare(command).status == 0);
+    auto whole = fixture.prune("whole", how);
+    whole[std::find(whole.begin(), whole.end(), "--threads") - whole.begin() + 1] = "2";
+    REQUIRE(run_pare(whole).status == 0);
+    if (killed)
+      for (const char* file :
+           {"model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
+            "model-00003-of-00003.safetensors", "config.json"})
+        CHECK(read_text(fixture.path("killed") + "/" + file) ==
+              read_text(fixture.path("whole") + "/" + file));
+    for (const char* made : {"killed", "whole"}) fs::remove_all(fixture.path(made));
+  }
+}
+
+TEST_CASE("one pass prunes and quantizes, and zeros stay zeros") {
+  const PruneFixture fixture;
+  for (const char* prune : {"sparsegpt:2:4", "alps:2:4", "sparsegpt:0.5"}) {
+    CAPTURE(prune);
+    (void)output_of({"quantize", fixture.source, "--out", fixture.path("q"), "--prune", prune,
+                     "--method", "gptq", "--format", "uint4", "--group-size", "32", "--calib",
+                     fixture.path("calib.txt"), "--window", "32", "--threads", "1"});
+    auto tensors = SafetensorsCollection::open(fixture.path("q"));
+    const auto settings =
+        pare_layers(read_json(fs::path(fixture.path("q")) / "config.json")["quantization_config"]);
+    const auto q = read_pare_layer<UInt<4>>(tensors, layer, settings[layer]);
+    Mask mask(64, 96);
+    for (Index i = 0; i < 64; ++i)
+      for (Index j = 0; j < 96; ++j) mask.set(i, j, q.value(i, j) != 0.0f);
+    // Rounding makes more zeros.
+    CHECK(mask.kept() <= 64 * 48);
+    CHECK(mask.kept() > 64 * 30);
+    if (std::string(prune).ends_with("2:4")) CHECK(mask.is_n_of_m(2, 4));
+    const auto recipe = read_json(fs::path(fixture.path("q")) / "pare_recipe.json");
+    CHECK(recipe["steps"][0]["step"] == "prune");
+    CHECK(recipe["steps"][1]["step"] == "quantize");
+    fs::remove_all(fixture.path("q"));
+  }
+}
+
+TEST_CASE("what cannot be pruned is refused in one line, before the work") {
+  const PruneFixture fixture;
+  const auto quantize = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words{"quantize",        fixture.source, "--out",
+                                   fixture.path("p"), "--calib",      fixture.path("calib.txt")};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const struct {
+    std::vector<std::string> command;
+    const char* word;
+  } cases[] = {
+      {fixture.prune("p", {"--sparsity", "1"}), "outside [0, 1)"},
+      {fixture.prune("p", {"--sparsity", "-0.1"}), "outside [0, 1)"},
+      {fixture.prune("p", {"--sparsity", "nan"}), "--sparsity"},
+      {fixture.prune("p", {"--pattern", "5:4"}), "5:4"},
+      {fixture.prune("p", {"--pattern", "2of4"}), "there are unstructured, N:M"},
+      {fixture.prune("p", {"--pattern", "2:7"}), "do not divide into groups of 7"},
+      {fixture.prune("p", {"--pattern", "2:4", "--sparsity", "0.4"}), "--sparsity has no effect"},
+      {fixture.prune("p", {"--score", "charm"}), "magnitude"},
+      {fixture.prune("p", {"--score", "snip"}), "needs gradients"},
+      {fixture.prune("p", {"--score", "wanda", "--scope", "global"}), "--scope global"},
+      {fixture.prune("p", {"--update", "alps", "--score", "magnitude"}), "--score has no effect"},
+      {fixture.prune("p", {"--update", "sparsegpt", "--pattern", "blocks-4x4"}), "no blocks"},
+      {fixture.prune("p", {"--update", "rest"}), "none, sparsegpt, alps"},
+      {fixture.prune("p", {"--layers", "nothing"}), "no layer's whole name"},
+      {fixture.prune("p", {"--layers", "("}), "no regular expression"},
+      {fixture.prune("p", {"--calib-stride", "0"}), "--calib-stride 0"},
+      {fixture.prune("p", {"--damping", "0.1"}), "--damping has no effect"},
+      {quantize({"--prune", "sparsegpt:2:4"}), "--method gptq"},
+      {quantize({"--prune", "wanda:2:4", "--method", "gptq"}), "sparsegpt or alps"},
+      {quantize({"--prune", "alps", "--method", "gptq"}), "METHOD:PATTERN"},
+      {quantize({"--prune", "alps:many", "--method", "gptq"}), "\"many\""},
+      {quantize({"--prune", "sparsegpt:2:4", "--method", "gptq", "--act-order"}), "neighbours"},
+      {{"compare", fixture.source, "--prune", "wanda:2"}, "outside [0, 1)"},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.command);
+    const Outcome outcome = run_pare(c.command);
+    CHECK(outcome.status == 1);
+    CHECK(outcome.error_lines() == 1);
+    CHECK_THAT(outcome.err, ContainsSubstring(c.word));
+    CHECK_FALSE(fs::exists(fixture.path("p")));
+    CHECK_FALSE(fs::exists(fixture.path("p.partial")));
+  }
+}
+
+TEST_CASE("pruning reaches the reference quality on the demo model") {
+  const TemporaryDirectory directory;
+  const std::string report = (directory / "r.json").string();
+  // Nats per byte of the authors' code, calibrated alike, and the tolerance.
+  const struct {
+    const char* method;
+    double kl, tolerance;
+  } cases[] = {{"magnitude 50 %", 0.05396, 0.01},
+               {"magnitude 50 % global", 0.03826, 0.01},
+               {"wanda 2:4", 0.11339, 0.03},
+               {"sparsegpt 2:4", 0.03936, 0.04},
+               {"alps 2:4", 0.01196, 0.05}};
+  (void)output_of({"compare", "--no-speed", "--prune",
+                   "magnitude:0.5,magnitude:0.5:global,wanda:2:4,sparsegpt:2:4,alps:2:4",
+                   "--window", "256", "--calib-stride", "4", "--report", report});
+  const auto rows = read_json(report)["rows"];
+  REQUIRE(rows.size() == 6);
+  for (const auto& c : cases) {
+    CAPTURE(c.method);
+    const auto row = std::find_if(rows.begin(), rows.end(),
+                                  [&](const auto& r) { return r["method"] == c.method; });
+    REQUIRE(row != rows.end());
+    CHECK((*row)["kl"].template get<double>() == Approx(c.kl).epsilon(c.tolerance));
+    CHECK((*row)["sparsity"].template get<double>() == Approx(0.5).margin(1e-3));
+  }
+}
