@@ -103,6 +103,7 @@ class SupportSelector {
  private:
   static constexpr Index lanes = 8;
   static constexpr int low_bits = 15;
+  static constexpr std::uint32_t above_all = 0x7fffffffu;
   static constexpr std::uint32_t low_mask = (1u << low_bits) - 1;
   static constexpr Index bins = Index{1} << 16, share_size = Index{1} << 17, most_shares = 32;
 
@@ -131,7 +132,7 @@ class SupportSelector {
     return static_cast<std::uint32_t>(bins - 1);  // all are removed
   }
 
-  /// Keeps keys from `threshold` on, which is positive.
+  /// Keeps keys from `threshold` on.
   void write_row(const float* z, Index i, std::uint32_t threshold, Mask& mask) const {
     const Index cols = shape_[1];
     const auto below = static_cast<std::int32_t>(threshold - 1);
@@ -165,31 +166,59 @@ class SupportSelector {
       }
   }
 
+  /// As the whole matrix, in digits of 11, 10 and 10 bits.
   void largest_of_row(const float* z, Index i, Mask& mask) const {
-    const auto cols = static_cast<std::size_t>(shape_[1]);
-    std::vector<std::uint64_t> keys(cols);
-    for (std::size_t j = 0; j < cols; ++j) keys[j] = std::uint64_t{key(z[j])} << 32 | j;
-    const auto kept = keys.begin() + removed_;
-    if (kept != keys.end()) std::nth_element(keys.begin(), kept, keys.end());
-    for (auto k = keys.begin(); k != keys.end(); ++k)
-      mask.set(i, static_cast<Index>(*k & 0xffffffffu), k >= kept);
+    const Index cols = shape_[1];
+    if (removed_ == cols) return write_row(z, i, above_all, mask);
+    std::array<std::uint32_t, 2048> counts;
+    std::uint32_t known = 0;
+    auto rank = static_cast<std::uint32_t>(removed_);
+    for (int shift = 20, width = 11; shift >= 0; shift -= 10, width = 10) {
+      counts.fill(0);
+      const int known_shift = shift + width;
+      const std::uint32_t digit = (1u << width) - 1;
+      for (Index j = 0; j < cols; ++j)
+        if (const std::uint32_t k = key(z[j]); k >> known_shift == known)
+          ++counts[k >> shift & digit];
+      std::uint32_t bin = 0;
+      while (rank >= counts[bin]) rank -= counts[bin++];
+      known = known << width | bin;
+    }
+    Index ties = rank;
+    write_row(z, i, known, mask);
+    if (ties > 0) remove_ties(z, i, known, ties, mask);
   }
 
   void n_of_m(const float* z, Index i, Mask& mask) const {
-    const Index keep = keep_, of = of_;
+    if (of_ == 4) return n_of_m(z, i, std::array<std::uint32_t, 4>{}, mask);
+    if (of_ == 8) return n_of_m(z, i, std::array<std::uint32_t, 8>{}, mask);
+    n_of_m(z, i, std::vector<std::uint32_t>(static_cast<std::size_t>(of_)), mask);
+  }
+  /// `keys` has room for a group.
+  template <class Keys>
+  void n_of_m(const float* z, Index i, Keys keys, Mask& mask) const {
+    Keys ahead = keys;  // how many of the group are kept rather
+    const auto keep = static_cast<std::uint32_t>(keep_);
     std::uint64_t bits = 0;
-    for (Index begin = 0; begin < shape_[1]; begin += of)
-      for (Index j = begin; j < begin + of; ++j) {
-        const std::uint32_t own = key(z[j]);
-        Index ahead = 0;
-        for (Index l = begin; l < j; ++l) ahead += key(z[l]) >= own;
-        for (Index l = j + 1; l < begin + of; ++l) ahead += key(z[l]) > own;
-        bits |= std::uint64_t{ahead < keep} << j % Mask::word_bits;
+    for (Index begin = 0; begin < shape_[1]; begin += std::ssize(keys)) {
+      for (std::size_t j = 0; j < keys.size(); ++j) {
+        keys[j] = key(z[begin + static_cast<Index>(j)]);
+        ahead[j] = 0;
+        for (std::size_t l = 0; l < j; ++l) {
+          const std::uint32_t is_greater = keys[j] > keys[l];
+          ahead[l] += is_greater;
+          ahead[j] += 1 - is_greater;
+        }
+      }
+      for (std::size_t l = 0; l < keys.size(); ++l) {
+        const Index j = begin + static_cast<Index>(l);
+        bits |= std::uint64_t{ahead[l] < keep} << j % Mask::word_bits;
         if ((j + 1) % Mask::word_bits == 0 || j + 1 == shape_[1]) {
           mask.set_word(i, j / Mask::word_bits, bits);
           bits = 0;
         }
       }
+    }
   }
 
   Shape<2> shape_;
