@@ -173,7 +173,8 @@ std::span<const StepOption<PruneRecipe>> options_of<PruneRecipe>() {
 }
 
 PruneScope PruneRecipe::own_scope() const {
-  return scope.value_or(score == "wanda" ? PruneScope::row : PruneScope::matrix);
+  const bool is_wanda = update == PruneUpdate::none && score == "wanda";
+  return scope.value_or(is_wanda ? PruneScope::row : PruneScope::matrix);
 }
 
 bool PruneRecipe::scores_inputs() const {

@@ -33,9 +33,7 @@ WeightUpdate& WeightUpdate::operator=(WeightUpdate&&) noexcept = default;
 pare::PruneResult WeightUpdate::operator()(pare::MatrixView<const float> weight) const {
   const pare::Selection selection = shared_->recipe.selection();
   if (const auto* problem = std::get_if<pare::AlpsProblem>(&shared_->of_inputs))
-    return pare::alps(weight, *problem,
-                      {.sparsity = selection.sparsity, .keep = selection.keep, .of = selection.of},
-                      shared_->execution);
+    return pare::alps(weight, *problem, {.selection = selection}, shared_->execution);
   const auto& factor = std::get<pare::ObsFactor>(shared_->of_inputs);
   return pare::sparsegpt(weight, factor,
                          {.mask = {.sparsity = selection.sparsity,
