@@ -80,7 +80,7 @@ TEST_CASE("a pruned model is an ordinary one with zeros, as many as were asked f
     CHECK(read_text(fixture.path("p") + "/config.json") ==
           read_text(fixture.source + "/config.json"));
     auto before = SafetensorsCollection::open(fixture.source),
-               after = SafetensorsCollection::open(fixture.path("p"));
+         after = SafetensorsCollection::open(fixture.path("p"));
     CHECK(before.names() == after.names());
     for (const char* same : {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"})
       CHECK(std::ranges::equal(before.info(same).bytes, after.info(same).bytes));
