@@ -12,6 +12,7 @@
 #include "cli/prune_step.hpp"
 #include "cli/pruned_layers.hpp"
 #include "cli/run_manifest.hpp"
+#include "cli/weight_update.hpp"
 
 namespace cli {
 namespace {
@@ -65,6 +66,11 @@ void prune(const PruneCommand& options) {
   for (const auto& [name, count] : chosen) texts[name] = recipe.text();
   const auto manifest = run_manifest(manifest_of_step(recipe), texts, checkpoint, windows);
   if (recipe.scope == PruneScope::global) count_together(recipe, checkpoint, chosen);
+
+  std::vector<pare::Shape<2>> shapes;
+  for (const LayerShape& layer : layers)
+    if (chosen.contains(layer.name)) shapes.push_back(layer.shape);
+  print_time_of_update(recipe, shapes, runtime.execution());
 
   const engine::BlockRunner runner(checkpoint.config(), runtime.execution());
   Steps steps;

@@ -122,6 +122,12 @@ void quantize(const QuantizeCommand& options) {
   out.warn_if_no_room(estimated_bytes(
       checkpoint.files(), [&](const std::string& name) { return stored_bits(formats, name); }));
 
+  if (options.prune) {
+    std::vector<pare::Shape<2>> shapes;
+    for (const LayerShape& layer : layers)
+      if (!formats.at(layer.name).is_skip() && !layer.is_output) shapes.push_back(layer.shape);
+    print_time_of_update(*options.prune, shapes, runtime.execution());
+  }
   const engine::BlockRunner runner(checkpoint.config(), runtime.execution());
   Steps steps;
   steps.push_back(std::make_unique<QuantizeStep>(

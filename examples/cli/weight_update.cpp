@@ -1,7 +1,11 @@
 #include "cli/weight_update.hpp"
 
+#include <algorithm>
+#include <cstdio>
 #include <variant>
 
+#include "cli/progress.hpp"
+#include "pare/kernels/gemm.hpp"
 #include "pare/pruning/alps.hpp"
 #include "pare/pruning/sparsegpt.hpp"
 
@@ -42,6 +46,26 @@ pare::PruneResult WeightUpdate::operator()(pare::MatrixView<const float> weight)
                                    .of = selection.of},
                           .factor = factor.options()},
                          shared_->execution);
+}
+
+void print_time_of_update(const PruneRecipe& recipe, std::span<const pare::Shape<2>> layers,
+                          const pare::Execution& execution) {
+  if (recipe.update != PruneUpdate::alps) return;
+  constexpr Index side = 512;
+  const pare::Matrix<float> a({side, side});
+  pare::Matrix<float> product({side, side});
+  double rate = 0.0;
+  for (int run = 0; run < 3; ++run) {
+    const Stopwatch watch;
+    pare::gemm(1.0f, a, a, product, execution);
+    rate = std::max(rate, static_cast<double>(side * side * side) / watch.seconds());
+  }
+  constexpr int usual_iterations = 40;
+  double multiply_adds = 0.0;
+  for (const pare::Shape<2>& layer : layers)
+    multiply_adds += pare::alps_multiply_adds(layer[0], layer[1], usual_iterations);
+  std::fprintf(stderr, "note: alps will take about %s, and calibration beside it\n",
+               clock_text(multiply_adds / rate).c_str());
 }
 
 }  // namespace cli

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "cli/prune_recipe.hpp"
 #include "pare/calibration/hessian.hpp"
@@ -25,5 +26,10 @@ class WeightUpdate {
   struct Shared;
   std::unique_ptr<Shared> shared_;
 };
+
+/// Says on standard error how long an update that takes long will, by the speed of a product here;
+/// `layers` are all that it prunes.
+void print_time_of_update(const PruneRecipe& recipe, std::span<const pare::Shape<2>> layers,
+                          const pare::Execution& execution);
 
 }  // namespace cli
