@@ -17,11 +17,11 @@ void forward_dense(pare::MatrixView<const float> x, const LinearOutput& output,
                    const pare::Execution& execution) {
   const auto& [layer, y, accumulate] = output;
   const auto& bias = layer.bias();
-  for (Index t = 0; t < y.rows(); ++t) {
+  execution.parallel_for(y.rows(), [&](Index t) {
     if (!accumulate) std::fill_n(&y(t, 0), y.cols(), 0.0f);
     if (!bias.empty())
       for (Index n = 0; n < y.cols(); ++n) y(t, n) += bias[n];
-  }
+  });
   multiply_dense(x, layer.dense(), y, execution);
 }
 
