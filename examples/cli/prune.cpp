@@ -25,7 +25,7 @@ struct Achieved {
 Achieved count_zeros(const std::filesystem::path& directory, const PrunedLayers& layers) {
   auto tensors = pare::SafetensorsCollection::open(directory);
   Achieved achieved;
-  for (const auto& [name, count] : layers) {
+  for (const auto& [name, layer] : layers) {
     const pare::Matrix<float> weight = tensors.read_matrix(name + ".weight");
     achieved.weights += weight.size();
     achieved.removed += std::count(weight.data(), weight.data() + weight.size(), 0.0f);
@@ -63,7 +63,8 @@ void prune(const PruneCommand& options) {
   out.warn_if_no_room(
       estimated_bytes(checkpoint.files(), [](const std::string&) { return std::nullopt; }));
   std::map<std::string, std::string> texts;
-  for (const auto& [name, count] : chosen) texts[name] = recipe.text();
+  for (const auto& [name, layer] : chosen)
+    texts[name] = recipe.text() + (layer.sparsity ? " " + std::to_string(*layer.sparsity) : "");
   const auto manifest = run_manifest(manifest_of_step(recipe), texts, checkpoint, windows);
   if (recipe.scope == PruneScope::global) count_together(recipe, checkpoint, chosen);
 

@@ -76,8 +76,8 @@ std::vector<StepOption<PruneRecipe>> describe() {
        .help = "which weights go, the lowest: " + supplied_scores(),
        .compared = false,
        .in_manifest = true,
-       .has_effect = [](const PruneRecipe& r) { return r.update == PruneUpdate::none; },
-       .where = "--update none: updates choose by what a removal costs",
+       .has_effect = [](const PruneRecipe& r) { return r.uses_score(); },
+       .where = "--update none and refit: the others choose by what a removal costs",
        .get = [](const PruneRecipe& r) { return Json(r.score); },
        .set = [](PruneRecipe& r, const Json& v) { r.score = v.get<std::string>(); }},
       {.name = "sparsity",
@@ -106,8 +106,7 @@ std::vector<StepOption<PruneRecipe>> describe() {
        .default_note = "row for wanda, else matrix",
        .compared = false,
        .in_manifest = true,
-       .has_effect =
-           [](const PruneRecipe& r) { return r.update == PruneUpdate::none && !is_n_of_m(r); },
+       .has_effect = [](const PruneRecipe& r) { return r.uses_score() && !is_n_of_m(r); },
        .where = "scores without a pattern N:M",
        .get =
            [](const PruneRecipe& r) {
@@ -140,6 +139,19 @@ std::vector<StepOption<PruneRecipe>> describe() {
        .where = "updates",
        .get = [](const PruneRecipe& r) { return Json(r.damping); },
        .set = [](PruneRecipe& r, const Json& v) { r.damping = v.get<double>(); }},
+      {.name = "allocate",
+       .flag = "--allocate",
+       .kind = Kind::text,
+       .help = "how layers share the sparsity: uniform, erk (large ones lose more), or FILE.json "
+               "with {layer: sparsity}",
+       .compared = false,
+       .in_manifest = false,
+       .has_effect =
+           [](const PruneRecipe& r) { return !is_n_of_m(r) && r.scope != PruneScope::global; },
+       .where = "other patterns than N:M, which says each layer's share, and other scopes than "
+                "global, which finds it",
+       .get = [](const PruneRecipe& r) { return Json(r.allocate); },
+       .set = [](PruneRecipe& r, const Json& v) { r.allocate = v.get<std::string>(); }},
       {.name = "layers",
        .flag = "--layers",
        .kind = Kind::text,
@@ -173,12 +185,12 @@ std::span<const StepOption<PruneRecipe>> options_of<PruneRecipe>() {
 }
 
 PruneScope PruneRecipe::own_scope() const {
-  const bool is_wanda = update == PruneUpdate::none && score == "wanda";
+  const bool is_wanda = uses_score() && score == "wanda";
   return scope.value_or(is_wanda ? PruneScope::row : PruneScope::matrix);
 }
 
 bool PruneRecipe::scores_inputs() const {
-  return update == PruneUpdate::none && pare::with_score(score, []<class S>(pare::TypeTag<S>) {
+  return uses_score() && pare::with_score(score, []<class S>(pare::TypeTag<S>) {
            return std::is_same_v<typename S::Inputs, pare::WeightsAndInputs>;
          });
 }
@@ -202,9 +214,12 @@ std::string PruneRecipe::text() const {
     std::snprintf(percent, sizeof percent, "%g %%", 100.0 * sparsity);
     share = percent;
   }
-  if (update == PruneUpdate::none && scope == PruneScope::global) share += " global";
+  if (uses_score() && scope == PruneScope::global) share += " global";
   if (pattern != "unstructured") share += (share.empty() ? "" : " in ") + pattern;
-  return (update == PruneUpdate::none ? score : std::string(name_of(prune_update_names, update))) +
+  const std::string name(name_of(prune_update_names, update));
+  return (update == PruneUpdate::none    ? score
+          : update == PruneUpdate::refit ? score + "+" + name
+                                         : name) +
          " " + share;
 }
 
@@ -223,10 +238,10 @@ void PruneRecipe::validate() const {
   if (!(damping >= 0.0 && damping <= 1.0))
     throw pare::ArgumentError("--damping " + std::to_string(damping) + " is outside [0, 1]");
   const bool is_blocks = p.block_rows != 1 || p.block_cols != 1;
-  if (update != PruneUpdate::none && is_blocks)
+  if (!uses_score() && is_blocks)
     throw pare::ArgumentError("--update " + std::string(name_of(prune_update_names, update)) +
                               " has no blocks: use --update none, unstructured or N:M");
-  if (update == PruneUpdate::none)
+  if (uses_score())
     pare::with_score(score, [&]<class S>(pare::TypeTag<S>) {
       if (!is_supplied<S>)
         throw pare::ArgumentError("--score " + score +

@@ -16,8 +16,9 @@ namespace cli {
 using pare::Index;
 
 /// What the weights that stay do for those that go.
-enum class PruneUpdate : std::uint8_t { none, sparsegpt, alps };
-inline constexpr std::array<std::string_view, 3> prune_update_names{"none", "sparsegpt", "alps"};
+enum class PruneUpdate : std::uint8_t { none, refit, sparsegpt, obc, alps };
+inline constexpr std::array<std::string_view, 5> prune_update_names{"none", "refit", "sparsegpt",
+                                                                    "obc", "alps"};
 
 enum class PruneScope : std::uint8_t { row, matrix, global };
 inline constexpr std::array<std::string_view, 3> prune_scope_names{"row", "matrix", "global"};
@@ -25,7 +26,7 @@ inline constexpr std::array<std::string_view, 3> prune_scope_names{"row", "matri
 /// One way to prune a model: the step "prune" of a recipe file. Its options are described in
 /// prune_recipe.cpp.
 struct PruneRecipe {
-  /// Which weights go; an update chooses them itself.
+  /// Which weights go; most updates choose them themselves.
   std::string score = "wanda";
   double sparsity = 0.5;
   /// "unstructured", "N:M" or "blocks-RxC".
@@ -34,11 +35,16 @@ struct PruneRecipe {
   std::optional<PruneScope> scope{};
   PruneUpdate update = PruneUpdate::none;
   double damping = 0.01;
+  /// How the layers share the sparsity: "uniform", "erk", or a JSON file {layer: sparsity}.
+  std::string allocate = "uniform";
   /// A regular expression: only these layers. Empty: all layers of the blocks.
   std::string layers{};
   /// An expert that the calibration text gives fewer tokens gets all of them.
   Index min_expert_tokens = 128;
 
+  [[nodiscard]] bool uses_score() const {
+    return update == PruneUpdate::none || update == PruneUpdate::refit;
+  }
   [[nodiscard]] PruneScope own_scope() const;
   /// True when the score asks what enters the layers.
   [[nodiscard]] bool scores_inputs() const;

@@ -1,11 +1,10 @@
 #include "cli/prune_step.hpp"
 
 #include <optional>
-#include <type_traits>
 #include <utility>
 
+#include "cli/choose_weights.hpp"
 #include "cli/weight_update.hpp"
-#include "pare/pruning/scores/all.hpp"
 
 namespace cli {
 
@@ -18,9 +17,9 @@ PruneStep::PruneStep(const PruneRecipe& recipe, PrunedLayers layers,
 
 Needs PruneStep::needs() const {
   const bool calibrates = recipe_.needs_calibration();
-  return {.hessians = calibrates && !recipe_.scores_inputs(),
-          .inputs = recipe_.scores_inputs(),
-          .sequential = calibrates};
+  const bool updates = recipe_.update != PruneUpdate::none;
+  return {
+      .hessians = updates, .inputs = !updates && recipe_.scores_inputs(), .sequential = calibrates};
 }
 
 bool PruneStep::wants(const std::string& layer) const { return layers_.contains(layer); }
@@ -37,27 +36,6 @@ void PruneStep::observe(const BlockInWork&, Site site, MatrixView<const float> x
       sums[j] += static_cast<double>(x(t, j)) * static_cast<double>(x(t, j));
 }
 
-pare::Mask PruneStep::choose(const Layer& layer, MatrixView<const float> weight) const {
-  pare::Selection selection = recipe_.selection();
-  if (const auto& count = layers_.at(layer.name)) selection.count = *count;
-  // What a layer loses all of, nothing makes up for.
-  selection.least_kept = selection.scope == pare::SelectionScope::matrix ? 1 : 0;
-  const auto scores =
-      pare::with_score(recipe_.score, [&]<class S>(pare::TypeTag<S>) -> pare::Matrix<float> {
-        if constexpr (std::is_same_v<typename S::Inputs, pare::Weights>) {
-          return S{}(pare::Weights{weight});
-        } else if constexpr (std::is_same_v<typename S::Inputs, pare::WeightsAndInputs>) {
-          const pare::Vector<double>& sums = squared_inputs_.at(layer.site);
-          pare::Vector<float> norms({sums.size()});
-          for (Index j = 0; j < norms.size(); ++j) norms[j] = static_cast<float>(sums[j]);
-          return S{}(pare::WeightsAndInputs{weight, norms});
-        } else {
-          throw pare::ArgumentError("--score " + recipe_.score + " needs gradients");
-        }
-      });
-  return pare::select(scores, selection, runner_.execution());
-}
-
 void PruneStep::compress(BlockInWork& work, const Observations& observations,
                          const Listener& listener) {
   std::optional<WeightUpdate> update;  // layers at a site share their input
@@ -69,11 +47,19 @@ void PruneStep::compress(BlockInWork& work, const Observations& observations,
              0.5 + static_cast<double>(i) / static_cast<double>(2 * work.layers.size()));
     pare::with_context(layer.name, [&] {
       pare::Matrix<float>& weight = work.weight(layer);
-      if (recipe_.update == PruneUpdate::none) return choose(layer, weight).apply(weight);
+      const PrunedLayer& own = layers_.find(layer.name)->second;
+      if (recipe_.update == PruneUpdate::none) {
+        const auto seen = squared_inputs_.find(layer.site);
+        const pare::Vector<double> none;
+        return choose_weights(recipe_, own, weight,
+                              seen == squared_inputs_.end() ? none : seen->second,
+                              runner_.execution())
+            .apply(weight);
+      }
       if (site != layer.site)
         update.emplace(recipe_, observations.hessian(layer.site), runner_.execution());
       site = layer.site;
-      pare::PruneResult result = (*update)(weight);
+      pare::PruneResult result = (*update)(weight, own);
       const pare::PruneReport& report = result.report;
       if (report.damping_used > recipe_.damping)
         work.notices.push_back(layer.name + ": the damping was raised to " +

@@ -6,7 +6,6 @@
 #include "cli/pipeline/step.hpp"
 #include "cli/prune_recipe.hpp"
 #include "cli/pruned_layers.hpp"
-#include "pare/formats/mask.hpp"
 
 namespace cli {
 
@@ -28,8 +27,6 @@ class PruneStep final : public Step {
       const std::string& name, pare::MatrixView<const float> weight) override;
 
  private:
-  [[nodiscard]] pare::Mask choose(const Layer& layer, pare::MatrixView<const float> weight) const;
-
   PruneRecipe recipe_;
   PrunedLayers layers_;
   const engine::BlockRunner& runner_;

@@ -11,12 +11,18 @@
 
 namespace cli {
 
-/// The layers that a recipe prunes; where all of them compete with each other, how many weights
-/// each one loses.
-using PrunedLayers = std::map<std::string, std::optional<Index>, std::less<>>;
+/// What a layer loses where not all lose the same share.
+struct PrunedLayer {
+  std::optional<Index> count{};      ///< where all layers compete with each other
+  std::optional<double> sparsity{};  ///< where layers share the sparsity by another rule
+};
 
-/// Throws ArgumentError when --layers is no expression or matches none of `layers`, and ShapeError
-/// naming a layer whose rows do not divide into groups.
+/// The layers that a recipe prunes.
+using PrunedLayers = std::map<std::string, PrunedLayer, std::less<>>;
+
+/// Throws ArgumentError when --layers is no expression or matches none of `layers`, FormatError for
+/// a file of --allocate that says nothing of a layer, or of none, and ShapeError naming a layer
+/// whose rows do not divide into groups, or that has too many inputs for the update.
 [[nodiscard]] PrunedLayers pruned_layers(const PruneRecipe& recipe,
                                          const std::vector<LayerShape>& layers);
 

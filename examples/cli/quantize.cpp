@@ -60,7 +60,10 @@ void require_joint(const PruneRecipe& prune, const Recipe& recipe) {
     throw pare::ArgumentError(
         "pruning and quantization in one pass need --method gptq or awq+gptq, whose sweep makes up "
         "for both; or prune first, and quantize what pare prune wrote");
-  if (prune.scores_inputs() || prune.update == PruneUpdate::none)
+  if (prune.allocate != "uniform" || prune.scope)
+    throw pare::ArgumentError(
+        "pruning and quantization in one pass give all layers one share: prune first for others");
+  if (prune.uses_score())
     throw pare::ArgumentError("--prune " + prune.score +
                               " does not make up for what goes: use sparsegpt or alps");
   if (recipe.act_order && prune.selection().of != 0)

@@ -4,9 +4,12 @@
 #include <cstdio>
 #include <variant>
 
+#include "cli/choose_weights.hpp"
 #include "cli/progress.hpp"
 #include "pare/kernels/gemm.hpp"
 #include "pare/pruning/alps.hpp"
+#include "pare/pruning/obc.hpp"
+#include "pare/pruning/refit.hpp"
 #include "pare/pruning/sparsegpt.hpp"
 
 namespace cli {
@@ -14,7 +17,7 @@ namespace cli {
 struct WeightUpdate::Shared {
   PruneRecipe recipe;
   pare::Execution execution;
-  std::variant<std::monostate, pare::ObsFactor, pare::AlpsProblem> of_inputs;
+  std::variant<std::monostate, pare::Hessian, pare::ObsFactor, pare::AlpsProblem> of_inputs;
 };
 
 WeightUpdate::WeightUpdate(const PruneRecipe& recipe, const pare::Hessian& hessian,
@@ -25,6 +28,8 @@ WeightUpdate::WeightUpdate(const PruneRecipe& recipe, const pare::Hessian& hessi
   if (recipe.update == PruneUpdate::alps)
     shared_->of_inputs.emplace<pare::AlpsProblem>(
         hessian, pare::AlpsProblemOptions{.damping = recipe.damping}, execution);
+  else if (recipe.update != PruneUpdate::sparsegpt)
+    shared_->of_inputs = hessian;
   else
     shared_->of_inputs.emplace<pare::ObsFactor>(
         hessian, pare::ObsFactorOptions{.damping = recipe.damping}, execution);
@@ -34,18 +39,27 @@ WeightUpdate::~WeightUpdate() = default;
 WeightUpdate::WeightUpdate(WeightUpdate&&) noexcept = default;
 WeightUpdate& WeightUpdate::operator=(WeightUpdate&&) noexcept = default;
 
-pare::PruneResult WeightUpdate::operator()(pare::MatrixView<const float> weight) const {
-  const pare::Selection selection = shared_->recipe.selection();
-  if (const auto* problem = std::get_if<pare::AlpsProblem>(&shared_->of_inputs))
-    return pare::alps(weight, *problem, {.selection = selection}, shared_->execution);
-  const auto& factor = std::get<pare::ObsFactor>(shared_->of_inputs);
+pare::PruneResult WeightUpdate::operator()(pare::MatrixView<const float> weight,
+                                           const PrunedLayer& layer) const {
+  const auto& [recipe, execution, of_inputs] = *shared_;
+  const pare::Selection selection = selection_of(recipe, layer);
+  if (const auto* problem = std::get_if<pare::AlpsProblem>(&of_inputs))
+    return pare::alps(weight, *problem, {.selection = selection}, execution);
+  if (const auto* hessian = std::get_if<pare::Hessian>(&of_inputs)) {
+    if (recipe.update == PruneUpdate::obc)
+      return pare::obc(weight, *hessian, {.selection = selection, .damping = recipe.damping},
+                       execution);
+    const pare::Mask mask = choose_weights(recipe, layer, weight, hessian->diagonal(), execution);
+    return pare::refit(weight, *hessian, mask, {.damping = recipe.damping}, execution);
+  }
+  const auto& factor = std::get<pare::ObsFactor>(of_inputs);
   return pare::sparsegpt(weight, factor,
                          {.mask = {.sparsity = selection.sparsity,
                                    .rounding = selection.rounding,
                                    .keep = selection.keep,
                                    .of = selection.of},
                           .factor = factor.options()},
-                         shared_->execution);
+                         execution);
 }
 
 void print_time_of_update(const PruneRecipe& recipe, std::span<const pare::Shape<2>> layers,

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "cli/prune_recipe.hpp"
+#include "cli/pruned_layers.hpp"
 #include "pare/calibration/hessian.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/pruning/prune_result.hpp"
@@ -20,7 +21,8 @@ class WeightUpdate {
   WeightUpdate(WeightUpdate&&) noexcept;
   WeightUpdate& operator=(WeightUpdate&&) noexcept;
 
-  [[nodiscard]] pare::PruneResult operator()(pare::MatrixView<const float> weight) const;
+  [[nodiscard]] pare::PruneResult operator()(pare::MatrixView<const float> weight,
+                                             const PrunedLayer& layer = {}) const;
 
  private:
   struct Shared;

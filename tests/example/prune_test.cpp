@@ -69,6 +69,9 @@ TEST_CASE("a pruned model is an ordinary one with zeros, as many as were asked f
       {{"--update", "sparsegpt", "--pattern", "1:4"}, 64 * 24, 1, 4},
       {{"--update", "alps", "--sparsity", "0.7"}, 1843},
       {{"--update", "alps", "--pattern", "2:4"}, 64 * 48, 2, 4},
+      {{"--update", "refit", "--score", "magnitude", "--sparsity", "0.5"}, 64 * 48},
+      {{"--update", "refit", "--pattern", "2:4"}, 64 * 48, 2, 4},
+      {{"--update", "obc", "--sparsity", "0.5"}, 64 * 48},
   };
   for (const auto& c : cases) {
     CAPTURE(c.options);
@@ -116,6 +119,50 @@ TEST_CASE("where all layers compete the lowest of all weights go") {
   }
   CHECK(zeros == static_cast<Index>(0.4 * static_cast<double>(weights) + 0.5));
   CHECK(largest_removed <= smallest_kept);
+}
+
+TEST_CASE("layers share the sparsity by a rule or a file") {
+  const PruneFixture fixture;
+  const auto sparsities = [&](const std::string& allocate) {
+    (void)output_of(fixture.prune(
+        "p", {"--score", "magnitude", "--sparsity", "0.6", "--allocate", allocate, "--force"}));
+    std::vector<double> found;
+    Index zeros = 0, weights = 0;
+    auto tensors = SafetensorsCollection::open(fixture.path("p"));
+    for (const std::string& name : tensors.names()) {
+      if (name.find("proj") == std::string::npos) continue;
+      const Mask mask = nonzero_mask(tensors.read_matrix(name));
+      found.push_back(mask.sparsity());
+      zeros += mask.removed();
+      weights += mask.size();
+    }
+    found.push_back(static_cast<double>(zeros) / static_cast<double>(weights));
+    return found;
+  };
+  const auto erk = sparsities("erk");
+  CHECK(erk.back() == Approx(0.6).margin(1e-3));
+  CHECK(*std::max_element(erk.begin(), erk.end()) > 0.62);
+  nlohmann::json table;
+  for (const char* block : {"0", "1"})
+    for (const char* name : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                             "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"})
+      table[std::string("model.layers.") + block + "." + name] = *block == '0' ? 0.25 : 0.75;
+  write_json(fixture.path("table.json"), table);
+  const auto by_file = sparsities(fixture.path("table.json"));
+  CHECK(by_file.front() == 0.25);
+  CHECK(by_file.back() == Approx(0.5).margin(1e-6));
+  const auto refusal = [&] {
+    write_json(fixture.path("table.json"), table);
+    return run_pare(fixture.prune(
+                        "x", {"--score", "magnitude", "--allocate", fixture.path("table.json")}))
+        .err;
+  };
+  table["model.layers.0.mlp.up_proj"] = 1.0;
+  CHECK_THAT(refusal(), ContainsSubstring("model.layers.0.mlp.up_proj is 1.0, outside [0, 1)"));
+  table.erase("model.layers.0.mlp.up_proj");
+  CHECK_THAT(refusal(), ContainsSubstring("there is no sparsity of model.layers.0.mlp.up_proj"));
+  table["other"] = 0.5;
+  CHECK_THAT(refusal(), ContainsSubstring("\"other\" is no layer"));
 }
 
 TEST_CASE("after a kill pruning goes on, and threads change no byte") {
@@ -188,7 +235,7 @@ TEST_CASE("what cannot be pruned is refused in one line, before the work") {
       {fixture.prune("p", {"--score", "wanda", "--scope", "global"}), "--scope global"},
       {fixture.prune("p", {"--update", "alps", "--score", "magnitude"}), "--score has no effect"},
       {fixture.prune("p", {"--update", "sparsegpt", "--pattern", "blocks-4x4"}), "no blocks"},
-      {fixture.prune("p", {"--update", "rest"}), "none, sparsegpt, alps"},
+      {fixture.prune("p", {"--update", "rest"}), "none, refit, sparsegpt, obc, alps"},
       {fixture.prune("p", {"--layers", "nothing"}), "no layer's whole name"},
       {fixture.prune("p", {"--layers", "("}), "no regular expression"},
       {fixture.prune("p", {"--calib-stride", "0"}), "--calib-stride 0"},

@@ -1,0 +1,38 @@
+#include "cli/choose_weights.hpp"
+
+#include <type_traits>
+
+#include "pare/pruning/scores/all.hpp"
+
+namespace cli {
+
+pare::Selection selection_of(const PruneRecipe& recipe, const PrunedLayer& layer) {
+  pare::Selection selection = recipe.selection();
+  if (layer.count) selection.count = *layer.count;
+  if (layer.sparsity) selection.sparsity = *layer.sparsity;
+  return selection;
+}
+
+pare::Mask choose_weights(const PruneRecipe& recipe, const PrunedLayer& layer,
+                          pare::MatrixView<const float> weight,
+                          pare::VectorView<const double> squared_inputs,
+                          const pare::Execution& execution) {
+  pare::Selection selection = selection_of(recipe, layer);
+  // What a layer loses all of, nothing makes up for.
+  selection.least_kept = selection.scope == pare::SelectionScope::matrix ? 1 : 0;
+  const auto scores =
+      pare::with_score(recipe.score, [&]<class S>(pare::TypeTag<S>) -> pare::Matrix<float> {
+        if constexpr (std::is_same_v<typename S::Inputs, pare::Weights>) {
+          return S{}(pare::Weights{weight}, execution);
+        } else if constexpr (std::is_same_v<typename S::Inputs, pare::WeightsAndInputs>) {
+          pare::Vector<float> norms({squared_inputs.size()});
+          for (Index j = 0; j < norms.size(); ++j) norms[j] = static_cast<float>(squared_inputs[j]);
+          return S{}(pare::WeightsAndInputs{weight, norms}, execution);
+        } else {
+          throw pare::ArgumentError("--score " + recipe.score + " needs gradients");
+        }
+      });
+  return pare::select(scores, selection, execution);
+}
+
+}  // namespace cli
