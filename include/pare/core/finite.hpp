@@ -32,6 +32,14 @@ namespace pare {
   return (std::bit_cast<std::uint64_t>(value) & 0x7fffffffffffffffu) < 0x7ff0000000000000u;
 }
 
+/// NaN itself: infinity is none.
+[[nodiscard]] constexpr bool is_nan(double value) noexcept {
+  return (std::bit_cast<std::uint64_t>(value) & 0x7fffffffffffffffu) > 0x7ff0000000000000u;
+}
+[[nodiscard]] constexpr bool is_nan(float value) noexcept {
+  return (std::bit_cast<std::uint32_t>(value) & 0x7fffffffu) > 0x7f800000u;
+}
+
 /// Throws NumericError naming the first element of `values` that is NaN or infinite.
 inline void require_finite(MatrixView<const float> values, std::string_view what) {
   if (values.empty()) return;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "pare/core/error.hpp"
+#include "pare/core/finite.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/formats/mask.hpp"
 #include "pare/kernels/execution.hpp"
@@ -65,11 +65,14 @@ inline void require_valid(const Selection& s, const Shape<2>& shape) {
 }
 
 template <class T>
-void require_ordered(MatrixView<T> scores) {
-  for (Index i = 0; i < scores.rows(); ++i)
-    for (Index j = 0; j < scores.cols(); ++j)
-      if (std::isnan(scores(i, j)))
+void require_ordered(MatrixView<T> scores, const Execution& execution = {}) {
+  execution.parallel_for(scores.rows(), [&](Index i) {
+    bool any = false;
+    for (Index j = 0; j < scores.cols(); ++j) any |= is_nan(scores(i, j));
+    for (Index j = 0; any; ++j)
+      if (is_nan(scores(i, j)))
         throw NumericError("the score at " + to_string(Shape<2>{i, j}) + " is NaN");
+  });
 }
 
 /// How many of `n` go.
@@ -97,6 +100,24 @@ void remove_smallest(MatrixView<T> scores, Index first, Index last, Index count,
   for_each_smallest(
       keys, smallest_keys(all, count, execution),
       [&](Index i, Index j) { mask.set(first + i, j, false); }, execution);
+}
+
+/// The same of one row that has lost nothing, word by word.
+inline void remove_smallest_of_row(const float* scores, Index row, Index count, Mask& mask) {
+  const auto key = [&](Index j) { return order_key(scores[j]); };
+  const SmallestKeys<std::uint32_t> smallest = smallest_keys(mask.cols(), count, key);
+  Index ties = smallest.ties;
+  for (Index begin = 0; begin < mask.cols(); begin += Mask::word_bits) {
+    const Index end = std::min(mask.cols(), begin + Mask::word_bits);
+    std::uint64_t kept = 0, equal = 0;
+    for (Index j = begin; j < end; ++j) {
+      const std::uint32_t k = key(j);
+      kept |= std::uint64_t{k > smallest.threshold} << (j - begin);
+      equal |= std::uint64_t{k == smallest.threshold} << (j - begin);
+    }
+    for (; equal != 0 && ties > 0; --ties) equal &= equal - 1;
+    mask.set_word(row, begin / Mask::word_bits, kept | equal);
+  }
 }
 
 /// Keeps the `keep` largest of each group, those with the lowest index first among equals.
@@ -154,7 +175,7 @@ requires std::is_floating_point_v<std::remove_const_t<T>>
                           const Execution& execution = {}) {
   const Shape<2> shape = scores.shape();
   detail::require_valid(selection, shape);
-  detail::require_ordered(scores);
+  detail::require_ordered(scores, execution);
   Mask mask = selection.within ? *selection.within : Mask(shape[0], shape[1]);
   if (selection.of != 0) {
     execution.parallel_for(shape[0], [&](Index i) {
@@ -183,6 +204,14 @@ requires std::is_floating_point_v<std::remove_const_t<T>>
     return mask;
   }
   const Index count = detail::count_of(selection, shape[1]);
+  if (count == 0) return mask;
+  if constexpr (sizeof(T) == sizeof(float))
+    if (!selection.within && scores.stride(1) == 1) {
+      execution.parallel_for(shape[0], [&](Index i) {
+        detail::remove_smallest_of_row(&scores(i, 0), i, count, mask);
+      });
+      return mask;
+    }
   execution.parallel_for(
       shape[0], [&](Index i) { detail::remove_smallest(scores, i, i + 1, count, mask, {}); });
   return mask;
@@ -233,7 +262,7 @@ Mask select_transposable_two_four(MatrixView<T> scores, const Execution& executi
   if (scores.rows() % 4 != 0 || scores.cols() % 4 != 0)
     throw ArgumentError("scores of shape " + to_string(scores.shape()) +
                         " do not divide into tiles of 4 x 4");
-  detail::require_ordered(scores);
+  detail::require_ordered(scores, execution);
   Mask mask(scores.rows(), scores.cols(), false);
   execution.parallel_for(scores.rows() / 4, [&](Index band) {
     for (Index left = 0; left < scores.cols(); left += 4) {

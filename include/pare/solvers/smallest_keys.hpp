@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <numeric>
@@ -110,6 +111,30 @@ template <class Key>
     rank.finish_pass(count);
   }
   return rank.result(count);
+}
+
+/// The same of `n` keys of 32 bits that key(j) makes each time, few enough to pass by thrice in a
+/// first-level cache.
+template <class KeyOf>
+[[nodiscard]] SmallestKeys<std::uint32_t> smallest_keys(Index n, Index count, KeyOf key) {
+  std::array<std::uint32_t, 2048> counts;
+  std::uint32_t known = 0;
+  auto rank =
+      static_cast<std::uint32_t>(count - 1);  // how many are smaller, with equal ones before
+  constexpr std::array<int, 3> widths{11, 11, 10};
+  int shift = 32;
+  for (const int width : widths) {
+    const int above = shift;
+    shift -= width;
+    counts.fill(0);
+    for (Index j = 0; j < n; ++j)
+      if (const std::uint32_t k = key(j); above == 32 || k >> above == known)
+        ++counts[k >> shift & ((1u << width) - 1)];
+    std::uint32_t bin = 0;
+    while (rank >= counts[bin]) rank -= counts[bin++];
+    known = above == 32 ? bin : known << width | bin;
+  }
+  return {known, static_cast<Index>(rank) + 1};
 }
 
 /// Calls remove(row, column) for the smallest, of equal ones the first. Different rows are visited

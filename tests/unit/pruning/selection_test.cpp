@@ -245,6 +245,14 @@ TEST_CASE("selection is that of sorting, for ragged shapes, ties and infinities"
       CAPTURE(rows, cols, sparsity);
       const Mask found = select(scores, {.sparsity = sparsity});
       CHECK(found == by_sorting(scores, removed_count(rows * cols, sparsity)));
+      const Mask by_row = select(scores, {.sparsity = sparsity, .scope = SelectionScope::row});
+      const Matrix<double> wide(scores.view());
+      CHECK(select(wide, {.sparsity = sparsity, .scope = SelectionScope::row}) == by_row);
+      for (Index i = 0; i < rows; ++i) {
+        const Mask row =
+            by_sorting(Matrix<float>(scores.view().slice(0, i, 1)), removed_count(cols, sparsity));
+        for (Index j = 0; j < cols; ++j) CHECK(by_row(i, j) == row(0, j));
+      }
     }
   }
   CHECK(select(Matrix<float>({0, 5}), {}).size() == 0);
