@@ -103,7 +103,7 @@ TEST_CASE("bad recipes are refused in one line that names the field") {
       {{{"version", 1}, {"steps", json::array({{{"step", "polish"}}})}},
        {"unknown step \"polish\"", "\"quantize\""}},
       {{{"version", 1}, {"steps", json::array({quantize_step, quantize_step})}},
-       {"2 steps", "\"rules\""}},
+       {"several steps", "\"rules\""}},
       {{{"version", 1}, {"author", "x"}, {"steps", json::array({quantize_step})}},
        {"unknown field \"author\"", "version, calibration, steps"}},
       {{{"version", 1},
