@@ -22,6 +22,9 @@
 
 namespace pare {
 
+/// Layers of more inputs are refused: the cost grows with their third power for each row.
+inline constexpr Index obc_inputs = 1024;
+
 struct ObcOptions {
   /// Which weights go: a share of the matrix or of each row, of weights or of blocks of one row
   /// and some columns; or N:M.
@@ -31,8 +34,6 @@ struct ObcOptions {
 };
 
 namespace detail {
-
-inline constexpr Index obc_inputs = 1024;
 
 /// One row of a layer that loses blocks of columns one after the other, the cheapest first. Blocks
 /// that are left lie in front, so that the inverse shrinks.
@@ -200,8 +201,8 @@ inline ObcPath::ObcPath(MatrixView<const float> w, const Hessian& h, Index block
     : block_(block) {
   detail::require_fit(w.shape(), h);
   const Index rows = w.rows(), n = w.cols();
-  if (n > detail::obc_inputs)
-    throw ArgumentError("exact OBS takes layers of up to " + std::to_string(detail::obc_inputs) +
+  if (n > obc_inputs)
+    throw ArgumentError("exact OBS takes layers of up to " + std::to_string(obc_inputs) +
                         " inputs, not " + std::to_string(n) +
                         ": its time grows with their cube for each row");
   if (block < 1 || n % block != 0)
