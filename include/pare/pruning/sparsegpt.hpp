@@ -56,7 +56,7 @@ struct SparseGptOptions {
       }
     });
     KeepValue keep;
-    MaskedRule rule(mask, keep);
+    MaskedRule rule(&mask, keep);
     const double damped = obs_sweep(visited, factor.inverse().upper, rule,
                                     mask.sweep_options(options.block_size), standard);
     result.weight = Matrix<float>({w.rows(), w.cols()});

@@ -181,17 +181,12 @@ std::optional<GptqSweep> gptq_codes(MatrixView<const float> w, const ObsFactor& 
       visited(i, p) = row[factor.order()[static_cast<std::size_t>(p)]];
   });
   if (!rule.fits()) return {};
-  const auto sweep = [&](auto& with_rule, const ObsSweepOptions& sweep_options) {
-    return obs_sweep(visited, factor.inverse().upper, with_rule, sweep_options, execution);
-  };
-  double loss = 0.0;
-  if (options.mask) {
-    options.mask->restart();
-    MaskedRule masked(*options.mask, rule);
-    loss = sweep(masked, options.mask->sweep_options(options.block_size));
-  } else {
-    loss = sweep(rule, {.block_size = options.block_size});
-  }
+  if (options.mask) options.mask->restart();
+  // One rule for both: the sweep is compiled once for each format.
+  MaskedRule masked(options.mask, rule);
+  const ObsSweepOptions sweep = options.mask ? options.mask->sweep_options(options.block_size)
+                                             : ObsSweepOptions{.block_size = options.block_size};
+  const double loss = obs_sweep(visited, factor.inverse().upper, masked, sweep, execution);
   if (!rule.fits()) return {};
   if (options.act_order && fit_in_blocks) {
     std::vector<std::int32_t> index(factor.order().size());

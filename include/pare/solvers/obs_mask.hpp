@@ -34,7 +34,7 @@ struct ObsMaskOptions {
 /// and one block of columns together, N:M group by group.
 ///
 ///     ObsMask mask(rows, factor, {.keep = 2, .of = 4});
-///     MaskedRule rule(mask, inner);
+///     MaskedRule rule(&mask, inner);
 ///     obs_sweep(w, factor.inverse().upper, rule, mask.sweep_options(), execution);
 ///
 /// Errors    ShapeError for masks of another shape; ArgumentError for a sparsity outside [0, 1], a
@@ -149,17 +149,18 @@ class ObsMask {
 };
 
 /// A column rule that keeps zeros where the mask says so, and elsewhere what another rule keeps; it
-/// is asked to keep a zero there, so that its codes say so, too.
+/// is asked to keep a zero there, so that its codes say so, too. Without a mask it is that rule.
 template <ColumnRule Inner>
 class MaskedRule {
  public:
-  MaskedRule(ObsMask& mask, Inner& inner) : mask_(&mask), inner_(&inner) {}
+  MaskedRule(ObsMask* mask, Inner& inner) : mask_(mask), inner_(&inner) {}
 
   void begin_block(MatrixView<const float> w, Index begin, Index end, const Execution& execution) {
-    mask_->begin_block(w, begin, end, execution);
+    if (mask_) mask_->begin_block(w, begin, end, execution);
     inner_->begin_block(w, begin, end, execution);
   }
   void keep(Index position, Index row, Index rows, const float* values, float* kept) {
+    if (!mask_) return inner_->keep(position, row, rows, values, kept);
     mask_->begin_column(position, row, rows, values);
     float masked[lane_count] = {};
     for (Index l = 0; l < rows; ++l) masked[l] = mask_->keeps(position, row + l) ? values[l] : 0.0f;

@@ -6,12 +6,11 @@
 #include <vector>
 
 #include "pare/core/parallel_openmp.hpp"
-#include "pare/formats/all.hpp"
-#include "pare/formats/any_quantized_matrix.hpp"
 #include "pare/io/safetensors_reader.hpp"
 #include "pare/pruning/selection.hpp"
 #include "pare/quantization/gptq.hpp"
 #include "support/catch.hpp"
+#include "support/kernel_formats.hpp"
 #include "support/random_matrix.hpp"
 #include "support/tolerance.hpp"
 
@@ -180,35 +179,28 @@ TEST_CASE("pruning and quantization make up for each other in one sweep") {
   const Matrix<float> w = oracle().read_matrix("sparsegpt.weight"),
                       h = oracle().read_matrix("sparsegpt.hessian");
   const Hessian hessian = hessian_of(h);
-  const struct {
-    const char* name;
-    ObsMaskOptions mask;
-    const char* format;
-    RangeMethod range = RangeMethod::min_max;
-  } cases[] = {
-      {"sparsegpt.2:4.int4asym", {.keep = 2, .of = 4}, "uint4"},
-      {"sparsegpt.4:8.int4asym", {.keep = 4, .of = 8}, "uint4"},
-      {"sparsegpt.0.5.int4asym", {.sparsity = 0.5}, "uint4"},
-      {"sparsegpt.2:4.int4sym", {.keep = 2, .of = 4}, "int4"},
-      {"sparsegpt.4:8.int4sym", {.keep = 4, .of = 8}, "int4"},
-      {"sparsegpt.0.5.int4sym", {.sparsity = 0.5}, "int4"},
-      {"sparsegpt.2:4.int3asymmse", {.keep = 2, .of = 4}, "uint3", RangeMethod::mse_clip},
-  };
-  for (const auto& c : cases) {
-    CAPTURE(c.name);
+  const auto check = [&]<class F>(TypeTag<F>, const std::string& name, const ObsMaskOptions& how,
+                                  RangeMethod range = RangeMethod::min_max) {
+    CAPTURE(name);
     const ObsFactor factor(hessian);
-    ObsMask mask(w.rows(), factor, c.mask);
-    const Matrix<float> expected = oracle().read_matrix(std::string(c.name) + ".result");
-    with_format(c.format, [&]<class F>(TypeTag<F>) {
-      const Matrix<float> own = dequantize(gptq<F>(
-          w, factor, {.scale_type = ScaleType::f32, .range = {.method = c.range}, .mask = &mask}));
-      CHECK(loss(w, own, h) < 1.01 * loss(w, expected, h));
-      if (c.mask.of != 0) CHECK(mask.mask().is_n_of_m(c.mask.keep, c.mask.of));
-      for (Index i = 0; i < w.rows(); ++i)
-        for (Index j = 0; j < w.cols(); ++j)
-          if (!mask.mask()(i, j)) CHECK(own(i, j) == 0.0f);
-    });
-  }
+    ObsMask mask(w.rows(), factor, how);
+    const Matrix<float> expected = oracle().read_matrix(name + ".result");
+    const Matrix<float> own = dequantize(gptq<F>(
+        w, factor, {.scale_type = ScaleType::f32, .range = {.method = range}, .mask = &mask}));
+    CHECK(loss(w, own, h) < 1.01 * loss(w, expected, h));
+    if (how.of != 0) CHECK(mask.mask().is_n_of_m(how.keep, how.of));
+    for (Index i = 0; i < w.rows(); ++i)
+      for (Index j = 0; j < w.cols(); ++j)
+        if (!mask.mask()(i, j)) CHECK(own(i, j) == 0.0f);
+  };
+  const ObsMaskOptions pairs{.keep = 2, .of = 4}, fours{.keep = 4, .of = 8}, half{.sparsity = 0.5};
+  check(TypeTag<UInt<4>>{}, "sparsegpt.2:4.int4asym", pairs);
+  check(TypeTag<UInt<4>>{}, "sparsegpt.4:8.int4asym", fours);
+  check(TypeTag<UInt<4>>{}, "sparsegpt.0.5.int4asym", half);
+  check(TypeTag<Int<4>>{}, "sparsegpt.2:4.int4sym", pairs);
+  check(TypeTag<Int<4>>{}, "sparsegpt.4:8.int4sym", fours);
+  check(TypeTag<Int<4>>{}, "sparsegpt.0.5.int4sym", half);
+  check(TypeTag<UInt<3>>{}, "sparsegpt.2:4.int3asymmse", pairs, RangeMethod::mse_clip);
 }
 
 TEST_CASE("zeros stay zeros in every format, with groups and scales that do not fit") {
@@ -217,7 +209,7 @@ TEST_CASE("zeros stay zeros in every format, with groups and scales that do not 
   Hessian h(96);
   h.add(random_matrix(300, 96, 7));
   const ObsFactor factor(h);
-  for_each_type(AllFormats{}, [&]<class F>(TypeTag<F>) {
+  for_each_type(KernelFormats{}, [&]<class F>(TypeTag<F>) {
     CAPTURE(F::name);
     ObsMask mask(6, factor, {.keep = 2, .of = 4});
     const auto q = gptq<F>(w, factor, {.group_size = 32, .mask = &mask});
