@@ -69,7 +69,7 @@ TEST_CASE("a pruned model is an ordinary one with zeros, as many as were asked f
       {{"--update", "sparsegpt", "--pattern", "1:4"}, 64 * 24, 1, 4},
       {{"--update", "alps", "--sparsity", "0.7"}, 1843},
       {{"--update", "alps", "--pattern", "2:4"}, 64 * 48, 2, 4},
-      {{"--update", "refit", "--score", "magnitude", "--sparsity", "0.5"}, 64 * 48},
+      {{"--update", "refit", "--score", "lamp", "--sparsity", "0.5"}, 64 * 48},
       {{"--update", "refit", "--pattern", "2:4"}, 64 * 48, 2, 4},
       {{"--update", "obc", "--sparsity", "0.5"}, 64 * 48},
   };
