@@ -69,7 +69,7 @@ void require_ordered(MatrixView<T> scores, const Execution& execution = {}) {
   execution.parallel_for(scores.rows(), [&](Index i) {
     bool any = false;
     for (Index j = 0; j < scores.cols(); ++j) any |= is_nan(scores(i, j));
-    for (Index j = 0; any; ++j)
+    for (Index j = 0; any && j < scores.cols(); ++j)
       if (is_nan(scores(i, j)))
         throw NumericError("the score at " + to_string(Shape<2>{i, j}) + " is NaN");
   });
