@@ -228,7 +228,8 @@ TEST_CASE("many matrices compete with each other, in four passes") {
   }
   // A small matrix would be emptied.
   select_global<float>(
-      2, [&](Index layer) { return Matrix<float>(random_integers(4, 4, 1, 9, layer == 0 ? 1 : 2)); },
+      2,
+      [&](Index layer) { return Matrix<float>(random_integers(4, 4, 1, 9, layer == 0 ? 1 : 2)); },
       {.sparsity = 1.0, .least_kept = 3},
       [&](Index, const Mask& found) { CHECK(found.kept() == 3); });
 }
