@@ -106,6 +106,7 @@ struct LayerPart {
   [[nodiscard]] Index rows() const noexcept { return length * runs; }
   /// All outputs of a layer.
   [[nodiscard]] static LayerPart whole(Role role, Index rows) { return {role, 0, rows}; }
+  friend bool operator==(const LayerPart&, const LayerPart&) = default;
 };
 
 /// A linear layer as it is stored.
@@ -120,6 +121,7 @@ struct LinearDescription {
   bool transposed = false;
   /// By the configuration; what is stored may differ.
   bool bias = false;
+  friend bool operator==(const LinearDescription&, const LinearDescription&) = default;
 };
 
 /// A mixture of experts in place of the feed-forward half: a router's softmax chooses some for each
@@ -131,6 +133,7 @@ struct ExpertsDescription {
   std::string router{};     ///< (count, hidden)
   /// One that sees all tokens; its output is multiplied with the sigmoid of this layer's.
   std::string shared_gate{};
+  friend bool operator==(const ExpertsDescription&, const ExpertsDescription&) = default;
 };
 
 struct BlockDescription {
@@ -144,6 +147,7 @@ struct BlockDescription {
   /// In the order in which their inputs are computed.
   std::vector<LinearDescription> linears;
   std::optional<ExpertsDescription> experts;
+  friend bool operator==(const BlockDescription&, const BlockDescription&) = default;
 
   [[nodiscard]] std::string& norm(NormPlace place) {
     return norms[static_cast<std::size_t>(place)];

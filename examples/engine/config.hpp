@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -27,6 +28,20 @@ struct TensorNames {
   std::vector<std::string> other_roots{};
   /// How norms call their tensors.
   std::string norm_weight = ".weight", norm_bias = ".bias";
+};
+
+/// How a family's config.json spells the sizes of its models; "" where it does not say one.
+struct SizeKeys {
+  std::string hidden = "hidden_size";
+  std::string intermediate = "intermediate_size";
+  std::string layers = "num_hidden_layers";
+  std::string heads = "num_attention_heads";
+  std::string positions = "max_position_embeddings";
+  std::string kv_heads{}, head_dim{};
+  /// Of mixtures of experts: how many, and how wide they and the shared one are.
+  std::string experts{}, expert_intermediate{}, shared_intermediate{};
+  /// Which flag says whether layers have a bias that compute a role.
+  std::map<Role, std::string> biases{};
 };
 
 /// A decoder or encoder, from a Hugging Face config.json: its sizes, what it computes and what its
@@ -68,6 +83,7 @@ struct ModelConfig {
   float logit_cap = 0.0f;
 
   TensorNames names;
+  SizeKeys keys;
   /// Put before a text; -1 for none.
   Index begin_token = -1;
   /// Each of these ends a text.

@@ -18,8 +18,7 @@ const Family cohere{
                    config);
       config.norm.kind = NormDescription::Kind::layer;
       config.logit_scale = fields.positive("logit_scale", 0.0625f);
-      set_bias(config, {Role::query, Role::key, Role::value, Role::attention_output},
-               fields.flag("attention_bias", false));
+      read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
       share_input_of_halves(config);
       if (fields.flag("use_qk_norm", false))
         ForwardLimits(config.not_computed).add("use_qk_norm", "normalized queries and keys");

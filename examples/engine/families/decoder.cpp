@@ -18,14 +18,16 @@ constexpr std::pair<std::string_view, Activation> activations[]{
 };
 
 void read_sizes(const ConfigFields& fields, const DecoderDefaults& defaults, ModelConfig& config) {
-  const SizeKeys& keys = defaults.keys;
+  const SizeKeys& keys = config.keys = defaults.keys;
+  config.keys.kv_heads = defaults.may_group_heads ? "num_key_value_heads" : "";
+  config.keys.head_dim = defaults.may_size_heads ? "head_dim" : "";
   config.vocab_size = fields.size("vocab_size");
-  config.hidden_size = fields.size(keys.hidden);
+  config.hidden_size = fields.size(keys.hidden.c_str());
   config.intermediate_size = fields.size(
-      keys.intermediate,
+      keys.intermediate.c_str(),
       defaults.widening ? std::optional(*defaults.widening * config.hidden_size) : std::nullopt);
-  config.layers = fields.size(keys.layers, {}, most_blocks);
-  config.heads = fields.size(keys.heads);
+  config.layers = fields.size(keys.layers.c_str(), {}, most_blocks);
+  config.heads = fields.size(keys.heads.c_str());
   // Said to be null it is as many as heads, in every family.
   const bool kv_heads_open = fields.is_missing("num_key_value_heads") && defaults.kv_heads;
   config.kv_heads =
@@ -42,7 +44,7 @@ void read_sizes(const ConfigFields& fields, const DecoderDefaults& defaults, Mod
       "head_dim", head_dim_open ? *defaults.head_dim : config.hidden_size / config.heads);
   if (config.head_dim % 2 != 0 && defaults.turns)
     throw pare::FormatError(field("head_dim") + " is odd: " + std::to_string(config.head_dim));
-  config.max_positions = fields.size(keys.positions, defaults.max_positions);
+  config.max_positions = fields.size(keys.positions.c_str(), defaults.max_positions);
   if (config.heads % config.kv_heads != 0)
     throw pare::FormatError(
         field("num_key_value_heads") + " is " + std::to_string(config.kv_heads) +
@@ -141,6 +143,12 @@ void set_bias(ModelConfig& config, std::initializer_list<Role> roles, bool bias)
   for (BlockDescription& block : config.blocks)
     for (const Role role : roles)
       if (const auto found = block.find(role)) block.linears[found->linear].bias = bias;
+}
+
+void read_bias(const ConfigFields& fields, const char* key, bool fallback,
+               std::initializer_list<Role> roles, ModelConfig& config) {
+  set_bias(config, roles, fields.flag(key, fallback));
+  for (const Role role : roles) config.keys.biases[role] = key;
 }
 
 void read_decoder(const ConfigFields& fields, const DecoderDefaults& defaults,

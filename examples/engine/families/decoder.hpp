@@ -18,19 +18,11 @@ namespace engine {
 /// Far beyond what models have, and few enough to be described one by one.
 inline constexpr Index most_blocks = 10000;
 
-/// How a family spells the sizes of its models.
-struct SizeKeys {
-  const char* hidden = "hidden_size";
-  const char* intermediate = "intermediate_size";
-  const char* layers = "num_hidden_layers";
-  const char* heads = "num_attention_heads";
-  const char* positions = "max_position_embeddings";
-};
-
 /// What a family means where its config.json says nothing, and how it spells some fields.
 struct DecoderDefaults {
   SizeKeys keys{};
   bool may_group_heads = true;      ///< else there are as many heads of keys as of queries
+  bool may_size_heads = true;       ///< else readers of the family take hidden_size / heads
   std::optional<Index> kv_heads{};  ///< none: as many as heads
   std::optional<Index> head_dim{};  ///< none: hidden_size / heads
   Index max_positions = 2048;
@@ -75,6 +67,9 @@ void set_query_key_norms(ModelConfig& config, QueryKeyNorm kind, const std::stri
                          const std::string& key);
 /// Marks layers of all blocks that compute one of `roles` as having a bias.
 void set_bias(ModelConfig& config, std::initializer_list<Role> roles, bool bias = true);
+/// The same as a field says.
+void read_bias(const ConfigFields& fields, const char* key, bool fallback,
+               std::initializer_list<Role> roles, ModelConfig& config);
 
 /// Both halves read what one norm makes of the block's input, and are added at once.
 void share_input_of_halves(ModelConfig& config);

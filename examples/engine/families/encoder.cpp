@@ -7,19 +7,19 @@ namespace engine {
 
 void read_encoder(const ConfigFields& fields, const EncoderDefaults& defaults,
                   const EncoderLayers& layers, ModelConfig& config) {
-  const SizeKeys& keys = defaults.keys;
+  const SizeKeys& keys = config.keys = defaults.keys;
   if (!defaults.reads_images) config.vocab_size = fields.size("vocab_size");
-  config.hidden_size = fields.size(keys.hidden);
-  config.intermediate_size = fields.size(keys.intermediate);
-  config.layers = fields.size(keys.layers, {}, most_blocks);
-  config.heads = config.kv_heads = fields.size(keys.heads);
+  config.hidden_size = fields.size(keys.hidden.c_str());
+  config.intermediate_size = fields.size(keys.intermediate.c_str());
+  config.layers = fields.size(keys.layers.c_str(), {}, most_blocks);
+  config.heads = config.kv_heads = fields.size(keys.heads.c_str());
   if (config.hidden_size % config.heads != 0)
     throw pare::FormatError(field(keys.heads) + " is " + std::to_string(config.heads) +
                             ", which does not divide " + keys.hidden + " " +
                             std::to_string(config.hidden_size));
   config.head_dim = config.hidden_size / config.heads;
   if (!defaults.reads_images)
-    config.max_positions = fields.size(keys.positions, defaults.max_positions);
+    config.max_positions = fields.size(keys.positions.c_str(), defaults.max_positions);
   config.norm = {NormDescription::Kind::layer, fields.positive(defaults.epsilon_key, 1e-12f)};
   config.activation = read_activation(fields, defaults.activation_key, "gelu", config);
   config.score_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
@@ -79,7 +79,7 @@ void read_vision(const ConfigFields& fields, std::vector<std::string> first_toke
     block.norm(NormPlace::attention_input) = "layernorm_before";
     block.norm(NormPlace::feed_forward_input) = "layernorm_after";
   });
-  set_bias(config, {Role::query, Role::key, Role::value}, fields.flag("qkv_bias", true));
+  read_bias(fields, "qkv_bias", true, {Role::query, Role::key, Role::value}, config);
   ImageDescription image{.size = fields.size("image_size", 224),
                          .patch = fields.size("patch_size", 16),
                          .channels = fields.size("num_channels", 3),

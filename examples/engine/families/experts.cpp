@@ -42,6 +42,8 @@ void read_qwen_experts(const ConfigFields& fields, Index count, Index chosen, In
   ExpertsDescription experts = read_experts(fields, key, count, chosen);
   experts.normalized = fields.flag("norm_topk_prob", false);
   experts.router = "mlp.gate";
+  config.keys.experts = key;
+  config.keys.expert_intermediate = "moe_intermediate_size";
   const Index width = fields.size("moe_intermediate_size", hidden);
   const Index step = fields.size("decoder_sparse_step", 1);
   const nlohmann::json listed =

@@ -11,8 +11,7 @@ void read_gemma(const ConfigFields& fields, const DecoderDefaults& defaults, Mod
   read_decoder(fields, defaults, config);
   config.norm.kind = NormDescription::Kind::rms_plus_one;
   config.embedding_scale = std::sqrt(static_cast<float>(config.hidden_size));
-  set_bias(config, {Role::query, Role::key, Role::value, Role::attention_output},
-           fields.flag("attention_bias", false));
+  read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
   if (fields.flag("use_bidirectional_attention", false))
     ForwardLimits(config.not_computed)
         .add("use_bidirectional_attention", "attention to the positions that follow");

@@ -11,6 +11,7 @@ const Family gpt2{
       read_decoder(fields,
                    {.keys = {"n_embd", "n_inner", "n_layer", "n_head", "n_positions"},
                     .may_group_heads = false,
+                    .may_size_heads = false,
                     .max_positions = 1024,
                     .epsilon_key = "layer_norm_epsilon",
                     .epsilon = 1e-5f,

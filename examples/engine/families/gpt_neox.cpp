@@ -9,6 +9,7 @@ const Family gpt_neox{
     "gpt_neox", "GPTNeoX", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields,
                    {.may_group_heads = false,
+                    .may_size_heads = false,
                     .max_positions = 2048,
                     .epsilon_key = "layer_norm_eps",
                     .epsilon = 1e-5f,
@@ -40,10 +41,9 @@ const Family gpt_neox{
                                         Role::attention_output, hidden, hidden)};
       for (auto& linear : plain_linears(config, "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"))
         block.linears.push_back(linear);
-      const bool bias = fields.flag("attention_bias", true);
-      for (LinearDescription& linear : block.linears)
-        linear.bias = bias || linear.name.starts_with("mlp.");
       set_blocks(config, block);
+      read_bias(fields, "attention_bias", true, {Role::query, Role::attention_output}, config);
+      set_bias(config, {Role::up, Role::down});
     }};
 
 }  // namespace engine

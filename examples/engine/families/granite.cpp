@@ -7,9 +7,8 @@ namespace engine {
 const Family granite{
     "granite", "Granite", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields, {.begin_token = 1, .end_token = 2}, config);
-      set_bias(config, {Role::query, Role::key, Role::value, Role::attention_output},
-               fields.flag("attention_bias", false));
-      set_bias(config, {Role::gate, Role::up, Role::down}, fields.flag("mlp_bias", false));
+      read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
+      read_bias(fields, "mlp_bias", false, {Role::gate, Role::up, Role::down}, config);
       config.embedding_scale = fields.positive("embedding_multiplier", 1.0f);
       config.score_scale = fields.positive("attention_multiplier", 1.0f);
       config.residual_scale = fields.positive("residual_multiplier", 1.0f);

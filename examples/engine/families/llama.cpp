@@ -7,9 +7,8 @@ namespace engine {
 const Family llama{
     "llama", "Llama", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields, {.begin_token = 1, .end_token = 2}, config);
-      set_bias(config, {Role::query, Role::key, Role::value, Role::attention_output},
-               fields.flag("attention_bias", false));
-      set_bias(config, {Role::gate, Role::up, Role::down}, fields.flag("mlp_bias", false));
+      read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
+      read_bias(fields, "mlp_bias", false, {Role::gate, Role::up, Role::down}, config);
     }};
 
 }  // namespace engine

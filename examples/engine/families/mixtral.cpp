@@ -14,6 +14,8 @@ const Family mixtral{"mixtral", "Mixtral", [](const ConfigFields& fields, ModelC
                                      .end_token = 2},
                                     config);
                        ExpertsDescription experts = read_experts(fields, "num_local_experts", 8, 2);
+                       config.keys.experts = "num_local_experts";
+                       config.keys.expert_intermediate = config.keys.intermediate;
                        experts.normalized = true;
                        experts.router = "block_sparse_moe.gate";
                        for_each_block(config, [&](Index, BlockDescription& block) {

@@ -14,8 +14,7 @@ const Family olmo2{
         block.norm(NormPlace::feed_forward_output) = "post_feedforward_layernorm";
       });
       set_query_key_norms(config, QueryKeyNorm::whole_row, "self_attn.q_norm", "self_attn.k_norm");
-      set_bias(config, {Role::query, Role::key, Role::value, Role::attention_output},
-               fields.flag("attention_bias", false));
+      read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
     }};
 
 }  // namespace engine

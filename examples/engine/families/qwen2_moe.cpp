@@ -24,8 +24,9 @@ void add_shared_expert(const ModelConfig& config, Index hidden, BlockDescription
 const Family qwen2_moe{
     "qwen2_moe", "Qwen2Moe", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields, {.kv_heads = 16, .max_positions = 32768}, config);
-      set_bias(config, {Role::query, Role::key, Role::value}, fields.flag("qkv_bias", true));
+      read_bias(fields, "qkv_bias", true, {Role::query, Role::key, Role::value}, config);
       read_qwen_experts(fields, 60, 4, 1408, config);
+      config.keys.shared_intermediate = "shared_expert_intermediate_size";
       const Index hidden = fields.size("shared_expert_intermediate_size", 5632);
       for_each_block(config, [&](Index, BlockDescription& block) {
         if (block.experts) add_shared_expert(config, hidden, block);

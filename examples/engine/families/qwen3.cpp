@@ -9,8 +9,7 @@ const Family qwen3{"qwen3", "Qwen3", [](const ConfigFields& fields, ModelConfig&
                                   config);
                      set_query_key_norms(config, QueryKeyNorm::shared_by_heads, "self_attn.q_norm",
                                          "self_attn.k_norm");
-                     set_bias(config, {Role::query, Role::key, Role::value, Role::attention_output},
-                              fields.flag("attention_bias", false));
+                     read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
                      read_windows_of_last_blocks(fields, config);
                    }};
 

@@ -16,9 +16,8 @@ const Family smollm3{
                     .begin_token = 128000,
                     .end_token = 128001},
                    config);
-      set_bias(config, {Role::query, Role::key, Role::value, Role::attention_output},
-               fields.flag("attention_bias", false));
-      set_bias(config, {Role::gate, Role::up, Role::down}, fields.flag("mlp_bias", false));
+      read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
+      read_bias(fields, "mlp_bias", false, {Role::gate, Role::up, Role::down}, config);
       const Index interval = fields.size("no_rope_layer_interval", 4);
       const bool listed = fields.has("no_rope_layers");
       const auto is_number = [](const auto& turns) { return turns.is_number(); };

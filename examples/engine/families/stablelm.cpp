@@ -8,7 +8,8 @@ namespace engine {
 const Family stablelm{
     "stablelm", "StableLm", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields,
-                   {.kv_heads = 32,
+                   {.may_size_heads = false,
+                    .kv_heads = 32,
                     .max_positions = 4096,
                     .epsilon_key = "layer_norm_eps",
                     .epsilon = 1e-5f,
@@ -17,7 +18,7 @@ const Family stablelm{
                     .end_token = 0},
                    config);
       config.norm.kind = NormDescription::Kind::layer;
-      set_bias(config, {Role::query, Role::key, Role::value}, fields.flag("use_qkv_bias", false));
+      read_bias(fields, "use_qkv_bias", false, {Role::query, Role::key, Role::value}, config);
       if (fields.flag("qk_layernorm", false))
         set_query_key_norms(config, QueryKeyNorm::own_of_heads, "self_attn.q_layernorm.norms",
                             "self_attn.k_layernorm.norms");

@@ -21,9 +21,11 @@ const Family starcoder2{"starcoder2", "Starcoder2",
                           block.linears = attention_linears(config, "self_attn.");
                           for (auto& linear : plain_linears(config, "mlp.c_fc", "mlp.c_proj"))
                             block.linears.push_back(linear);
-                          for (LinearDescription& linear : block.linears)
-                            linear.bias = fields.flag("use_bias", true);
                           set_blocks(config, block);
+                          read_bias(fields, "use_bias", true,
+                                    {Role::query, Role::key, Role::value, Role::attention_output,
+                                     Role::up, Role::down},
+                                    config);
                           read_windows(fields, {}, config, [](Index) { return true; });
                         }};
 
