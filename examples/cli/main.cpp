@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -29,12 +30,26 @@ class StepArguments {
       if (option.compared || !for_compare) add(command, option);
   }
 
+  /// Options of another step that the command may do instead; those that both have say so.
+  template <class Other>
+  void add_instead(CLI::App& command) {
+    for (const auto& option : cli::options_of<Other>()) {
+      const std::string flag(option.flag);
+      CLI::Option* const shared = command.get_option_no_throw(flag);
+      if (!shared)
+        add(command, option);
+      else if (shared->get_description().find(option.help) == std::string::npos)
+        shared->description(shared->get_description() + "; " + option.help);
+    }
+  }
+
   [[nodiscard]] const nlohmann::json& values() const { return values_; }
   /// The options that were given, for messages: "--method, --format"; empty when there is none.
   [[nodiscard]] const std::string& given() const { return given_; }
 
  private:
-  void add(CLI::App& command, const cli::StepOption<Step>& option) {
+  template <class Other>
+  void add(CLI::App& command, const cli::StepOption<Other>& option) {
     using Kind = cli::OptionKind;
     const std::string flag(option.flag);
     std::string help = option.help;
@@ -69,7 +84,7 @@ class StepArguments {
             ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
         return;
     }
-    if (const auto value = option.get(Step{}); option.default_note.empty() && !value.is_null())
+    if (const auto value = option.get(Other{}); option.default_note.empty() && !value.is_null())
       added->default_str(value.is_string() ? value.template get<std::string>() : value.dump());
   }
 
@@ -126,12 +141,34 @@ void read_recipe(cli::QuantizeCommand& command, const StepArguments<Recipe>& arg
   command.prune = file.prune;
 }
 
+/// Refuses options that are another step's alone, which is the one to be done `when`.
+template <class Step, class Other>
+void require_options_of(const nlohmann::json& values, const std::string& when) {
+  for (const auto& option : cli::options_of<Other>()) {
+    const auto& own = cli::options_of<Step>();
+    const bool is_own =
+        std::any_of(own.begin(), own.end(), [&](const auto& o) { return o.name == option.name; });
+    if (!is_own && values.contains(std::string(option.name)))
+      throw pare::ArgumentError(std::string(option.flag) + " has no effect " + when);
+  }
+}
+
+/// Weights or, where the options name a structure, whole parts.
 void read_recipe(cli::PruneCommand& command, const StepArguments<cli::PruneRecipe>& arguments) {
   if (command.recipe_file.empty()) {
-    command.recipe = cli::step_from_values<cli::PruneRecipe>(arguments.values());
+    const nlohmann::json& values = arguments.values();
+    if (values.contains("structure") || values.contains("replay")) {
+      require_options_of<cli::StructureRecipe, cli::PruneRecipe>(values, "with --structure");
+      command.structure = cli::step_from_values<cli::StructureRecipe>(values);
+    } else {
+      require_options_of<cli::PruneRecipe, cli::StructureRecipe>(values, "without --structure");
+      command.recipe = cli::step_from_values<cli::PruneRecipe>(values);
+    }
     return;
   }
   const cli::RecipeFile file = read_recipe_file(command, arguments.given());
+  command.structure = file.structure;
+  if (file.structure) return;
   if (!file.prune || file.quantize)
     throw pare::ArgumentError(command.recipe_file.string() +
                               " does not only prune: pare quantize follows it");
@@ -277,6 +314,7 @@ int run(int argc, char** argv) {
        "a recipe file, as pare_recipe.json in what this command writes, instead of options")
       ->type_name("FILE");
   prune_recipe.add(*r);
+  prune_recipe.add_instead<cli::StructureRecipe>(*r);
   add_window(*r, prune.model);
   add_calibration(*r, prune.calibration);
 

@@ -59,6 +59,36 @@ void copy_tensors(const engine::ModelFiles& model, const std::vector<std::string
   writer.finish();
 }
 
+void copy_tensors(const engine::ModelFiles& model, const std::vector<CopiedTensor>& tensors,
+                  const fs::path& to) {
+  auto& source = model.tensors;
+  std::vector<pare::TensorSpec> specs;
+  for (const CopiedTensor& tensor : tensors) {
+    const pare::TensorInfo& info = source.info(tensor.source);
+    specs.push_back({tensor.name, info.dtype, info.shape});
+    if (!tensor.rows) continue;
+    for (const pare::Index row : *tensor.rows)
+      if (info.shape.empty() || row >= info.shape.front())
+        throw pare::ShapeError(tensor.source + " has no row " + std::to_string(row));
+    specs.back().shape.front() = std::ssize(*tensor.rows);
+  }
+  pare::SafetensorsWriter writer(to, specs);
+  for (const CopiedTensor& tensor : tensors) {
+    const pare::TensorInfo& info = source.info(tensor.source);
+    if (!tensor.rows) {
+      writer.write(tensor.name, info.bytes);
+    } else {
+      const std::size_t row_bytes =
+          info.bytes.size() / static_cast<std::size_t>(info.shape.front());
+      for (const pare::Index row : *tensor.rows)
+        writer.write(tensor.name,
+                     info.bytes.subspan(static_cast<std::size_t>(row) * row_bytes, row_bytes));
+    }
+    model.release_pages();
+  }
+  writer.finish();
+}
+
 std::uint64_t estimated_bytes(
     const engine::ModelFiles& model,
     const std::function<std::optional<double>(const std::string& tensor)>& bits) {

@@ -18,6 +18,15 @@ enum class CopiedType {
   f16_for_bf16  ///< readers of AWQ files know no BF16
 };
 
+/// A tensor under a name of its own, and where some of its rows alone are wanted, which.
+struct CopiedTensor {
+  std::string name, source;
+  std::optional<std::vector<pare::Index>> rows{};
+};
+/// Writes such copies into one file, byte by byte. Throws ShapeError for rows that are not there.
+void copy_tensors(const engine::ModelFiles& model, const std::vector<CopiedTensor>& tensors,
+                  const std::filesystem::path& to);
+
 /// Writes tensors of a checkpoint into one file, whatever they hold, in pieces that bound the
 /// memory: byte by byte as they are, or in another type. Throws NumericError naming a tensor with a
 /// number that the type cannot hold.

@@ -62,7 +62,8 @@ struct PruneCommand {
   ModelOptions model;
   CalibrationOptions calibration;
   PruneRecipe recipe;
-  std::filesystem::path recipe_file;  // where the recipe is from, if from a file
+  std::optional<StructureRecipe> structure{};  // instead
+  std::filesystem::path recipe_file;           // where the recipe is from, if from a file
   std::filesystem::path out;
   bool force = false;
 };

@@ -12,6 +12,7 @@
 #include "cli/prune_step.hpp"
 #include "cli/pruned_layers.hpp"
 #include "cli/run_manifest.hpp"
+#include "cli/structure/prune_structure.hpp"
 #include "cli/weight_update.hpp"
 
 namespace cli {
@@ -37,6 +38,7 @@ Achieved count_zeros(const std::filesystem::path& directory, const PrunedLayers&
 }  // namespace
 
 void prune(const PruneCommand& options) {
+  if (options.structure) return prune_structure(options, *options.structure);
   const PruneRecipe& recipe = options.recipe;
   recipe.validate();
   refuse_options_without_effect(recipe);

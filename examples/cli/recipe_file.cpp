@@ -56,6 +56,12 @@ void read_steps(const Json& steps, RecipeFile& file) {
       refuse_second(file.quantize.has_value(), "quantize",
                     "one quantizes all layers; give layers formats of their own by \"rules\"");
       pare::with_context("step \"quantize\"", [&] { file.quantize = recipe_from_values(values); });
+    } else if (step["step"] == "prune" && (step.contains("structure") || step.contains("replay"))) {
+      if (steps.size() != 1)
+        throw pare::FormatError(
+            "a step \"prune\" with a \"structure\" is alone: other steps follow on what it wrote");
+      pare::with_context("step \"prune\"",
+                         [&] { file.structure = step_from_values<StructureRecipe>(values); });
     } else if (step["step"] == "prune") {
       refuse_second(file.prune.has_value(), "prune", "one prunes all layers");
       if (file.quantize) throw pare::FormatError("the step \"prune\" comes before \"quantize\"");
@@ -100,6 +106,7 @@ Json recipe_json(const RecipeFile& recipe) {
     steps.back()["step"] = name;
   };
   add("prune", recipe.prune);
+  add("prune", recipe.structure);
   add("quantize", recipe.quantize);
   Json file{{"version", 1}, {"steps", std::move(steps)}};
   if (recipe.window) file["calibration"]["window"] = *recipe.window;

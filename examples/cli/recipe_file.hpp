@@ -5,6 +5,7 @@
 
 #include "cli/prune_recipe.hpp"
 #include "cli/recipe.hpp"
+#include "cli/structure/structure_recipe.hpp"
 
 namespace cli {
 
@@ -17,12 +18,14 @@ namespace cli {
 ///                 "rules": [{"match": ".*down_proj", "format": "int8", "group_size": -1},
 ///                           {"match": "model\\.layers\\.0\\..*", "format": "skip"}]}]}
 ///
-/// One of each step, in this order; both are done in one pass over the model. A step's fields are
-/// the options of the command line (recipe_options.hpp, prune_recipe.hpp). "calibration" may be
-/// left out: `window` tokens in a window, of which every `stride`-th is used, the first `windows`
-/// of them, 0 meaning all.
+/// A step "prune" that names a "structure" takes parts out (structure/structure_recipe.hpp); it is
+/// alone. Else there is one of each step, in this order; both are done in one pass over the model.
+/// A step's fields are the options of the command line (recipe_options.hpp, prune_recipe.hpp).
+/// "calibration" may be left out: `window` tokens in a window, of which every `stride`-th is used,
+/// the first `windows` of them, 0 meaning all.
 struct RecipeFile {
   std::optional<PruneRecipe> prune{};
+  std::optional<StructureRecipe> structure{};
   std::optional<Recipe> quantize{};
   std::optional<Index> window{}, windows{}, stride{};
 };

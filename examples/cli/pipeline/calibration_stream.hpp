@@ -104,6 +104,9 @@ class CalibrationStream {
     }
   }
 
+  /// What is between the blocks now, of all windows; and without padding.
+  [[nodiscard]] pare::MatrixView<const float> hidden() const { return hidden_; }
+  [[nodiscard]] pare::Matrix<float> visible() const { return visible_rows(hidden_, visible_); }
   [[nodiscard]] Index length() const noexcept { return length_; }
 
  private:

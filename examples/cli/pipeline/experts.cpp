@@ -1,7 +1,6 @@
 #include "cli/pipeline/experts.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 namespace cli {
@@ -49,9 +48,12 @@ BlockInWork take_expert(const engine::ModelConfig& config, BlockInWork& work, In
 }
 
 void give_expert_back(BlockInWork& own, BlockInWork& work, Index expert) {
-  auto next = std::make_move_iterator(own.block.linears.begin());
-  for (std::size_t i = 0; i < work.block.linears.size(); ++i)
-    if (work.block.description.linears[i].expert == expert) work.block.linears[i] = *next++;
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < work.block.linears.size(); ++i) {
+    if (work.block.description.linears[i].expert != expert) continue;
+    work.block.description.linears[i] = std::move(own.block.description.linears[next]);
+    work.block.linears[i] = std::move(own.block.linears[next++]);
+  }
   work.quantized.merge(own.quantized);
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cli/model_copy.hpp"
+#include "cli/structure/structure_edits.hpp"
 #include "engine/block_tensors.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/mapped_file.hpp"
@@ -19,6 +20,8 @@ ModelWriter::ModelWriter(const Output& output, const engine::Checkpoint& checkpo
                          bool replaces_output_layer)
     : layout_(output.layout),
       recipe_(output.recipe),
+      config_(output.config),
+      edits_(output.edits),
       checkpoint_(checkpoint),
       blocks_(checkpoint.config().layers),
       replaces_output_layer_(replaces_output_layer),
@@ -32,11 +35,16 @@ Index ModelWriter::finished_blocks() const {
 }
 
 /// Values as the checkpoint stores the tensor `name`: those that no step changed get the bytes that
-/// they had.
-pare::NamedTensor ModelWriter::stored(const std::string& name,
-                                      pare::MatrixView<const float> values) const {
-  const pare::TensorInfo& info = checkpoint_.tensors().info(name);
+/// they had. A tensor that the checkpoint has not is stored as the matrix `like` is.
+pare::NamedTensor ModelWriter::stored(const std::string& name, pare::MatrixView<const float> values,
+                                      const std::string& like) const {
+  const bool is_new = !checkpoint_.tensors().contains(name);
+  const pare::TensorInfo& info = checkpoint_.tensors().info(is_new ? like : name);
   pare::NamedTensor tensor{name, layout_.float_type(info.dtype), info.shape, {}};
+  if (is_new || info.shape.size() == 1)
+    tensor.shape = {values.size()};
+  else if (info.shape.size() == 2)
+    tensor.shape = {values.rows(), values.cols()};
   if (tensor.dtype == pare::DType::F16 && info.dtype != pare::DType::F16)
     for (Index i = 0; i < values.rows(); ++i)
       for (Index j = 0; j < values.cols(); ++j)
@@ -61,9 +69,9 @@ pare::NamedTensor ModelWriter::stored(const std::string& name,
   return tensor;
 }
 
-pare::NamedTensor ModelWriter::stored(const std::string& name,
-                                      const pare::Vector<float>& values) const {
-  return stored(name, pare::MatrixView<const float>(values.data(), {1, values.size()}));
+pare::NamedTensor ModelWriter::stored(const std::string& name, const pare::Vector<float>& values,
+                                      const std::string& like) const {
+  return stored(name, pare::MatrixView<const float>(values.data(), {1, values.size()}), like);
 }
 
 void ModelWriter::add_layer(const std::string& name, const engine::QuantizedLinear& linear,
@@ -79,7 +87,7 @@ void ModelWriter::add_layers(const BlockInWork& work, Shard& shard) const {
     if (description.expert >= 0 && work.block.read_expert) continue;
     const engine::Linear& linear = work.block.linears[layer.index];
     if (const auto& bias = linear.bias(); !bias.empty())
-      shard.tensors.push_back(stored(layer.name + ".bias", bias));
+      shard.tensors.push_back(stored(layer.name + ".bias", bias, layer.name + ".weight"));
     if (const auto found = work.quantized.find(layer.name); found != work.quantized.end())
       add_layer(layer.name, found->second, shard);
     else if (description.transposed)
@@ -106,6 +114,7 @@ void ModelWriter::write_block(const BlockInWork& work) {
       for (Index e = 0; e < experts->count; ++e) pieces.push_back(expert_path(work.index, e));
   }
   add_layers(work, shard);
+  shard.edits = edits_json(work.index, work.edits);
   write_shard(directory_.shard_path(work.index), std::move(shard), pieces);
 }
 
@@ -177,6 +186,7 @@ void ModelWriter::finish() {
                      ? CopiedType::f16_for_bf16
                      : CopiedType::unchanged);
   write_settings();
+  if (!edits_.is_null()) write_edits();
   pare::write_json(directory_.file_path(recipe_file_name), recipe_);
   copy_tokenizer(checkpoint_.files(), directory_);
   directory_.finish();
@@ -195,6 +205,7 @@ void ModelWriter::write_shard(const fs::path& path, Shard shard,
   }
   pare::SafetensorsMetadata metadata;
   if (layout_.describes_layers()) metadata["pare_layers"] = shard.layers.dump();
+  if (!edits_.is_null()) metadata["pare_edits"] = shard.edits.dump();
   pare::SafetensorsWriter writer(path, specs, metadata);
   for (const pare::NamedTensor& tensor : shard.tensors) writer.write(tensor);
   for (const auto& reader : readers) {
@@ -221,8 +232,20 @@ std::vector<std::string> ModelWriter::other_tensors() const {
   return names;
 }
 
+void ModelWriter::write_edits() {
+  nlohmann::json edits = edits_;
+  edits["edits"] = nlohmann::json::array();
+  for (Index i = 0; i < blocks_; ++i) {
+    const auto reader = pare::SafetensorsReader::open(directory_.shard_path(i));
+    for (auto& edit : pare::parse_json(reader.metadata().at("pare_edits")))
+      edits["edits"].push_back(std::move(edit));
+  }
+  pare::write_json(directory_.file_path(edits_file_name), edits);
+}
+
 void ModelWriter::write_settings() {
   if (layout_.is_float()) {
+    if (!config_.is_null()) return pare::write_json(directory_.file_path("config.json"), config_);
     const fs::path config = checkpoint_.directory() / "config.json";
     return pare::write_file(directory_.file_path("config.json"), pare::MappedFile(config).bytes());
   }

@@ -21,6 +21,8 @@ struct Output {
   nlohmann::json manifest;
   /// Saved as pare_recipe.json: with it the bytes can be made again.
   nlohmann::json recipe;
+  /// Of a model of other sizes: its config.json, and what pare_edits.json says beside the edits.
+  nlohmann::json config{}, edits{};
 };
 
 inline constexpr const char* recipe_file_name = "pare_recipe.json";
@@ -55,12 +57,14 @@ class ModelWriter final : public ExpertStore {
   struct Shard {
     std::vector<pare::NamedTensor> tensors;
     nlohmann::json layers = nlohmann::json::object();  // how those of pare's own files are stored
+    nlohmann::json edits = nlohmann::json::array();    // what was taken out of the block
   };
 
   [[nodiscard]] pare::NamedTensor stored(const std::string& name,
-                                         pare::MatrixView<const float> values) const;
-  [[nodiscard]] pare::NamedTensor stored(const std::string& name,
-                                         const pare::Vector<float>& values) const;
+                                         pare::MatrixView<const float> values,
+                                         const std::string& like = {}) const;
+  [[nodiscard]] pare::NamedTensor stored(const std::string& name, const pare::Vector<float>& values,
+                                         const std::string& like = {}) const;
   void add_layer(const std::string& name, const engine::QuantizedLinear& linear,
                  Shard& shard) const;
   void add_layers(const BlockInWork& work, Shard& shard) const;
@@ -72,9 +76,10 @@ class ModelWriter final : public ExpertStore {
   [[nodiscard]] nlohmann::json layers_of_shard(const pare::SafetensorsReader& reader) const;
   [[nodiscard]] std::vector<std::string> other_tensors() const;
   void write_settings();
+  void write_edits();
 
   FileLayout layout_;
-  nlohmann::json recipe_;
+  nlohmann::json recipe_, config_, edits_;
   const engine::Checkpoint& checkpoint_;
   Index blocks_;
   bool replaces_output_layer_;

@@ -12,6 +12,7 @@
 #include "cli/pipeline/layer.hpp"
 #include "engine/quantization_settings.hpp"
 #include "pare/calibration/hessian.hpp"
+#include "pare/pruning/structure/dependency_graph.hpp"
 
 namespace cli {
 
@@ -49,6 +50,8 @@ struct BlockInWork {
   std::vector<Layer> layers;
   /// What replaces weights of `block`, by the layer's name.
   std::map<std::string, engine::QuantizedLinear> quantized;
+  /// What was taken out of it, so that tensors have other shapes: see structure/.
+  std::vector<pare::StructureEdit> edits;
   /// What a step's `prepare` divided the activations of sites by.
   std::map<engine::Site, pare::Vector<float>> input_scales;
   /// What the user should know, in a line each.
@@ -62,6 +65,7 @@ struct BlockInWork {
   /// What became of an expert, or of other layers, that were a block of their own.
   void take_notes(BlockInWork& other) {
     std::move(other.notices.begin(), other.notices.end(), std::back_inserter(notices));
+    std::move(other.edits.begin(), other.edits.end(), std::back_inserter(edits));
     for (const auto& [what, count] : other.counts) counts[what] += count;
   }
 };

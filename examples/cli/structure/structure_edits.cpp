@@ -1,0 +1,87 @@
+#include "cli/structure/structure_edits.hpp"
+
+#include <string>
+
+#include "cli/names.hpp"
+#include "pare/io/json.hpp"
+
+namespace cli {
+namespace {
+
+using Json = nlohmann::json;
+
+Index index_field(const Json& object, const char* name) {
+  if (!object.contains(name) || !object[name].is_number_integer() ||
+      object[name].get<std::int64_t>() < 0)
+    throw pare::FormatError("an edit has no number \"" + std::string(name) + "\"");
+  return object[name].get<Index>();
+}
+
+StructureEdits::Edit read_edit(const Json& json, Structure structure) {
+  if (!json.is_object()) throw pare::FormatError("an edit is no object");
+  StructureEdits::Edit read;
+  if (structure != Structure::blocks) read.block = index_field(json, "block");
+  if (!json.contains("root") || !json["root"].is_string())
+    throw pare::FormatError("an edit has no text \"root\"");
+  read.edit.root.tensor = json["root"].get<std::string>();
+  read.edit.extent = index_field(json, "extent");
+  if (!json.contains("indices") || !json["indices"].is_array())
+    throw pare::FormatError("an edit has no list \"indices\"");
+  for (const Json& index : json["indices"]) {
+    if (!index.is_number_integer() || index.get<std::int64_t>() < 0 ||
+        index.get<std::int64_t>() >= read.edit.extent)
+      throw pare::FormatError("an edit of " + read.edit.root.tensor + " has the index " +
+                              index.dump() + " of " + std::to_string(read.edit.extent));
+    read.edit.indices.push_back(index.get<Index>());
+  }
+  return read;
+}
+
+}  // namespace
+
+std::vector<pare::StructureEdit> StructureEdits::of_block(Index block) const {
+  std::vector<pare::StructureEdit> own;
+  for (const Edit& edit : edits)
+    if (edit.block == block) own.push_back(edit.edit);
+  return own;
+}
+
+nlohmann::json edits_json(Index block, const std::vector<pare::StructureEdit>& edits) {
+  Json list = Json::array();
+  for (const pare::StructureEdit& edit : edits)
+    list.push_back({{"block", block},
+                    {"root", edit.root.tensor},
+                    {"extent", edit.extent},
+                    {"indices", edit.indices}});
+  return list;
+}
+
+nlohmann::json edits_json(const StructureEdits& edits) {
+  Json list = Json::array();
+  for (const StructureEdits::Edit& edit : edits.edits) {
+    list.push_back(edits_json(edit.block, {edit.edit}).front());
+    if (edits.structure == Structure::blocks) list.back().erase("block");
+  }
+  return {{"version", 1},
+          {"structure", name_of(structure_names, edits.structure)},
+          {"edits", std::move(list)}};
+}
+
+StructureEdits read_edits(const std::filesystem::path& path) {
+  const Json file = pare::read_json(path);
+  return pare::with_context(path.string(), [&] {
+    if (!file.is_object() || !file.contains("version") || file["version"] != 1)
+      throw pare::FormatError("the file is no list of edits of version 1");
+    if (!file.contains("structure") || !file["structure"].is_string())
+      throw pare::FormatError("the field \"structure\" is missing");
+    StructureEdits edits;
+    edits.structure =
+        parse_name<Structure>(structure_names, file["structure"].get<std::string>(), "structure");
+    if (!file.contains("edits") || !file["edits"].is_array())
+      throw pare::FormatError("the field \"edits\" is no list");
+    for (const Json& edit : file["edits"]) edits.edits.push_back(read_edit(edit, edits.structure));
+    return edits;
+  });
+}
+
+}  // namespace cli

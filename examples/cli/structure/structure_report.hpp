@@ -1,0 +1,18 @@
+#pragma once
+
+#include "cli/structure/structure_plan.hpp"
+#include "engine/checkpoint.hpp"
+
+namespace cli {
+
+/// Multiplications of the linear layers for a token, the output layer's included.
+[[nodiscard]] double multiply_adds(const engine::ModelConfig& config);
+
+/// Prints what was asked for and what was reached: parts, parameters, multiply-adds, and the time
+/// of a block, measured by turns. `config` is how the model is described where its config.json
+/// cannot say it.
+void print_achieved(const StructureRecipe& recipe, const StructurePlan& plan,
+                    const engine::Checkpoint& before, const engine::Checkpoint& after,
+                    const pare::Execution& execution);
+
+}  // namespace cli
