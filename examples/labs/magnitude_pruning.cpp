@@ -12,6 +12,7 @@
 
 #include "engine/checkpoint.hpp"
 #include "engine/model.hpp"
+#include "labs/bits_per_byte.hpp"
 #include "pare/core/thread_pool.hpp"
 #include "pare/io/mapped_file.hpp"
 #include "pare/pruning/global_selection.hpp"
@@ -20,32 +21,6 @@
 namespace {
 
 using pare::Index;
-
-constexpr Index window = 256;
-
-/// Mean bits of the next byte over whole windows of a text.
-double bits_per_byte(const engine::Model& model, const std::string& text,
-                     const pare::Execution& execution) {
-  const engine::Decoder decoder(model, execution);
-  std::vector<std::int32_t> ids;
-  for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
-  const Index windows = (std::ssize(ids) - 1) / window;
-  double nats = 0.0;
-  for (Index w = 0; w < windows; ++w) {
-    const std::span<const std::int32_t> own(ids.data() + w * window, window + 1);
-    const pare::Matrix<float> logits = decoder.logits(own.first(window), window);
-    for (Index t = 0; t < window; ++t) {
-      double largest = -1e30, sum = 0.0;
-      for (Index v = 0; v < logits.cols(); ++v)
-        largest = std::max(largest, static_cast<double>(logits(t, v)));
-      for (Index v = 0; v < logits.cols(); ++v)
-        sum += std::exp(static_cast<double>(logits(t, v)) - largest);
-      nats += largest + std::log(sum) -
-              static_cast<double>(logits(t, own[static_cast<std::size_t>(t) + 1]));
-    }
-  }
-  return nats / std::log(2.0) / static_cast<double>(windows * window);
-}
 
 /// All weights of the blocks, in order.
 std::vector<pare::Matrix<float>*> weights_of(engine::Model& model) {
@@ -83,7 +58,7 @@ int run(const std::filesystem::path& directory) {
   const struct {
     double sparsity, each = 0.0, together = 0.0;
   } cases[] = {{0.5, 1.5854, 1.5820}, {0.7, 2.0198, 2.4673}, {0.9}};
-  std::printf("float: %.4f bits per byte\n", bits_per_byte(model, text, execution));
+  std::printf("float: %.4f bits per byte\n", lab::bits_per_byte(model, text, execution));
   std::printf("sparsity   each matrix  expected   one threshold  expected\n");
   bool agrees = true;
   for (const auto& c : cases) {
@@ -91,7 +66,7 @@ int run(const std::filesystem::path& directory) {
     for (const bool together : {false, true}) {
       engine::Model pruned = model;
       (together ? prune_together : prune_each)(pruned, c.sparsity);
-      const double bits = bits_per_byte(pruned, text, execution);
+      const double bits = lab::bits_per_byte(pruned, text, execution);
       const double expected = together ? c.together : c.each;
       std::printf(together ? "%16.4f" : "%14.4f", bits);
       if (expected > 0.0)

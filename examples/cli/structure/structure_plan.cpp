@@ -189,6 +189,11 @@ StructurePlan plan_structure(const StructureRecipe& recipe, const engine::Checkp
   plan.config = checkpoint.json();
   if (!recipe.replay.empty()) plan.edits = read_edits(recipe.replay);
   pare::with_context(plan.edits ? recipe.replay : checkpoint.directory().string(), [&] {
+    if (plan.edits)
+      for (const StructureEdits::Edit& edit : plan.edits->edits)
+        if (edit.block >= config.layers)
+          throw pare::ShapeError("an edit of block " + std::to_string(edit.block) +
+                                 " does not fit a model of " + std::to_string(config.layers));
     if (recipe.removes_channels())
       plan_channels(recipe, config, plan);
     else if (recipe.structure == Structure::experts)

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/block_graph.hpp"
+#include "engine/config_changes.hpp"
+#include "engine/model.hpp"
+#include "pare/pruning/scores/block_influence.hpp"
+#include "pare/pruning/structure/axis_scores.hpp"
+#include "pare/pruning/structure/group_scores.hpp"
+#include "pare/pruning/structure/select_channels.hpp"
+
+namespace lab {
+
+using engine::Model;
+using pare::Index;
+
+/// The model with other blocks; heads and widths are as theirs.
+[[nodiscard]] inline Model with_blocks(const Model& model, std::vector<engine::Block> blocks) {
+  std::vector<engine::BlockDescription> descriptions;
+  for (const engine::Block& block : blocks) descriptions.push_back(block.description);
+  Model smaller = model.without_blocks();
+  smaller.config = engine::resize(model.config, std::move(descriptions));
+  smaller.blocks = std::move(blocks);
+  return smaller;
+}
+
+/// Of each block the channels of an axis, or heads, whose weights are smallest.
+[[nodiscard]] inline Model without_channels(const Model& model, const std::string& axis,
+                                            double ratio) {
+  std::vector<engine::Block> blocks = model.blocks;
+  for (engine::Block& block : blocks) {
+    pare::DependencyGraph graph = engine::block_graph(model.config, block);
+    const pare::ChannelGroup group = graph.group_of({axis});
+    std::vector<pare::MemberScores> squares;
+    for (std::size_t i = 0; i < block.linears.size(); ++i)
+      for (const std::size_t side : {std::size_t{0}, std::size_t{1}})
+        if (const pare::AxisName name{block.description.linears[i].name, side == 0 ? "out" : "in"};
+            group.find(name))
+          squares.push_back({name, pare::axis_norms(block.linears[i].dense().view(), side)});
+    const auto scores = pare::group_scores(
+        group, squares,
+        {.reduction = pare::GroupReduction::sum, .normalization = pare::GroupNormalization::none});
+    graph.remove(group, pare::select_channels(group, scores, {.ratio = ratio}));
+    engine::slice_block(graph, block);
+  }
+  return with_blocks(model, std::move(blocks));
+}
+
+/// The block goes that turns hidden states least; `run` runs the model and shows them.
+[[nodiscard]] inline Model without_least_block(
+    const Model& model, const std::function<void(engine::Decoder::HiddenStates)>& run) {
+  std::vector<pare::BlockInfluence> influence(model.blocks.size());
+  pare::Matrix<float> before;
+  std::size_t next = 0;
+  run([&](pare::MatrixView<const float> x) {
+    if (next > 0) influence[next - 1].add(before, x);
+    before = pare::Matrix<float>(x);
+    next = next == model.blocks.size() ? 0 : next + 1;
+  });
+  std::size_t least = 0;
+  for (std::size_t b = 0; b < influence.size(); ++b)
+    if (influence[b].score() < influence[least].score()) least = b;
+  std::vector<engine::Block> blocks = model.blocks;
+  blocks.erase(blocks.begin() + static_cast<Index>(least));
+  std::printf("  block %zu of %zu turns hidden states least\n", least, model.blocks.size());
+  return with_blocks(model, std::move(blocks));
+}
+
+}  // namespace lab
