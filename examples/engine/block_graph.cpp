@@ -47,7 +47,7 @@ class Builder {
  private:
   void add_attention(HeadUnit unit) {
     const Index dim = config_.head_dim, times = config_.heads / config_.kv_heads;
-    const bool of_queries = unit == HeadUnit::query_heads;
+    const bool of_queries = unit == HeadUnit::query_heads && times > 1;
     graph_.add_channels(heads_axis, of_queries ? config_.heads : config_.kv_heads);
     graph_.add_channels(queries, config_.q_size());
     graph_.add_channels(keys, config_.kv_size());
@@ -149,9 +149,8 @@ void slice_block(const pare::DependencyGraph& graph, Block& block) {
     for (LayerPart& part : linear.parts) part = left_of(part, graph.kept({linear.name, "out"}));
     linear.shape = {graph.extent({linear.name, "out"}), graph.extent({linear.name, "in"})};
   }
-  for (const auto& [name, norm] :
-       {std::pair(&block.description.query_norm, &block.query_norm),
-        std::pair(&block.description.key_norm, &block.key_norm)}) {
+  for (const auto& [name, norm] : {std::pair(&block.description.query_norm, &block.query_norm),
+                                   std::pair(&block.description.key_norm, &block.key_norm)}) {
     if (name->empty()) continue;
     slice(graph, *name, norm->weight);
     slice(graph, *name + ".bias", norm->bias);

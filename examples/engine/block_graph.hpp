@@ -11,7 +11,9 @@ namespace engine {
 /// What goes as a head.
 enum class HeadUnit : std::uint8_t {
   key_value_heads,  ///< a head of keys and values with all query heads that read it
-  query_heads,      ///< query heads, as many of each head of keys and values, which stays
+  /// Query heads, as many of each head of keys and values, which stays; where each has its own they
+  /// go with it.
+  query_heads,
 };
 
 /// Names of axes that no tensor stores: heads, and what is between the layers of a feed-forward

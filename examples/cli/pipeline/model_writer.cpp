@@ -20,8 +20,7 @@ ModelWriter::ModelWriter(const Output& output, const engine::Checkpoint& checkpo
                          bool replaces_output_layer)
     : layout_(output.layout),
       recipe_(output.recipe),
-      config_(output.config),
-      edits_(output.edits),
+      smaller_(output.smaller),
       checkpoint_(checkpoint),
       blocks_(checkpoint.config().layers),
       replaces_output_layer_(replaces_output_layer),
@@ -99,7 +98,7 @@ void ModelWriter::add_layers(const BlockInWork& work, Shard& shard) const {
 
 void ModelWriter::write_block(const BlockInWork& work) {
   Shard shard;
-  engine::for_each_norm_tensor(checkpoint_.config(), work.index, work.block,
+  engine::for_each_norm_tensor(config(), work.index, work.block,
                                [&](const std::string& name, const pare::Vector<float>& values) {
                                  shard.tensors.push_back(stored(name, values));
                                });
@@ -186,7 +185,7 @@ void ModelWriter::finish() {
                      ? CopiedType::f16_for_bf16
                      : CopiedType::unchanged);
   write_settings();
-  if (!edits_.is_null()) write_edits();
+  if (smaller_) write_edits();
   pare::write_json(directory_.file_path(recipe_file_name), recipe_);
   copy_tokenizer(checkpoint_.files(), directory_);
   directory_.finish();
@@ -205,7 +204,7 @@ void ModelWriter::write_shard(const fs::path& path, Shard shard,
   }
   pare::SafetensorsMetadata metadata;
   if (layout_.describes_layers()) metadata["pare_layers"] = shard.layers.dump();
-  if (!edits_.is_null()) metadata["pare_edits"] = shard.edits.dump();
+  if (smaller_) metadata["pare_edits"] = shard.edits.dump();
   pare::SafetensorsWriter writer(path, specs, metadata);
   for (const pare::NamedTensor& tensor : shard.tensors) writer.write(tensor);
   for (const auto& reader : readers) {
@@ -232,8 +231,8 @@ std::vector<std::string> ModelWriter::other_tensors() const {
   return names;
 }
 
-void ModelWriter::write_edits() {
-  nlohmann::json edits = edits_;
+void ModelWriter::write_edits() const {
+  nlohmann::json edits = smaller_->edits;
   edits["edits"] = nlohmann::json::array();
   for (Index i = 0; i < blocks_; ++i) {
     const auto reader = pare::SafetensorsReader::open(directory_.shard_path(i));
@@ -245,7 +244,8 @@ void ModelWriter::write_edits() {
 
 void ModelWriter::write_settings() {
   if (layout_.is_float()) {
-    if (!config_.is_null()) return pare::write_json(directory_.file_path("config.json"), config_);
+    if (smaller_)
+      return pare::write_json(directory_.file_path("config.json"), smaller_->config_json);
     const fs::path config = checkpoint_.directory() / "config.json";
     return pare::write_file(directory_.file_path("config.json"), pare::MappedFile(config).bytes());
   }

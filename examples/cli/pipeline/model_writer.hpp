@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,13 @@ struct Output {
   nlohmann::json manifest;
   /// Saved as pare_recipe.json: with it the bytes can be made again.
   nlohmann::json recipe;
-  /// Of a model of other sizes: its config.json, and what pare_edits.json says beside the edits.
-  nlohmann::json config{}, edits{};
+  /// Of a model that becomes smaller.
+  struct Smaller {
+    engine::ModelConfig config;
+    nlohmann::json config_json;
+    nlohmann::json edits;  ///< what pare_edits.json says beside the edits
+  };
+  std::optional<Smaller> smaller{};
 };
 
 inline constexpr const char* recipe_file_name = "pare_recipe.json";
@@ -76,10 +82,14 @@ class ModelWriter final : public ExpertStore {
   [[nodiscard]] nlohmann::json layers_of_shard(const pare::SafetensorsReader& reader) const;
   [[nodiscard]] std::vector<std::string> other_tensors() const;
   void write_settings();
-  void write_edits();
+  void write_edits() const;
+  [[nodiscard]] const engine::ModelConfig& config() const {
+    return smaller_ ? smaller_->config : checkpoint_.config();
+  }
 
   FileLayout layout_;
-  nlohmann::json recipe_, config_, edits_;
+  nlohmann::json recipe_;
+  std::optional<Output::Smaller> smaller_;
   const engine::Checkpoint& checkpoint_;
   Index blocks_;
   bool replaces_output_layer_;

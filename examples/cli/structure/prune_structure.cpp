@@ -44,14 +44,14 @@ void remove_channels(const Work& work, const StructurePlan& plan, const OutputPa
   const engine::BlockRunner runner(work.checkpoint.config(), work.execution);
   Steps steps;
   steps.push_back(std::make_unique<StructureStep>(work.recipe, plan, runner));
-  (void)compress_model(work.checkpoint, steps,
-                       {.path = out,
-                        .layout = FileLayout::of_float_model(),
-                        .manifest = manifest,
-                        .recipe = work.saved,
-                        .config = plan.config,
-                        .edits = header(work.recipe.structure)},
-                       work.windows, work.execution, "pruning", work.recipe.min_expert_tokens);
+  (void)compress_model(
+      work.checkpoint, steps,
+      {.path = out,
+       .layout = FileLayout::of_float_model(),
+       .manifest = manifest,
+       .recipe = work.saved,
+       .smaller = Output::Smaller{plan.now, plan.config, header(work.recipe.structure)}},
+      work.windows, work.execution, "pruning", work.recipe.min_expert_tokens);
 }
 
 /// Shards of tensors as they were, under new names.

@@ -55,6 +55,16 @@ PartCount apply_edits(const StructureEdits& edits, const std::vector<RemovedAxis
   return count;
 }
 
+std::string why_none(const StructureRecipe& recipe, const std::string& axis, Index channels) {
+  if (channels == 1)
+    return axis == engine::heads_axis
+               ? "there is but one, whose query heads --structure query-heads takes"
+               : "there is but one";
+  return "all " + std::to_string(channels) + " stay, for " +
+         (recipe.multiple > 1 ? "fewer are no multiple of " + std::to_string(recipe.multiple)
+                              : "the ratio takes none");
+}
+
 /// The same with counts alone: which channels go is not known yet.
 PartCount remove_any(const StructureRecipe& recipe, const std::vector<RemovedAxis>& axes,
                      const std::string& prefix, pare::DependencyGraph& graph,
@@ -65,10 +75,7 @@ PartCount remove_any(const StructureRecipe& recipe, const std::vector<RemovedAxi
     const std::vector<double> scores(static_cast<std::size_t>(group.channels()));
     const auto removed = pare::select_channels(group, scores, recipe.selection());
     if (removed.empty()) {
-      skipped.push_back(prefix + axis + ": all " + std::to_string(group.channels()) + " stay, " +
-                        (recipe.multiple > 1
-                             ? "for fewer are no multiple of " + std::to_string(recipe.multiple)
-                             : "for the ratio takes none"));
+      skipped.push_back(prefix + axis + ": " + why_none(recipe, axis, group.channels()));
     } else {
       (void)graph.remove(group, removed);
     }

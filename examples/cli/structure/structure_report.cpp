@@ -7,6 +7,7 @@
 
 #include "cli/names.hpp"
 #include "cli/progress.hpp"
+#include "cli/speed_up.hpp"
 #include "pare/core/random.hpp"
 
 namespace cli {
@@ -40,17 +41,13 @@ void print_change(const char* what, double before, double after) {
 struct BlockTimes {
   Index tokens;
   double before, after;  // in seconds, medians
+  SpeedUp speed_up;
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 /// The first block of both models, a text of random activations.
 BlockTimes time_blocks(const engine::Checkpoint& before, const engine::Checkpoint& after,
                        const pare::Execution& execution) {
-  constexpr int runs = 9;
+  constexpr int runs = 15;
   const Index tokens = std::min<Index>(256, before.config().max_positions);
   pare::Random random(1);
   pare::Matrix<float> x({tokens, before.config().hidden_size});
@@ -64,12 +61,13 @@ BlockTimes time_blocks(const engine::Checkpoint& before, const engine::Checkpoin
     runner.prefill(block, hidden, tokens);
     return watch.seconds();
   };
-  std::vector<double> old_times, new_times;
+  std::vector<double> old_times, new_times, ratios;
   for (int i = 0; i < runs; ++i) {
     old_times.push_back(run(old_runner, old_block));
     new_times.push_back(run(new_runner, new_block));
+    ratios.push_back(old_times.back() / new_times.back());
   }
-  return {tokens, median(old_times), median(new_times)};
+  return {tokens, bench::median(old_times), bench::median(new_times), speed_up(ratios)};
 }
 
 void print_times(const engine::Checkpoint& before, const engine::Checkpoint& after,
@@ -83,9 +81,12 @@ void print_times(const engine::Checkpoint& before, const engine::Checkpoint& aft
     return 1e3 * seconds * static_cast<double>(model.config().layers);
   };
   const double was = all(times.before, before), is = all(times.after, after);
+  const double blocks =
+      static_cast<double>(before.config().layers) / static_cast<double>(after.config().layers);
   std::printf(
-      "  time           %.2f ms -> %.2f ms for %td tokens in the blocks, %.2f times faster\n", was,
-      is, times.tokens, was / is);
+      "  time           %.2f ms -> %.2f ms for %td tokens in the blocks, %.2f times faster%s\n",
+      was, is, times.tokens, blocks * times.speed_up.ratio,
+      times.speed_up.steady ? "" : "? (the machine changed meanwhile)");
 }
 
 }  // namespace

@@ -27,6 +27,8 @@ const Family phi3{
                        {{Role::gate, wide}, {Role::up, wide}}),
           make_linear("mlp.down_proj", Site::feed_forward_hidden, Role::down, hidden, wide)};
       set_blocks(config, block);
+      // transformers counts the factors of longrope by hidden_size / heads.
+      if (config.ropes.front().kind == RopeParameters::Kind::longrope) config.keys.head_dim.clear();
       read_windows(fields, {}, config, [](Index) { return true; });
     }};
 
