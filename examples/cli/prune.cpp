@@ -35,6 +35,20 @@ Achieved count_zeros(const std::filesystem::path& directory, const PrunedLayers&
   return achieved;
 }
 
+/// Why the pattern is no faster here, and what would be.
+std::string what_skips_zeros(const PruneRecipe& recipe) {
+  const pare::Selection selection = recipe.selection();
+  const bool is_two_four = selection.keep == 2 && selection.of == 4;
+  const bool is_blocks = selection.block_rows > 1 || selection.block_cols > 1;
+  const bool fits = selection.block_rows % 16 == 0 && selection.block_cols % 4 == 0;
+  const std::string then =
+      " in int8 are stored and multiplied without zeros: pare quantize --format w8a8-dynamic, then "
+      "pare pack";
+  if (is_two_four) return "no kernel skips zeros of float weights; 2:4" + then;
+  if (is_blocks && fits) return "no kernel skips zeros of float weights; such blocks" + then;
+  return "no kernel skips zeros in this pattern; 2:4 and blocks-32x4" + then;
+}
+
 }  // namespace
 
 void prune(const PruneCommand& options) {
@@ -94,6 +108,7 @@ void prune(const PruneCommand& options) {
               achieved.weights, chosen.size(), watch.seconds());
   std::printf(
       "sparsity is simulated: zeros are stored, files are as large and as fast as before\n");
+  std::printf("%s\n", what_skips_zeros(recipe).c_str());
 }
 
 }  // namespace cli
