@@ -1,6 +1,7 @@
 #pragma once
 
 #include "pare/solvers/inverse_factor.hpp"
+#include "pare/solvers/n_of_m.hpp"
 #include "pare/solvers/obs_factor.hpp"
 #include "pare/solvers/obs_mask.hpp"
 #include "pare/solvers/obs_sweep.hpp"
