@@ -1,5 +1,6 @@
 #pragma once
 
+#include "pare/solvers/growing_damping.hpp"
 #include "pare/solvers/inverse_factor.hpp"
 #include "pare/solvers/n_of_m.hpp"
 #include "pare/solvers/obs_factor.hpp"

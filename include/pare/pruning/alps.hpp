@@ -16,6 +16,7 @@
 #include "pare/kernels/gemm.hpp"
 #include "pare/pruning/prune_result.hpp"
 #include "pare/pruning/support.hpp"
+#include "pare/solvers/growing_damping.hpp"
 #include "pare/solvers/symmetric_inverse.hpp"
 
 namespace pare {
@@ -65,7 +66,7 @@ class AlpsProblem {
   Matrix<float> scaled_, inverse_;
   Vector<double> scales_;
   std::vector<char> dead_;
-  double rho_, damping_used_, lambda_ = 0.0;
+  double rho_, damping_used_ = 0.0, lambda_ = 0.0;
 };
 
 inline AlpsProblem::AlpsProblem(const Hessian& h, const AlpsProblemOptions& options,
@@ -74,44 +75,36 @@ inline AlpsProblem::AlpsProblem(const Hessian& h, const AlpsProblemOptions& opti
       inverse_(scaled_.shape()),
       scales_({h.in_features()}),
       dead_(static_cast<std::size_t>(h.in_features())),
-      rho_(options.rho),
-      damping_used_(options.damping) {
-  if (!(options.damping >= 0.0) || !is_finite(options.damping))
-    throw ArgumentError("damping " + std::to_string(options.damping) + " is not a share >= 0");
+      rho_(options.rho) {
+  const DampingOptions growth{.damping = options.damping};
+  detail::require_damping(growth);
   if (!(options.rho > 0.0) || !is_finite(options.rho))
     throw ArgumentError("the penalty rho is " + std::to_string(options.rho) + ", not positive");
   const Index n = in_features();
   const MatrixView<const double> sums = h.upper_sums();
   const double scale = h.scale();
   require_finite_upper(sums, "the Hessian");
-  double mean = 0.0;
-  for (Index j = 0; j < n; ++j) {
-    mean += sums(j, j) * scale / static_cast<double>(n);
-    dead_[static_cast<std::size_t>(j)] = sums(j, j) == 0.0;
-  }
+  const Vector<double> diagonal = h.diagonal();
+  for (Index j = 0; j < n; ++j) dead_[static_cast<std::size_t>(j)] = diagonal[j] == 0.0;
+  const double mean = detail::mean_of_diagonal(diagonal);
   if (n == 0) return;
-  if (!(mean > 0.0)) throw NumericError("the diagonal of the Hessian has no positive mean");
-  const DampingOptions growth;
-  for (;; damping_used_ = growth.escalation * std::max(damping_used_, growth.smallest_escalated)) {
-    lambda_ = damping_used_ * mean;
-    if (!is_finite(lambda_)) throw NumericError("no damping makes the Hessian definite");
-    bool positive = true;
+  const auto used = detail::grow_damping(growth, mean, [&](double lambda) {
     for (Index j = 0; j < n; ++j) {
-      const double damped = sums(j, j) * scale + lambda_;
-      positive = positive && (damped > 0.0 || is_dead(j));
+      const double damped = diagonal[j] + lambda;
+      if (!(damped > 0.0 || is_dead(j))) return false;
       scales_[j] = damped > 0.0 ? std::sqrt(damped) : 1.0;
     }
-    if (!positive) continue;
     execution.parallel_for(n, [&](Index i) {
       for (Index j = i + 1; j < n; ++j)
         scaled_(i, j) = static_cast<float>(sums(i, j) * scale / (scales_[i] * scales_[j]));
       scaled_(i, i) = 1.0f;
     });
     mirror_upper<float>(scaled_, execution);
-    const bool inverted = with_standard_floats(
+    return with_standard_floats(
         execution, [&](const Execution& standard) { return invert(rho_, inverse_, standard); });
-    if (inverted) return;
-  }
+  });
+  damping_used_ = used.damping;
+  lambda_ = used.lambda;
 }
 
 inline bool AlpsProblem::invert(double rho, MatrixView<float> inverse,

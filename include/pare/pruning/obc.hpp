@@ -218,13 +218,14 @@ inline ObcPath::ObcPath(MatrixView<const float> w, const Hessian& h, Index block
       if (dead_[static_cast<std::size_t>(j)])
         for (Index i = 0; i < rows; ++i) w_(i, j) = 0.0f;
     Matrix<double> inverse({n, n});
-    detail::with_growing_damping(damping, mean, damped_, [&](double lambda) {
+    const auto used = detail::grow_damping({.damping = damping}, mean, [&](double lambda) {
       const auto fill = [&](Index i, double* row) {
         for (Index j = i; j < n; ++j) row[j] = h_(i, j);
         row[i] += dead_[static_cast<std::size_t>(i)] ? 1.0 : lambda;
       };
       return detail::symmetric_inverse_of<double>(fill, inverse, standard);
     });
+    detail::note_damping(used, damped_);
     const Index blocks = n / block, steps = of == 0 ? blocks : n / of * (of - keep);
     costs_ = Matrix<double>({rows, steps});
     order_ = Matrix<std::int32_t>({rows, steps});

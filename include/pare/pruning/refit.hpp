@@ -26,30 +26,19 @@ struct RefitOptions {
 
 namespace detail {
 
-/// lambda, grown tenfold until `f(lambda)` returns true; what was used is noted.
-template <class F>
-void with_growing_damping(double damping, double mean, PruneReport& report, F f) {
-  const DampingOptions growth;
-  for (;; damping = growth.escalation * std::max(damping, growth.smallest_escalated)) {
-    const double lambda = damping * mean;
-    if (!is_finite(lambda)) throw NumericError("no damping makes the Hessian definite");
-    ++report.factorizations;
-    if (!f(lambda)) continue;
-    report.damping_used = std::max(report.damping_used, damping);
-    report.lambda = std::max(report.lambda, lambda);
-    return;
-  }
+/// Adds what was used to a report of several matrices.
+inline void note_damping(const UsedDamping& used, PruneReport& report) {
+  report.factorizations += used.attempts;
+  report.damping_used = std::max(report.damping_used, used.damping);
+  report.lambda = std::max(report.lambda, used.lambda);
 }
 
 /// Of the diagonal. Throws as AlpsProblem.
 [[nodiscard]] inline double mean_diagonal(MatrixView<const double> h, double damping) {
-  if (!(damping >= 0.0) || !is_finite(damping))
-    throw ArgumentError("damping " + std::to_string(damping) + " is not a share >= 0");
-  double mean = 0.0;
-  for (Index j = 0; j < h.rows(); ++j) mean += h(j, j) / static_cast<double>(h.rows());
-  if (h.rows() > 0 && !(mean > 0.0))
-    throw NumericError("the diagonal of the Hessian has no positive mean");
-  return mean;
+  require_damping({.damping = damping});
+  Vector<double> diagonal({h.rows()});
+  for (Index j = 0; j < h.rows(); ++j) diagonal[j] = h(j, j);
+  return mean_of_diagonal(diagonal);
 }
 
 /// Rows of a mask in groups that are equal.
@@ -85,7 +74,7 @@ inline void compensate_on_support(MatrixView<double> w, MatrixView<const double>
   });
   gemm(1.0, removed, h, pull, execution);
   const auto groups = equal_rows(mask);
-  std::vector<PruneReport> reports(groups.size());
+  std::vector<UsedDamping> used(groups.size());
   const auto solve = [&](std::size_t g, const Execution& inside) {
     const std::vector<Index>& group = groups[g];
     std::vector<Index> kept;
@@ -96,7 +85,7 @@ inline void compensate_on_support(MatrixView<double> w, MatrixView<const double>
     const auto column = [&](Index p) { return kept[static_cast<std::size_t>(p)]; };
     const auto row = [&](Index p) { return group[static_cast<std::size_t>(p)]; };
     Matrix<double> u({k, k}), x({m, k});
-    with_growing_damping(damping, mean, reports[g], [&](double lambda) {
+    used[g] = grow_damping({.damping = damping}, mean, [&](double lambda) {
       const auto fill = [&](Index i, double* to) {
         for (Index j = i; j < k; ++j) to[j] = h(column(i), column(j));
         to[i] += lambda;
@@ -118,11 +107,7 @@ inline void compensate_on_support(MatrixView<double> w, MatrixView<const double>
       solve(static_cast<std::size_t>(g), {.force = execution.force});
     });
   }
-  for (const PruneReport& own : reports) {
-    report.factorizations += own.factorizations;
-    report.damping_used = std::max(report.damping_used, own.damping_used);
-    report.lambda = std::max(report.lambda, own.lambda);
-  }
+  for (const UsedDamping& own : used) note_damping(own, report);
 }
 
 /// tr(E h Eᵀ).
