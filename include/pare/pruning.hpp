@@ -3,6 +3,7 @@
 #include "pare/pruning/allocation.hpp"
 #include "pare/pruning/alps.hpp"
 #include "pare/pruning/channels.hpp"
+#include "pare/pruning/cumulative_selection.hpp"
 #include "pare/pruning/global_selection.hpp"
 #include "pare/pruning/obc.hpp"
 #include "pare/pruning/obs.hpp"
