@@ -15,6 +15,7 @@
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/gemm.hpp"
 #include "pare/pruning/prune_result.hpp"
+#include "pare/solvers/damped_inverse.hpp"
 #include "pare/solvers/symmetric_inverse.hpp"
 
 namespace pare {
@@ -31,14 +32,6 @@ inline void note_damping(const UsedDamping& used, PruneReport& report) {
   report.factorizations += used.attempts;
   report.damping_used = std::max(report.damping_used, used.damping);
   report.lambda = std::max(report.lambda, used.lambda);
-}
-
-/// Of the diagonal. Throws as AlpsProblem.
-[[nodiscard]] inline double mean_diagonal(MatrixView<const double> h, double damping) {
-  require_damping({.damping = damping});
-  Vector<double> diagonal({h.rows()});
-  for (Index j = 0; j < h.rows(); ++j) diagonal[j] = h(j, j);
-  return mean_of_diagonal(diagonal);
 }
 
 /// Rows of a mask in groups that are equal.
@@ -155,12 +148,6 @@ inline void compensate_on_support(MatrixView<double> w, MatrixView<const double>
   return result;
 }
 
-[[nodiscard]] inline std::vector<char> dead_columns(MatrixView<const double> h) {
-  std::vector<char> dead(static_cast<std::size_t>(h.rows()));
-  for (Index j = 0; j < h.rows(); ++j) dead[static_cast<std::size_t>(j)] = h(j, j) == 0.0;
-  return dead;
-}
-
 inline void require_fit(const Shape<2>& weight, const Hessian& h) {
   if (weight[1] != h.in_features())
     throw ShapeError("a layer of shape " + to_string(weight) + " does not fit a Hessian of " +
@@ -224,8 +211,7 @@ struct ConsumerRefit {
 /// Accuracy  float64, rounded to float32 once
 /// Order     independent of the number of threads
 /// Source    He et al., "Channel Pruning for Accelerating Very Deep Neural Networks", 2017; the
-/// bias
-///           of the removed channels' mean: An et al., "FLAP", 2024
+///           bias of the removed channels' mean: An et al., "FLAP", 2024
 [[nodiscard]] inline ConsumerRefit refit_consumer(MatrixView<const float> w, const Hessian& h,
                                                   std::span<const Index> kept,
                                                   VectorView<const float> mean_input = {},
