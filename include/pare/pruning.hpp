@@ -39,6 +39,7 @@
 #include "pare/pruning/structure/axis_scores.hpp"
 #include "pare/pruning/structure/couplings.hpp"
 #include "pare/pruning/structure/dependency_graph.hpp"
+#include "pare/pruning/structure/flap_selection.hpp"
 #include "pare/pruning/structure/group_scores.hpp"
 #include "pare/pruning/structure/select_channels.hpp"
 #include "pare/pruning/structure/take.hpp"
