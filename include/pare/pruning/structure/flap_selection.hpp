@@ -7,6 +7,7 @@
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
 #include "pare/pruning/scores/input_channel.hpp"
+#include "pare/pruning/structure/dependency_graph.hpp"
 #include "pare/pruning/structure/group_scores.hpp"
 #include "pare/pruning/structure/select_channels.hpp"
 

@@ -9,7 +9,7 @@
 
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
-#include "pare/pruning/structure/dependency_graph.hpp"
+#include "pare/pruning/structure/channel_group.hpp"
 
 namespace pare {
 
