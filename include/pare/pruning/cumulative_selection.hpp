@@ -31,16 +31,15 @@ struct CumulativeSelection {
 ///     const Mask mask = select_cumulative(wanda_scores(w, norms), {.sparsity = 0.5});
 ///
 /// Shapes    scores (rows, cols), from 0
-/// Values    as near to the sparsity as bisection comes; of equal scores the lowest index goes
-/// first Errors    ArgumentError for options out of range; NumericError naming a score that is not
-/// finite
-///           or is negative
+/// Values    as near to the sparsity as ties let it; of equal scores the lowest index goes first
+/// Errors    ArgumentError for options out of range; NumericError naming a score that is negative
+///           or not finite
 /// Edge      what scores 0 always goes, a whole row of zeros too; of another row the best stays
 /// Accuracy  sums in double
 /// Order     independent of the number of threads
 /// Source    Sun et al., "A Simple and Effective Pruning Approach for Large Language Models"
 ///           (Wanda), 2023, the variant of its appendix and of the authors' code. Departs: they
-///           also remove what equals the last score that goes
+///           end when the share is known to 0.001, and also remove what equals the last score
 [[nodiscard]] inline Mask select_cumulative(MatrixView<const float> scores,
                                             const CumulativeSelection& selection = {},
                                             const Execution& execution = {}) {

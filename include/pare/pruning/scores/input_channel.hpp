@@ -75,8 +75,9 @@ inline void require_finite_scores(VectorView<const float> scores) {
 ///
 /// Shapes    channel_scores (heads * channels_per_head), as the inputs of o_proj are ordered; heads
 ///           that share keys and values, and go together, are one with all their channels
-/// Errors    ShapeError when the channels do not divide; NumericError for a score that is not
-/// finite Source    as wanda_channel_scores
+/// Errors    ShapeError when the channels do not divide; NumericError for a score that is infinite
+///           or NaN
+/// Source    as wanda_channel_scores
 [[nodiscard]] inline Vector<float> flap_head_scores(VectorView<const float> channel_scores,
                                                     Index channels_per_head) {
   if (channels_per_head < 1 || channel_scores.size() % channels_per_head != 0)

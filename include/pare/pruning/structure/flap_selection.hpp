@@ -60,8 +60,7 @@ namespace pare {
 ///     const auto removed = select_flap(graph, groups, scores, {.ratio = 0.2});
 ///
 /// Shapes    for each group the scores of one of its axes (standardized_channel_scores); results
-/// for
-///           each group
+///           for each group
 /// Values    to the nearest channel, see select_channels_jointly. The authors remove one more, and
 ///           count a head of size 128 as 512 / 3 units
 /// Errors    as standardized_channel_scores and select_channels_jointly
