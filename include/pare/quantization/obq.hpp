@@ -37,26 +37,39 @@ struct ObqOptions {
 
 namespace detail {
 
-/// Half of the largest distance between neighbouring values: no weight inside the range of a block
-/// is farther from its nearest one.
+/// How far apart the values of a block's codes are.
 template <Format F>
-[[nodiscard]] double largest_rounding_error(const typename F::Parameters& parameters) {
-  if constexpr (F::is_integer) {
-    return 0.5 * static_cast<double>(parameters.scale);
-  } else {
-    std::vector<double> values;
-    for (int code = 0; code < code_count<F>(); ++code) {
-      const auto value = static_cast<double>(
-          F::decode(from_stored<F>(static_cast<std::uint8_t>(code)), parameters));
-      if (is_finite(value)) values.push_back(value);
+class CodeSteps {
+ public:
+  explicit CodeSteps(const typename F::Parameters& parameters) {
+    if constexpr (F::is_integer) {
+      largest_ = static_cast<double>(parameters.scale);
+    } else {
+      for (int code = 0; code < code_count<F>(); ++code) {
+        const auto value = static_cast<double>(
+            F::decode(from_stored<F>(static_cast<std::uint8_t>(code)), parameters));
+        if (is_finite(value)) values_.push_back(value);
+      }
+      std::sort(values_.begin(), values_.end());
+      values_.erase(std::unique(values_.begin(), values_.end()), values_.end());
+      for (std::size_t k = 1; k < values_.size(); ++k)
+        largest_ = std::max(largest_, values_[k] - values_[k - 1]);
     }
-    std::sort(values.begin(), values.end());
-    double largest = 0.0;
-    for (std::size_t k = 1; k < values.size(); ++k)
-      largest = std::max(largest, values[k] - values[k - 1]);
-    return 0.5 * largest;
   }
-}
+
+  /// No weight inside the range is farther from its nearest value.
+  [[nodiscard]] double largest_error() const noexcept { return 0.5 * largest_; }
+  /// The step in which the weight lies, as a share of the largest one.
+  [[nodiscard]] double share_at(double weight) const noexcept {
+    if (values_.size() < 3) return 1.0;
+    const auto above = std::upper_bound(values_.begin() + 1, values_.end() - 1, weight);
+    return (*above - *(above - 1)) / largest_;
+  }
+
+ private:
+  double largest_ = 0.0;
+  std::vector<double> values_;  ///< ascending; none where all steps are equal
+};
 
 inline void require_obq(MatrixView<const float> w, const Hessian& h) {
   if (h.in_features() != w.cols())
@@ -68,7 +81,7 @@ inline void require_obq(MatrixView<const float> w, const Hessian& h) {
 
 /// Codes of a row of q, whose parameters are there; returns what they cost.
 template <Format F>
-[[nodiscard]] double obq_row(ObsRow& row, Index i, const std::vector<double>& largest_errors,
+[[nodiscard]] double obq_row(ObsRow& row, Index i, const std::vector<CodeSteps<F>>& steps,
                              QuantizedMatrix<F>& q) {
   const auto group = [&](Index j) { return q.group_of(j); };
   const auto encode = [&](Index p) {
@@ -83,13 +96,14 @@ template <Format F>
     Index outlier = -1;
     double farthest = 0.0;
     const auto best = row.cheapest([&](Index p) {
-      const double error = std::fabs(row.weight(p) - decode(encode(p), p));
-      if (error > farthest &&
-          error > largest_errors[static_cast<std::size_t>(group(row.block_at(p)))]) {
+      const double weight = row.weight(p), error = std::fabs(weight - decode(encode(p), p));
+      const CodeSteps<F>& own = steps[static_cast<std::size_t>(group(row.block_at(p)))];
+      if (error > farthest && error > own.largest_error()) {
         farthest = error;
         outlier = p;
       }
-      return error * error / row.pivot(p);
+      const double relative = error / own.share_at(weight);
+      return relative * relative / row.pivot(p);
     });
     const Index p = outlier >= 0 ? outlier : best.position;
     const auto code = encode(p);
@@ -106,8 +120,8 @@ template <Format F>
 /// Quantizes each row of a layer one weight at a time by exact OBS: the one whose rounding, made up
 /// for by those that are left, costs least, again and again. A weight that the others have moved
 /// out of the range of its codes goes at once. What GPTQ does faster, in one order for all rows.
-/// It loses less than GPTQ where codes have equal steps and inputs are of about one size. Else the
-/// dear weights, or those between codes far apart (NF4, FP4), are left to the end with nothing to
+/// It loses less than GPTQ where codes have equal steps and inputs are of about one size, about as
+/// much with NF4. Where inputs differ much, the dear weights are left to the end with nothing to
 /// make up for them, and GPTQ does better.
 ///
 ///     min over codes of tr((W - Q) H (W - Q)ᵀ),  H = (2 / tokens) xᵀ x
@@ -122,7 +136,9 @@ template <Format F>
 /// Accuracy  float64; a weight is rounded to float32 before it is encoded
 /// Cost      in_features^3 / 3 operations and in_features^2 / 2 encoded weights for each row
 /// Order     independent of the number of threads
-/// Source    Frantar and Alistarh, "Optimal Brain Compression", 2022, section 5 (OBQ)
+/// Source    Frantar and Alistarh, "Optimal Brain Compression", 2022, section 5 (OBQ). Departs:
+///           where codes have unequal steps, errors count in units of the step that the weight is
+///           in
 template <Format F>
 void obq(MatrixView<const float> w, const Hessian& h, QuantizedMatrix<F>& q,
          const ObqOptions& options = {}, const Execution& execution = {}) {
@@ -141,11 +157,10 @@ void obq(MatrixView<const float> w, const Hessian& h, QuantizedMatrix<F>& q,
       std::vector<float> weights(static_cast<std::size_t>(n));
       for (Index j = 0; j < n; ++j)
         weights[static_cast<std::size_t>(j)] = dead[static_cast<std::size_t>(j)] ? 0.0f : w(i, j);
-      std::vector<double> largest_errors;
-      for (Index g = 0; g < q.groups(); ++g)
-        largest_errors.push_back(detail::largest_rounding_error<F>(q.parameters()(i, g)));
+      std::vector<detail::CodeSteps<F>> steps;
+      for (Index g = 0; g < q.groups(); ++g) steps.emplace_back(q.parameters()(i, g));
       row.restart(weights.data());
-      losses[i] = detail::obq_row<F>(row, i, largest_errors, q);
+      losses[i] = detail::obq_row<F>(row, i, steps, q);
     };
     detail::for_each_obs_row(rows, damped.inverse, 1, quantize_row, standard.parallel_for);
     if (!options.report) return;

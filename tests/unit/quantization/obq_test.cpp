@@ -50,8 +50,8 @@ TEST_CASE("obq agrees with the authors' code") {
   CHECK(report.dead_inputs == 1);
 }
 
-TEMPLATE_TEST_CASE("obq loses as much as its steps cost, with equal steps of codes less than gptq",
-                   "", Int<3>, UInt<4>, NF4) {
+TEMPLATE_TEST_CASE("obq loses as much as its steps cost, in integer formats less than gptq", "",
+                   Int<3>, UInt<4>, NF4) {
   double of_obq = 0.0, of_gptq = 0.0;
   for (std::uint64_t seed = 0; seed < 8; ++seed) {
     const SmallLayer layer(seed);
@@ -67,8 +67,7 @@ TEMPLATE_TEST_CASE("obq loses as much as its steps cost, with equal steps of cod
     of_gptq += hessian_loss(layer.w, dequantize(gptq<TestType>(layer.w, layer.h, options)), h);
   }
   CAPTURE(of_obq, of_gptq);
-  // Of unequal steps the wide ones are left to the end.
-  if (TestType::is_integer) CHECK(of_obq < of_gptq);
+  CHECK(of_obq < (TestType::is_integer ? 1.0 : 1.1) * of_gptq);
 }
 
 TEST_CASE("where inputs do not correlate, obq rounds to nearest") {
