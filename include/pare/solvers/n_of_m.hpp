@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -59,25 +60,34 @@ void with_group(Index of, F f) {
   f(Group<Key, 0>(of));
 }
 
-/// Writes a row of a mask, word by word: of every `of` keys key(j) the `keep` largest stay.
+/// Writes a row of a mask: of every `of` keys key(j) the `keep` largest stay.
 template <class KeyOf>
 void write_n_of_m_row(Index keep, Index of, KeyOf key, Index row, Mask& mask) {
   with_group<decltype(key(Index{}))>(of, [&](auto group) {
-    const Index cols = mask.cols();
+    const Index cols = mask.cols(), size = std::ssize(group.keys);
     const auto most = static_cast<std::uint32_t>(keep);
-    std::uint64_t bits = 0;
-    for (Index begin = 0; begin < cols; begin += std::ssize(group.keys)) {
+    const auto choose = [&](Index begin) {
       for (std::size_t k = 0; k < group.keys.size(); ++k)
         group.keys[k] = key(begin + static_cast<Index>(k));
       group.rank();
-      for (std::size_t k = 0; k < group.keys.size(); ++k) {
-        const Index j = begin + static_cast<Index>(k);
-        bits |= std::uint64_t{group.ahead[k] < most} << j % Mask::word_bits;
-        if ((j + 1) % Mask::word_bits == 0 || j + 1 == cols) {
-          mask.set_word(row, j / Mask::word_bits, bits);
-          bits = 0;
-        }
+    };
+    if (Mask::word_bits % size != 0) {  // groups reach from one word into another
+      for (Index begin = 0; begin < cols; begin += size) {
+        choose(begin);
+        for (Index k = 0; k < size; ++k)
+          mask.set(row, begin + k, group.ahead[static_cast<std::size_t>(k)] < most);
       }
+      return;
+    }
+    for (Index begin = 0; begin < cols; begin += Mask::word_bits) {
+      std::uint64_t bits = 0;
+      for (Index first = begin; first < std::min(cols, begin + Mask::word_bits); first += size) {
+        choose(first);
+        for (Index k = 0; k < size; ++k)
+          bits |= std::uint64_t{group.ahead[static_cast<std::size_t>(k)] < most}
+                  << (first - begin + k);
+      }
+      mask.set_word(row, begin / Mask::word_bits, bits);
     }
   });
 }
