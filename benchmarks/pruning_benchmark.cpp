@@ -7,8 +7,8 @@
 #include "harness/data.hpp"
 #include "harness/row.hpp"
 #include "harness/threads.hpp"
+#include "layer_inputs.hpp"
 #include "pare/calibration/hessian.hpp"
-#include "pare/core/workspace.hpp"
 #include "pare/pruning/alps.hpp"
 #include "pare/pruning/selection.hpp"
 #include "pare/pruning/sparsegpt.hpp"
@@ -17,18 +17,6 @@ namespace bench {
 namespace {
 
 using namespace pare;
-
-/// With the scratch memory that a caller keeps between layers.
-Execution execution(const Row& row) {
-  static Workspace workspace;
-  return {.parallel_for = parallel_for(row.threads), .workspace = &workspace};
-}
-
-std::shared_ptr<Hessian> hessian(const Row& row) {
-  auto h = std::make_shared<Hessian>(row.in);
-  h->add(random_activations(row.tokens, row.in), execution(row));
-  return h;
-}
 
 /// Beside a loop that reads the scores and writes as many masks of bytes.
 Workload prepare_selection(const Row& row) {

@@ -8,9 +8,9 @@
 #include "harness/data.hpp"
 #include "harness/row.hpp"
 #include "harness/threads.hpp"
+#include "layer_inputs.hpp"
 #include "pare/calibration/hessian.hpp"
 #include "pare/core/lanes.hpp"
-#include "pare/core/workspace.hpp"
 #include "pare/formats/int.hpp"
 #include "pare/formats/uint.hpp"
 #include "pare/kernels/gemm.hpp"
@@ -25,18 +25,6 @@ namespace {
 using namespace pare;
 
 constexpr Index width = 4096, group_size = 128;
-
-/// With the scratch memory that a caller keeps between layers.
-Execution execution(const Row& row) {
-  static Workspace workspace;
-  return {.parallel_for = parallel_for(row.threads), .workspace = &workspace};
-}
-
-std::shared_ptr<Hessian> hessian(const Row& row) {
-  auto h = std::make_shared<Hessian>(row.in);
-  h->add(random_activations(row.tokens, row.in), execution(row));
-  return h;
-}
 
 Workload prepare_hessian(const Row& row) {
   const auto h = std::make_shared<Hessian>(row.in);

@@ -66,6 +66,7 @@ struct DampingOptions;
 struct QuantizeOptions;
 struct RangeOptions;
 struct GptqOptions;
+struct ObqOptions;
 class ObsFactor;
 class ObsMask;
 struct AwqOptions;

@@ -8,5 +8,6 @@
 #include "pare/quantization/gptq.hpp"
 #include "pare/quantization/gptq_options.hpp"
 #include "pare/quantization/learned_scale.hpp"
+#include "pare/quantization/obq.hpp"
 #include "pare/quantization/quantize.hpp"
 #include "pare/quantization/smoothquant.hpp"

@@ -17,8 +17,10 @@ namespace pare {
 ///     code = clip(round_half_even(quotient) + zero_point, lo, hi)
 ///
 /// How the quotient is formed (quotient(x, scale), or x * (1 / scale)) is the caller's named
-/// policy. Values    |lo - zero_point| and |hi - zero_point| at most 2^21 Edge      infinities
-/// clip; NaN gives lo
+/// policy.
+///
+/// Values    |lo - zero_point| and |hi - zero_point| at most 2^21
+/// Edge      infinities clip; NaN gives lo
 [[nodiscard]] constexpr std::int32_t round_to_code(float quotient, std::int32_t zero_point,
                                                    std::int32_t lo, std::int32_t hi) noexcept {
   // Clipping to integers first commutes with rounding and keeps the conversion in range.

@@ -96,8 +96,7 @@ struct Range {
 ///
 /// Values    magnitude >= 0 and finite, denominator > 0
 /// Edge      a zero block gets 1; a float32 quotient is kept within the normal numbers, so that
-/// only
-///           the 16-bit types can give 0, unless `underflow` forbids it, or infinity: see
+///           only the 16-bit types can give 0, unless `underflow` forbids it, or infinity: see
 ///           is_usable_scale
 [[nodiscard]] constexpr float fit_scale(float magnitude, float denominator, ScaleType type,
                                         ScaleUnderflow underflow = ScaleUnderflow::zero) noexcept {

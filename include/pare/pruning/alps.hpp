@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pare/calibration/hessian.hpp"
@@ -16,6 +19,7 @@
 #include "pare/kernels/gemm.hpp"
 #include "pare/pruning/prune_result.hpp"
 #include "pare/pruning/support.hpp"
+#include "pare/solvers/growing_damping.hpp"
 #include "pare/solvers/symmetric_inverse.hpp"
 
 namespace pare {
@@ -26,6 +30,9 @@ struct AlpsProblemOptions {
   double damping = 0.01;
   /// The first penalty for weights that leave their support.
   double rho = 0.1;
+  /// Memory for inverses with other penalties: layers that share the problem mostly go through the
+  /// same ones. The first that fit are remembered.
+  Index remembered_bytes = Index{1} << 28;
 };
 
 /// All of ALPS that follows from the Hessian alone: layers that share an input (q, k and v; gate
@@ -33,7 +40,8 @@ struct AlpsProblemOptions {
 ///
 ///     G = diag(d)^-1 (H + lambda I) diag(d)^-1,  d = sqrt(diag(H + lambda I))
 ///
-/// Memory    2 in_features^2 floats
+/// Memory    2 in_features^2 floats, and what its options let it remember. Copies remember together
+/// Threads   layers may be pruned concurrently
 class AlpsProblem {
  public:
   /// Errors  ArgumentError for a negative damping or a rho that is not positive; NumericError when
@@ -60,12 +68,22 @@ class AlpsProblem {
   /// inverse(G + rho I) for another rho. Returns false when that is not positive definite.
   [[nodiscard]] bool invert(double rho, MatrixView<float> inverse,
                             const Execution& execution = {}) const;
+  /// The same, remembered where there is room; null when it is not positive definite.
+  [[nodiscard]] std::shared_ptr<const Matrix<float>> inverse_for(
+      double rho, const Execution& execution = {}) const;
 
  private:
+  struct Remembered {
+    std::mutex mutex;
+    std::vector<std::pair<double, std::shared_ptr<const Matrix<float>>>> inverses;  ///< by rho
+  };
+
   Matrix<float> scaled_, inverse_;
   Vector<double> scales_;
   std::vector<char> dead_;
-  double rho_, damping_used_, lambda_ = 0.0;
+  double rho_, damping_used_ = 0.0, lambda_ = 0.0;
+  Index remembered_bytes_;
+  std::shared_ptr<Remembered> remembered_ = std::make_shared<Remembered>();
 };
 
 inline AlpsProblem::AlpsProblem(const Hessian& h, const AlpsProblemOptions& options,
@@ -75,43 +93,36 @@ inline AlpsProblem::AlpsProblem(const Hessian& h, const AlpsProblemOptions& opti
       scales_({h.in_features()}),
       dead_(static_cast<std::size_t>(h.in_features())),
       rho_(options.rho),
-      damping_used_(options.damping) {
-  if (!(options.damping >= 0.0) || !is_finite(options.damping))
-    throw ArgumentError("damping " + std::to_string(options.damping) + " is not a share >= 0");
+      remembered_bytes_(options.remembered_bytes) {
+  const DampingOptions growth{.damping = options.damping};
+  detail::require_damping(growth);
   if (!(options.rho > 0.0) || !is_finite(options.rho))
     throw ArgumentError("the penalty rho is " + std::to_string(options.rho) + ", not positive");
   const Index n = in_features();
   const MatrixView<const double> sums = h.upper_sums();
   const double scale = h.scale();
   require_finite_upper(sums, "the Hessian");
-  double mean = 0.0;
-  for (Index j = 0; j < n; ++j) {
-    mean += sums(j, j) * scale / static_cast<double>(n);
-    dead_[static_cast<std::size_t>(j)] = sums(j, j) == 0.0;
-  }
+  const Vector<double> diagonal = h.diagonal();
+  for (Index j = 0; j < n; ++j) dead_[static_cast<std::size_t>(j)] = diagonal[j] == 0.0;
+  const double mean = detail::mean_of_diagonal(diagonal);
   if (n == 0) return;
-  if (!(mean > 0.0)) throw NumericError("the diagonal of the Hessian has no positive mean");
-  const DampingOptions growth;
-  for (;; damping_used_ = growth.escalation * std::max(damping_used_, growth.smallest_escalated)) {
-    lambda_ = damping_used_ * mean;
-    if (!is_finite(lambda_)) throw NumericError("no damping makes the Hessian definite");
-    bool positive = true;
+  const auto used = detail::grow_damping(growth, mean, [&](double lambda) {
     for (Index j = 0; j < n; ++j) {
-      const double damped = sums(j, j) * scale + lambda_;
-      positive = positive && (damped > 0.0 || is_dead(j));
+      const double damped = diagonal[j] + lambda;
+      if (!(damped > 0.0 || is_dead(j))) return false;
       scales_[j] = damped > 0.0 ? std::sqrt(damped) : 1.0;
     }
-    if (!positive) continue;
     execution.parallel_for(n, [&](Index i) {
       for (Index j = i + 1; j < n; ++j)
         scaled_(i, j) = static_cast<float>(sums(i, j) * scale / (scales_[i] * scales_[j]));
       scaled_(i, i) = 1.0f;
     });
     mirror_upper<float>(scaled_, execution);
-    const bool inverted = with_standard_floats(
+    return with_standard_floats(
         execution, [&](const Execution& standard) { return invert(rho_, inverse_, standard); });
-    if (inverted) return;
-  }
+  });
+  damping_used_ = used.damping;
+  lambda_ = used.lambda;
 }
 
 inline bool AlpsProblem::invert(double rho, MatrixView<float> inverse,
@@ -125,6 +136,26 @@ inline bool AlpsProblem::invert(double rho, MatrixView<float> inverse,
     row[i] += rho;
   };
   return detail::symmetric_inverse_of<float>(fill, inverse, execution);
+}
+
+inline std::shared_ptr<const Matrix<float>> AlpsProblem::inverse_for(
+    double rho, const Execution& execution) const {
+  auto& inverses = remembered_->inverses;
+  const auto find = [&] {
+    return std::find_if(inverses.begin(), inverses.end(),
+                        [&](const auto& own) { return own.first == rho; });
+  };
+  {
+    const std::lock_guard lock(remembered_->mutex);
+    if (const auto own = find(); own != inverses.end()) return own->second;
+  }
+  auto inverse = std::make_shared<Matrix<float>>(scaled_.shape());
+  if (!invert(rho, *inverse, execution)) return nullptr;
+  const std::lock_guard lock(remembered_->mutex);
+  const Index bytes = scaled_.size() * Index{sizeof(float)};
+  if (find() == inverses.end() && bytes * (std::ssize(inverses) + 1) <= remembered_bytes_)
+    inverses.emplace_back(rho, inverse);
+  return inverse;
 }
 
 struct AlpsOptions {
@@ -202,7 +233,7 @@ class AlpsSolver {
     if (mask_.kept() == 0 || mask_.removed() == 0) return;  // there is nothing to choose
     rho_ = problem_.rho();
     MatrixView<const float> inverse = problem_.inverse();
-    Matrix<float> own;
+    std::shared_ptr<const Matrix<float>> own;
     bool has_risen = false;
     for (int step = 0; step < options_.max_iterations; ++step) {
       advance(inverse);
@@ -227,10 +258,11 @@ class AlpsSolver {
         execution_.parallel_for(rows_, start);
       }
       if (step + 1 == options_.max_iterations) break;
-      if (own.empty()) own = Matrix<float>(inverse.shape());
       ++report_.factorizations;
-      if (!problem_.invert(rho_, own, execution_)) break;  // rho has become too small
-      inverse = own;
+      own.reset();
+      own = problem_.inverse_for(rho_, execution_);
+      if (!own) break;  // rho has become too small
+      inverse = own->view();
     }
   }
 
@@ -370,6 +402,7 @@ class AlpsSolver {
 ///           NumericError naming a weight that is not finite, and for results that overflow
 /// Accuracy  products in float32, factorizations in float64
 /// Cost      alps_multiply_adds; memory of 5 (out, in) and 2 to 5 (in, in) float matrices
+///           beside what the problem remembers
 /// Order     independent of the number of threads
 /// Source    Meng et al., "ALPS: Improved Optimization for Highly Sparse One-Shot Pruning for Large
 ///           Language Models", 2024, and the schedule of the authors' code. Departs: G + rho I is
@@ -398,7 +431,7 @@ class AlpsSolver {
 [[nodiscard]] inline PruneResult alps(MatrixView<const float> w, const Hessian& h,
                                       const AlpsOptions& options = {},
                                       const Execution& execution = {}) {
-  return alps(w, AlpsProblem(h, {}, execution), options, execution);
+  return alps(w, AlpsProblem(h, {.remembered_bytes = 0}, execution), options, execution);
 }
 
 }  // namespace pare

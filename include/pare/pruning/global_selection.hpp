@@ -41,24 +41,20 @@ void select_global(Index count, Scores&& scores, const GlobalSelection& selectio
       if (pass == 0)
         with_context("layer " + std::to_string(layer), [&] { detail::require_ordered(view); });
       for (Index i = 0; i < view.rows(); ++i)
-        for (Index j = 0; j < view.cols(); ++j) rank.add(detail::order_key(view(i, j)));
+        rank.add(view.cols(), [&](Index j) { return detail::order_key(view(i, j)); });
       if (pass == 0) total += view.rows() * view.cols();
     }
     if (pass == 0) removed = removed_count(total, selection.sparsity, selection.rounding);
     if (removed > 0) rank.finish_pass(removed);
   }
-  const detail::SmallestKeys<Key> smallest = rank.result(removed);
-  Index ties = removed > 0 ? smallest.ties : 0;
+  detail::SmallestKeys<Key> smallest = rank.result(removed);
   for (Index layer = 0; layer < count; ++layer) {
     const auto& own = scores(layer);
     const MatrixView<const T> view(own);
     Mask mask(view.rows(), view.cols());
     for (Index i = 0; i < view.rows() && removed > 0; ++i)
-      for (Index j = 0; j < view.cols(); ++j) {
-        const Key key = detail::order_key(view(i, j));
-        if (key < smallest.threshold || (key == smallest.threshold && ties-- > 0))
-          mask.set(i, j, false);
-      }
+      for (Index j = 0; j < view.cols(); ++j)
+        if (smallest.take(detail::order_key(view(i, j)))) mask.set(i, j, false);
     if (const Index least = std::min(selection.least_kept, mask.size()); mask.kept() < least)
       mask = select(view, {.count = mask.size() - least});
     write(layer, std::move(mask));

@@ -1,15 +1,12 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include "pare/calibration/hessian.hpp"
-#include "pare/core/config.hpp"
 #include "pare/core/finite.hpp"
 #include "pare/core/float_environment.hpp"
 #include "pare/core/tensor.hpp"
@@ -18,12 +15,10 @@
 #include "pare/pruning/prune_result.hpp"
 #include "pare/pruning/refit.hpp"
 #include "pare/pruning/selection.hpp"
-#include "pare/solvers/symmetric_inverse.hpp"
+#include "pare/solvers/damped_inverse.hpp"
+#include "pare/solvers/obs_row.hpp"
 
 namespace pare {
-
-/// Layers of more inputs are refused: the cost grows with their third power for each row.
-inline constexpr Index obc_inputs = 1024;
 
 struct ObcOptions {
   /// Which weights go: a share of the matrix or of each row, of weights or of blocks of one row
@@ -32,126 +27,6 @@ struct ObcOptions {
   /// lambda as a share of the mean of the diagonal.
   double damping = 0.0;
 };
-
-namespace detail {
-
-/// One row of a layer that loses blocks of columns one after the other, the cheapest first. Blocks
-/// that are left lie in front, so that the inverse shrinks.
-class ObcRow {
- public:
-  ObcRow(MatrixView<const double> inverse, Index block)
-      : block_(block),
-        blocks_(inverse.rows() / block),
-        start_(inverse),
-        inverse_(inverse.shape()) {}
-
-  /// Removes `steps` blocks; `allowed(block)` says whether a block may go, `note(block, cost)` is
-  /// told which went and by how much the squared error grew.
-  template <class Allowed, class Note>
-  void run(const double* w, Index steps, Allowed allowed, Note note) {
-    copy(start_, inverse_.view());
-    w_.assign(w, w + blocks_ * block_);
-    at_.resize(static_cast<std::size_t>(blocks_));
-    std::iota(at_.begin(), at_.end(), Index{0});
-    for (Index left = blocks_, step = 0; step < steps; --left, ++step) {
-      Index best = -1;
-      double least = 0.0;
-      for (Index p = 0; p < left; ++p) {
-        const Index own = at_[static_cast<std::size_t>(p)];
-        if (!allowed(own)) continue;
-        const double cost = cost_of(p);
-        if (best < 0 || cost < least ||
-            (cost == least && own < at_[static_cast<std::size_t>(best)])) {
-          best = p;
-          least = cost;
-        }
-      }
-      note(at_[static_cast<std::size_t>(best)], least);
-      move_to_end(best, left - 1);
-      remove_last(left - 1);
-    }
-  }
-
- private:
-  /// Solves the block of the inverse at p for the weights there; leaves its Cholesky factor.
-  double cost_of(Index p) {
-    const Index first = p * block_;
-    if (block_ == 1) {
-      const double w = w_[static_cast<std::size_t>(first)];
-      return w * w / std::max(inverse_(first, first), smallest);
-    }
-    factor_block(first);
-    double cost = 0.0;
-    for (Index k = 0; k < block_; ++k) {
-      double sum = w_[static_cast<std::size_t>(first + k)];
-      for (Index l = 0; l < k; ++l) sum -= factor(k, l) * solved_[static_cast<std::size_t>(l)];
-      solved_[static_cast<std::size_t>(k)] = sum / factor(k, k);
-      cost += solved_[static_cast<std::size_t>(k)] * solved_[static_cast<std::size_t>(k)];
-    }
-    return cost;
-  }
-  void factor_block(Index first) {
-    factor_.resize(static_cast<std::size_t>(block_ * block_));
-    solved_.resize(static_cast<std::size_t>(block_));
-    for (Index k = 0; k < block_; ++k)
-      for (Index l = 0; l <= k; ++l) {
-        double sum = inverse_(first + k, first + l);
-        for (Index m = 0; m < l; ++m) sum -= factor(k, m) * factor(l, m);
-        factor(k, l) = l == k ? std::sqrt(std::max(sum, smallest)) : sum / factor(l, l);
-      }
-  }
-  [[nodiscard]] double& factor(Index k, Index l) {
-    return factor_[static_cast<std::size_t>(k * block_ + l)];
-  }
-
-  void move_to_end(Index p, Index last) {
-    if (p == last) return;
-    std::swap(at_[static_cast<std::size_t>(p)], at_[static_cast<std::size_t>(last)]);
-    const Index n = (last + 1) * block_;
-    for (Index k = 0; k < block_; ++k) {
-      const Index a = p * block_ + k, b = last * block_ + k;
-      std::swap(w_[static_cast<std::size_t>(a)], w_[static_cast<std::size_t>(b)]);
-      std::swap_ranges(&inverse_(a, 0), &inverse_(a, 0) + n, &inverse_(b, 0));
-    }
-    for (Index i = 0; i < n; ++i)
-      std::swap_ranges(&inverse_(i, p * block_), &inverse_(i, p * block_) + block_,
-                       &inverse_(i, last * block_));
-  }
-
-  /// The weights of the last block, one after the other: w -= w_k / A_kk A_k:, A -= A_:k A_k: /
-  /// A_kk in what lies before k.
-  void remove_last(Index last) {
-    for (Index k = (last + 1) * block_; k-- > last * block_;) {
-      const double* const row = &inverse_(k, 0);
-      const double pivot = std::max(row[k], smallest);
-      subtract(w_.data(), w_[static_cast<std::size_t>(k)] / pivot, row, k);
-      for (Index i = 0; i < k; ++i) subtract(&inverse_(i, 0), row[i] / pivot, row, k);
-    }
-  }
-  /// to -= factor * from
-  static void subtract(double* to, double factor, const double* from, Index count) {
-    constexpr Index lanes = 4;
-    Index j = 0;
-    for (; j + lanes <= count; j += lanes) {
-      double results[lanes];
-      PARE_UNROLL
-      for (Index l = 0; l < lanes; ++l) results[l] = to[j + l] - factor * from[j + l];
-      PARE_UNROLL
-      for (Index l = 0; l < lanes; ++l) to[j + l] = results[l];
-    }
-    for (; j < count; ++j) to[j] -= factor * from[j];
-  }
-
-  static constexpr double smallest = std::numeric_limits<double>::min();
-
-  Index block_, blocks_;
-  MatrixView<const double> start_;
-  Matrix<double> inverse_;
-  std::vector<double> w_, factor_, solved_;
-  std::vector<Index> at_;
-};
-
-}  // namespace detail
 
 /// In which order the rows of a layer lose all their weights to exact OBS, and what each step
 /// costs: made once, pruned to any sparsity.
@@ -201,10 +76,7 @@ inline ObcPath::ObcPath(MatrixView<const float> w, const Hessian& h, Index block
     : block_(block) {
   detail::require_fit(w.shape(), h);
   const Index rows = w.rows(), n = w.cols();
-  if (n > obc_inputs)
-    throw ArgumentError("exact OBS takes layers of up to " + std::to_string(obc_inputs) +
-                        " inputs, not " + std::to_string(n) +
-                        ": its time grows with their cube for each row");
+  detail::require_obc_inputs(n);
   if (block < 1 || n % block != 0)
     throw ArgumentError("rows of " + std::to_string(n) + " weights do not divide into blocks of " +
                         std::to_string(block));
@@ -213,42 +85,32 @@ inline ObcPath::ObcPath(MatrixView<const float> w, const Hessian& h, Index block
   with_standard_floats(execution, [&](const Execution& standard) {
     h_ = h.matrix(standard);
     dead_ = detail::dead_columns(h_);
-    const double mean = detail::mean_diagonal(h_, damping);
     for (Index j = 0; j < n; ++j)
       if (dead_[static_cast<std::size_t>(j)])
         for (Index i = 0; i < rows; ++i) w_(i, j) = 0.0f;
-    Matrix<double> inverse({n, n});
-    detail::with_growing_damping(damping, mean, damped_, [&](double lambda) {
-      const auto fill = [&](Index i, double* row) {
-        for (Index j = i; j < n; ++j) row[j] = h_(i, j);
-        row[i] += dead_[static_cast<std::size_t>(i)] ? 1.0 : lambda;
-      };
-      return detail::symmetric_inverse_of<double>(fill, inverse, standard);
-    });
+    const detail::DampedInverse damped = detail::damped_inverse(h_, dead_, damping, standard);
+    detail::note_damping(damped.used, damped_);
     const Index blocks = n / block, steps = of == 0 ? blocks : n / of * (of - keep);
     costs_ = Matrix<double>({rows, steps});
     order_ = Matrix<std::int32_t>({rows, steps});
-    // Each share has room of its own for an inverse.
-    constexpr Index most_shares = 64;
-    const Index shares = std::min(rows, most_shares);
-    standard.parallel_for(shares, [&](Index share) {
-      detail::ObcRow row(inverse, block);
-      std::vector<double> weights(static_cast<std::size_t>(n));
+    const auto remove_all = [&](detail::ObsRow& row, Index i) {
       std::vector<Index> gone(static_cast<std::size_t>(of == 0 ? 0 : n / of));
-      for (Index i = rows * share / shares; i < rows * (share + 1) / shares; ++i) {
-        std::copy_n(&w_(i, 0), n, weights.begin());
-        std::fill(gone.begin(), gone.end(), Index{0});
-        Index step = 0;
-        row.run(
-            weights.data(), steps,
-            [&](Index b) { return of == 0 || gone[static_cast<std::size_t>(b / of)] < of - keep; },
-            [&](Index b, double cost) {
-              costs_(i, step) = cost;
-              order_(i, step++) = static_cast<std::int32_t>(b);
-              if (of != 0) ++gone[static_cast<std::size_t>(b / of)];
-            });
+      const auto cost = [&](Index p) {
+        const bool may_go =
+            of == 0 || gone[static_cast<std::size_t>(row.block_at(p) / of)] < of - keep;
+        return may_go ? row.removal_cost(p) : -1.0;
+      };
+      row.restart(&w_(i, 0));
+      for (Index step = 0; step < steps; ++step) {
+        const auto [position, least] = row.cheapest(cost);
+        const Index own = row.block_at(position);
+        costs_(i, step) = least;
+        order_(i, step) = static_cast<std::int32_t>(own);
+        if (of != 0) ++gone[static_cast<std::size_t>(own / of)];
+        row.fix(position);
       }
-    });
+    };
+    detail::for_each_obs_row(rows, damped.inverse, block, remove_all, standard.parallel_for);
   });
 }
 
@@ -297,9 +159,8 @@ inline PruneResult ObcPath::remove_steps(const std::vector<Index>& steps,
 ///           weights is left alone. Weights of inputs that were always zero go first, at no cost.
 ///           The authors remove ceil(sparsity n): selection.rounding = CountRounding::up
 /// Errors    ShapeError; ArgumentError for more inputs, blocks of several rows or that do not
-/// divide
-///           a row, a selection within a mask, and as select; NumericError naming a weight that is
-///           not finite, or when the Hessian has no positive mean diagonal
+///           divide a row, a selection within a mask, and as select; NumericError naming a weight
+///           that is not finite, or when the Hessian has no positive mean diagonal
 /// Edge      where the Hessian is not positive definite, damping grows tenfold until it is
 /// Accuracy  float64, rounded to float32 once
 /// Cost      in_features^3 / 3 operations for each row

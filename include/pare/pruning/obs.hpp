@@ -57,8 +57,7 @@ struct ObsRemoval {
 ///
 /// Shapes    w (n), inverse H^-1 (n, n) symmetric; removed: different indices, any order
 /// Errors    ShapeError; ArgumentError for an index outside or twice; NumericError when [H^-1]_QQ
-/// is
-///           not positive definite
+///           is not positive definite
 /// Accuracy  float64; what is removed is exactly 0
 /// Source    Hassibi and Stork, "Optimal Brain Surgeon", 1993; for sets: Kurtic et al., "The
 ///           Optimal BERT Surgeon", 2022

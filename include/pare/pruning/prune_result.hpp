@@ -15,7 +15,8 @@ struct PruneReport {
   double damping_used = 0.0, lambda = 0.0;
   /// Columns whose input was always zero: their weights are zero.
   Index dead_inputs = 0;
-  /// Where a method iterates: rounds, matrices that were factored, conjugate-gradient steps.
+  /// Where a method iterates: rounds, matrices that were factored (or remembered from a layer with
+  /// the same input), conjugate-gradient steps.
   int iterations = 0, factorizations = 0, conjugate_gradient_steps = 0;
 };
 

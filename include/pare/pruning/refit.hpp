@@ -15,6 +15,7 @@
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/gemm.hpp"
 #include "pare/pruning/prune_result.hpp"
+#include "pare/solvers/damped_inverse.hpp"
 #include "pare/solvers/symmetric_inverse.hpp"
 
 namespace pare {
@@ -26,30 +27,11 @@ struct RefitOptions {
 
 namespace detail {
 
-/// lambda, grown tenfold until `f(lambda)` returns true; what was used is noted.
-template <class F>
-void with_growing_damping(double damping, double mean, PruneReport& report, F f) {
-  const DampingOptions growth;
-  for (;; damping = growth.escalation * std::max(damping, growth.smallest_escalated)) {
-    const double lambda = damping * mean;
-    if (!is_finite(lambda)) throw NumericError("no damping makes the Hessian definite");
-    ++report.factorizations;
-    if (!f(lambda)) continue;
-    report.damping_used = std::max(report.damping_used, damping);
-    report.lambda = std::max(report.lambda, lambda);
-    return;
-  }
-}
-
-/// Of the diagonal. Throws as AlpsProblem.
-[[nodiscard]] inline double mean_diagonal(MatrixView<const double> h, double damping) {
-  if (!(damping >= 0.0) || !is_finite(damping))
-    throw ArgumentError("damping " + std::to_string(damping) + " is not a share >= 0");
-  double mean = 0.0;
-  for (Index j = 0; j < h.rows(); ++j) mean += h(j, j) / static_cast<double>(h.rows());
-  if (h.rows() > 0 && !(mean > 0.0))
-    throw NumericError("the diagonal of the Hessian has no positive mean");
-  return mean;
+/// Adds what was used to a report of several matrices.
+inline void note_damping(const UsedDamping& used, PruneReport& report) {
+  report.factorizations += used.attempts;
+  report.damping_used = std::max(report.damping_used, used.damping);
+  report.lambda = std::max(report.lambda, used.lambda);
 }
 
 /// Rows of a mask in groups that are equal.
@@ -85,7 +67,7 @@ inline void compensate_on_support(MatrixView<double> w, MatrixView<const double>
   });
   gemm(1.0, removed, h, pull, execution);
   const auto groups = equal_rows(mask);
-  std::vector<PruneReport> reports(groups.size());
+  std::vector<UsedDamping> used(groups.size());
   const auto solve = [&](std::size_t g, const Execution& inside) {
     const std::vector<Index>& group = groups[g];
     std::vector<Index> kept;
@@ -96,7 +78,7 @@ inline void compensate_on_support(MatrixView<double> w, MatrixView<const double>
     const auto column = [&](Index p) { return kept[static_cast<std::size_t>(p)]; };
     const auto row = [&](Index p) { return group[static_cast<std::size_t>(p)]; };
     Matrix<double> u({k, k}), x({m, k});
-    with_growing_damping(damping, mean, reports[g], [&](double lambda) {
+    used[g] = grow_damping({.damping = damping}, mean, [&](double lambda) {
       const auto fill = [&](Index i, double* to) {
         for (Index j = i; j < k; ++j) to[j] = h(column(i), column(j));
         to[i] += lambda;
@@ -118,11 +100,7 @@ inline void compensate_on_support(MatrixView<double> w, MatrixView<const double>
       solve(static_cast<std::size_t>(g), {.force = execution.force});
     });
   }
-  for (const PruneReport& own : reports) {
-    report.factorizations += own.factorizations;
-    report.damping_used = std::max(report.damping_used, own.damping_used);
-    report.lambda = std::max(report.lambda, own.lambda);
-  }
+  for (const UsedDamping& own : used) note_damping(own, report);
 }
 
 /// tr(E h Eᵀ).
@@ -168,12 +146,6 @@ inline void compensate_on_support(MatrixView<double> w, MatrixView<const double>
   require_finite(result.weight, "refitted weight");
   result.report.loss = quadratic_form(error, h, execution);
   return result;
-}
-
-[[nodiscard]] inline std::vector<char> dead_columns(MatrixView<const double> h) {
-  std::vector<char> dead(static_cast<std::size_t>(h.rows()));
-  for (Index j = 0; j < h.rows(); ++j) dead[static_cast<std::size_t>(j)] = h(j, j) == 0.0;
-  return dead;
 }
 
 inline void require_fit(const Shape<2>& weight, const Hessian& h) {
@@ -239,8 +211,7 @@ struct ConsumerRefit {
 /// Accuracy  float64, rounded to float32 once
 /// Order     independent of the number of threads
 /// Source    He et al., "Channel Pruning for Accelerating Very Deep Neural Networks", 2017; the
-/// bias
-///           of the removed channels' mean: An et al., "FLAP", 2024
+///           bias of the removed channels' mean: An et al., "FLAP", 2024
 [[nodiscard]] inline ConsumerRefit refit_consumer(MatrixView<const float> w, const Hessian& h,
                                                   std::span<const Index> kept,
                                                   VectorView<const float> mean_input = {},

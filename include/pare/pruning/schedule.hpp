@@ -132,8 +132,7 @@ struct MovementSchedule {
 /// The share that movement pruning keeps: `initial`, then a cubic way down, then `final`.
 ///
 /// Errors    ArgumentError for shares outside [0, 1], negative numbers, and warm-ups that do not
-/// fit
-///           into the steps
+///           fit into the steps
 /// Source    Sanh, Wolf and Rush, "Movement Pruning: Adaptive Sparsity by Fine-Tuning", 2020, and
 ///           the authors' code
 [[nodiscard]] inline double movement_keep(Index step, const MovementSchedule& schedule) {

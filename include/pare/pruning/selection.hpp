@@ -14,6 +14,7 @@
 #include "pare/core/tensor.hpp"
 #include "pare/formats/mask.hpp"
 #include "pare/kernels/execution.hpp"
+#include "pare/solvers/n_of_m.hpp"
 #include "pare/solvers/removed_count.hpp"
 #include "pare/solvers/smallest_keys.hpp"
 
@@ -45,12 +46,7 @@ namespace detail {
 
 inline void require_valid(const Selection& s, const Shape<2>& shape) {
   if (s.of != 0) {
-    if (s.of < 1 || s.keep < 0 || s.keep > s.of)
-      throw ArgumentError(std::to_string(s.keep) + ":" + std::to_string(s.of) +
-                          " is no pattern: of M neighbours 0 to M are kept");
-    if (shape[1] % s.of != 0)
-      throw ArgumentError("rows of " + std::to_string(shape[1]) +
-                          " weights do not divide into groups of " + std::to_string(s.of));
+    require_n_of_m(s.keep, s.of, shape[1]);
     if (s.block_rows != 1 || s.block_cols != 1)
       throw ArgumentError("a selection has a pattern N:M or blocks, not both");
   }
@@ -95,43 +91,8 @@ void remove_smallest(MatrixView<T> scores, Index first, Index last, Index count,
     for (Index j = 0; j < keys.cols(); ++j)
       keys(i, j) = mask(first + i, j) ? order_key(scores(first + i, j)) : removed_key<Key>;
   });
-  const std::span<const Key> all(keys.data(), static_cast<std::size_t>(keys.size()));
-  if (count <= std::count(all.begin(), all.end(), removed_key<Key>)) return;
   for_each_smallest(
-      keys, smallest_keys(all, count, execution),
-      [&](Index i, Index j) { mask.set(first + i, j, false); }, execution);
-}
-
-/// The same of one row that has lost nothing, word by word.
-inline void remove_smallest_of_row(const float* scores, Index row, Index count, Mask& mask) {
-  const auto key = [&](Index j) { return order_key(scores[j]); };
-  const SmallestKeys<std::uint32_t> smallest = smallest_keys(mask.cols(), count, key);
-  Index ties = smallest.ties;
-  for (Index begin = 0; begin < mask.cols(); begin += Mask::word_bits) {
-    const Index end = std::min(mask.cols(), begin + Mask::word_bits);
-    std::uint64_t kept = 0, equal = 0;
-    for (Index j = begin; j < end; ++j) {
-      const std::uint32_t k = key(j);
-      kept |= std::uint64_t{k > smallest.threshold} << (j - begin);
-      equal |= std::uint64_t{k == smallest.threshold} << (j - begin);
-    }
-    for (; equal != 0 && ties > 0; --ties) equal &= equal - 1;
-    mask.set_word(row, begin / Mask::word_bits, kept | equal);
-  }
-}
-
-/// Keeps the `keep` largest of each group, those with the lowest index first among equals.
-template <class T>
-void keep_n_of_m(MatrixView<T> scores, Index row, Index keep, Index of, Mask& mask) {
-  std::vector<Index> order(static_cast<std::size_t>(of));
-  for (Index begin = 0; begin < scores.cols(); begin += of) {
-    for (Index k = 0; k < of; ++k) order[static_cast<std::size_t>(k)] = begin + k;
-    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
-      if (mask(row, a) != mask(row, b)) return static_cast<bool>(mask(row, a));
-      return scores(row, a) > scores(row, b);
-    });
-    for (Index k = keep; k < of; ++k) mask.set(row, order[static_cast<std::size_t>(k)], false);
-  }
+      keys, count, [&](Index i, Index j) { mask.set(first + i, j, false); }, execution);
 }
 
 /// The mean score of each block; of what is removed already in all of it, minus infinity.
@@ -179,9 +140,14 @@ requires std::is_floating_point_v<std::remove_const_t<T>>
   Mask mask = selection.within ? *selection.within : Mask(shape[0], shape[1]);
   if (selection.of != 0) {
     execution.parallel_for(shape[0], [&](Index i) {
-      detail::keep_n_of_m(scores, i, selection.keep, selection.of, mask);
+      const auto key = [&](Index j) {
+        using Key = detail::order_key_of<T>;
+        const bool is_there = !selection.within || (*selection.within)(i, j);
+        return is_there ? detail::order_key(scores(i, j)) : detail::removed_key<Key>;
+      };
+      detail::write_n_of_m_row(selection.keep, selection.of, key, i, mask);
     });
-    return mask;
+    return selection.within ? mask &= *selection.within : mask;
   }
   const Index height =
       selection.block_rows == -1 ? std::max<Index>(1, shape[0]) : selection.block_rows;
@@ -208,7 +174,10 @@ requires std::is_floating_point_v<std::remove_const_t<T>>
   if constexpr (sizeof(T) == sizeof(float))
     if (!selection.within && scores.stride(1) == 1) {
       execution.parallel_for(shape[0], [&](Index i) {
-        detail::remove_smallest_of_row(&scores(i, 0), i, count, mask);
+        const float* const row = &scores(i, 0);
+        const auto key = [row](Index j) { return detail::order_key(row[j]); };
+        auto smallest = detail::smallest_keys(shape[1], count, key);
+        detail::write_row_without(smallest, key, i, mask);
       });
       return mask;
     }

@@ -13,6 +13,8 @@
 #include "pare/formats/mask.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/pruning/selection.hpp"
+#include "pare/solvers/n_of_m.hpp"
+#include "pare/solvers/smallest_keys.hpp"
 
 namespace pare::detail {
 
@@ -27,9 +29,9 @@ inline void require_support(const Selection& selection, const Shape<2>& shape) {
                    selection.scope == SelectionScope::row ? shape[1] : shape[0] * shape[1]);
 }
 
-/// The support of the largest magnitudes, found in three passes over the matrix: one that counts
-/// the upper halves of the bits of |z|, one that counts the lower halves where the threshold is,
-/// one that writes the mask. Of equal ones the lowest index is removed first, in N:M it is kept.
+/// The support of the largest magnitudes, found in three passes over the matrix: two that count the
+/// halves of the bits of |z|, one that writes the mask. Of equal ones the lowest index is removed
+/// first, in N:M it is kept.
 class SupportSelector {
  public:
   SupportSelector(Shape<2> shape, const Selection& selection, const ParallelFor& parallel_for)
@@ -42,191 +44,66 @@ class SupportSelector {
     if (of_ != 0) return;
     removed_ = count_of(selection, by_row_ ? shape[1] : shape[0] * shape[1]);
     if (by_row_) return;
-    shares_ = std::clamp<Index>(shape[0] * shape[1] / share_size, 1,
-                                std::clamp<Index>(shape[0], 1, most_shares));
-    high_.resize(static_cast<std::size_t>(shares_ * bins));
-    low_.resize(high_.size());
+    parts_.resize(static_cast<std::size_t>(std::clamp<Index>(
+        shape[0] * shape[1] / share_size, 1, std::clamp<Index>(shape[0], 1, most_shares))));
   }
 
   /// Writes the mask of z, whose rows are contiguous. `prepare(i)` is called before row i is read,
   /// `finish(i)` once its mask is there: rows of the same share one after the other.
   template <class Prepare, class Finish>
   void select(MatrixView<const float> z, Mask& mask, Prepare prepare, Finish finish) {
+    const auto keys_of = [&](Index i) {
+      return [row = z.data() + i * z.stride(0)](Index j) { return magnitude_key(row[j]); };
+    };
     if (of_ != 0 || by_row_) {
       parallel_for_(shape_[0], [&](Index i) {
         prepare(i);
-        of_ != 0 ? n_of_m(&z(i, 0), i, mask) : largest_of_row(&z(i, 0), i, mask);
+        if (of_ != 0) {
+          write_n_of_m_row(keep_, of_, keys_of(i), i, mask);
+        } else {
+          SmallestKeys<std::uint32_t> smallest;
+          if (removed_ > 0) smallest = smallest_keys(shape_[1], removed_, keys_of(i));
+          write_row_without(smallest, keys_of(i), i, mask);
+        }
         finish(i);
       });
       return;
     }
-    for_shares([&](Index share, Index first, Index last) {
-      std::uint32_t* const counts = &high_[static_cast<std::size_t>(share * bins)];
-      std::fill_n(counts, bins, 0u);
-      for (Index i = first; i < last; ++i) {
-        prepare(i);
-        const float* const row = z.data() + i * z.stride(0);
-        for (Index j = 0; j < shape_[1]; ++j) ++counts[key(row[j]) >> low_bits];
-      }
-    });
-    Index removed = removed_;
-    const std::uint32_t high = find_bin(high_, removed);
-    for_shares([&](Index share, Index first, Index last) {
-      std::uint32_t* const counts = &low_[static_cast<std::size_t>(share * bins)];
-      std::fill_n(counts, bins, 0u);
-      for (Index i = first; i < last; ++i) {
-        const float* const row = z.data() + i * z.stride(0);
-        for (Index j = 0; j < shape_[1]; ++j)
-          if (const std::uint32_t k = key(row[j]); k >> low_bits == high) ++counts[k & low_mask];
-      }
-    });
-    const std::uint32_t low = find_bin(low_, removed);
-    // What is left of `removed` are ties, taken from the first shares.
-    std::vector<Index> ties(static_cast<std::size_t>(shares_));
-    for (Index share = 0; share < shares_; ++share) {
-      const Index here = low_[static_cast<std::size_t>(share * bins + low)];
-      removed -= ties[static_cast<std::size_t>(share)] = std::min(removed, here);
+    const auto first_row = [&](Index share) { return shape_[0] * share / std::ssize(parts_); };
+    SmallestKeys<std::uint32_t> smallest = smallest_keys_in_pieces(
+        parts_, std::max<Index>(removed_, 1),
+        [&](Index share, auto& part, int pass) {
+          for (Index i = first_row(share); i < first_row(share + 1); ++i) {
+            if (pass == 0) prepare(i);
+            part.add(shape_[1], keys_of(i));
+          }
+        },
+        parallel_for_);
+    if (removed_ == 0) smallest = {};
+    // Ties are taken from the first shares.
+    std::vector<SmallestKeys<std::uint32_t>> of_share(parts_.size(), smallest);
+    for (std::size_t share = 0; share < parts_.size(); ++share) {
+      Index& ties = of_share[share].ties;
+      ties = std::min(smallest.ties, parts_[share].counted(smallest.threshold));
+      smallest.ties -= ties;
     }
-    const std::uint32_t threshold = high << low_bits | low;
-    for_shares([&](Index share, Index first, Index last) {
-      Index equal = ties[static_cast<std::size_t>(share)];
-      const bool all = equal == low_[static_cast<std::size_t>(share * bins + low)];
-      for (Index i = first; i < last; ++i) {
-        const float* const row = z.data() + i * z.stride(0);
-        write_row(row, i, all ? threshold + 1 : threshold, mask);
-        if (!all && equal > 0) remove_ties(row, i, threshold, equal, mask);
+    parallel_for_(std::ssize(parts_), [&](Index share) {
+      SmallestKeys<std::uint32_t>& own = of_share[static_cast<std::size_t>(share)];
+      for (Index i = first_row(share); i < first_row(share + 1); ++i) {
+        write_row_without(own, keys_of(i), i, mask);
         finish(i);
       }
     });
   }
 
  private:
-  static constexpr Index lanes = 8;
-  static constexpr int low_bits = 15;
-  static constexpr std::uint32_t above_all = 0x7fffffffu;
-  static constexpr std::uint32_t low_mask = (1u << low_bits) - 1;
-  static constexpr Index bins = Index{1} << 16, share_size = Index{1} << 17, most_shares = 32;
-
-  /// Grows with |z|.
-  [[nodiscard]] static std::uint32_t key(float z) noexcept {
-    return std::bit_cast<std::uint32_t>(z) & 0x7fffffffu;
-  }
-
-  template <class Body>
-  void for_shares(Body body) const {
-    parallel_for_(shares_, [&](Index share) {
-      body(share, shape_[0] * share / shares_, shape_[0] * (share + 1) / shares_);
-    });
-  }
-
-  /// The bin that holds the element after the `rank` smallest, which becomes its rank in there.
-  [[nodiscard]] std::uint32_t find_bin(const std::vector<std::uint32_t>& counts,
-                                       Index& rank) const {
-    for (Index bin = 0; bin < bins; ++bin) {
-      Index here = 0;
-      for (Index share = 0; share < shares_; ++share)
-        here += counts[static_cast<std::size_t>(share * bins + bin)];
-      if (rank < here) return static_cast<std::uint32_t>(bin);
-      rank -= here;
-    }
-    return static_cast<std::uint32_t>(bins - 1);  // all are removed
-  }
-
-  /// Keeps keys from `threshold` on.
-  void write_row(const float* z, Index i, std::uint32_t threshold, Mask& mask) const {
-    const Index cols = shape_[1];
-    const auto below = static_cast<std::int32_t>(threshold - 1);
-    constexpr std::int32_t bit[lanes] = {1, 2, 4, 8, 16, 32, 64, 128};
-    for (Index begin = 0; begin < cols; begin += Mask::word_bits) {
-      const Index width = std::min(Mask::word_bits, cols - begin);
-      std::uint64_t bits = 0;
-      Index l = 0;
-      for (; l + lanes <= width; l += lanes) {
-        std::int32_t kept[lanes];
-        PARE_UNROLL
-        for (Index k = 0; k < lanes; ++k)
-          kept[k] = (below - static_cast<std::int32_t>(key(z[begin + l + k]))) >> 31 & bit[k];
-        std::int32_t byte = 0;
-        PARE_UNROLL
-        for (Index k = 0; k < lanes; ++k) byte |= kept[k];
-        bits |= std::uint64_t{static_cast<std::uint32_t>(byte)} << l;
-      }
-      for (; l < width; ++l) bits |= std::uint64_t{key(z[begin + l]) >= threshold} << l;
-      mask.set_word(i, begin / Mask::word_bits, bits);
-    }
-  }
-
-  /// Removes the first `ties` of those whose key is the threshold.
-  void remove_ties(const float* z, Index i, std::uint32_t threshold, Index& ties,
-                   Mask& mask) const {
-    for (Index j = 0; j < shape_[1] && ties > 0; ++j)
-      if (key(z[j]) == threshold) {
-        mask.set(i, j, false);
-        --ties;
-      }
-  }
-
-  /// As the whole matrix, in digits of 11, 10 and 10 bits.
-  void largest_of_row(const float* z, Index i, Mask& mask) const {
-    const Index cols = shape_[1];
-    if (removed_ == cols) return write_row(z, i, above_all, mask);
-    std::array<std::uint32_t, 2048> counts;
-    std::uint32_t known = 0;
-    auto rank = static_cast<std::uint32_t>(removed_);
-    for (int shift = 20, width = 11; shift >= 0; shift -= 10, width = 10) {
-      counts.fill(0);
-      const int known_shift = shift + width;
-      const std::uint32_t digit = (1u << width) - 1;
-      for (Index j = 0; j < cols; ++j)
-        if (const std::uint32_t k = key(z[j]); k >> known_shift == known)
-          ++counts[k >> shift & digit];
-      std::uint32_t bin = 0;
-      while (rank >= counts[bin]) rank -= counts[bin++];
-      known = known << width | bin;
-    }
-    Index ties = rank;
-    write_row(z, i, known, mask);
-    if (ties > 0) remove_ties(z, i, known, ties, mask);
-  }
-
-  void n_of_m(const float* z, Index i, Mask& mask) const {
-    if (of_ == 4) return n_of_m(z, i, std::array<std::uint32_t, 4>{}, mask);
-    if (of_ == 8) return n_of_m(z, i, std::array<std::uint32_t, 8>{}, mask);
-    n_of_m(z, i, std::vector<std::uint32_t>(static_cast<std::size_t>(of_)), mask);
-  }
-  /// `keys` has room for a group.
-  template <class Keys>
-  void n_of_m(const float* z, Index i, Keys keys, Mask& mask) const {
-    Keys ahead = keys;  // how many of the group are kept rather
-    const auto keep = static_cast<std::uint32_t>(keep_);
-    std::uint64_t bits = 0;
-    for (Index begin = 0; begin < shape_[1]; begin += std::ssize(keys)) {
-      for (std::size_t j = 0; j < keys.size(); ++j) {
-        keys[j] = key(z[begin + static_cast<Index>(j)]);
-        ahead[j] = 0;
-        for (std::size_t l = 0; l < j; ++l) {
-          const std::uint32_t is_greater = keys[j] > keys[l];
-          ahead[l] += is_greater;
-          ahead[j] += 1 - is_greater;
-        }
-      }
-      for (std::size_t l = 0; l < keys.size(); ++l) {
-        const Index j = begin + static_cast<Index>(l);
-        bits |= std::uint64_t{ahead[l] < keep} << j % Mask::word_bits;
-        if ((j + 1) % Mask::word_bits == 0 || j + 1 == shape_[1]) {
-          mask.set_word(i, j / Mask::word_bits, bits);
-          bits = 0;
-        }
-      }
-    }
-  }
+  static constexpr Index share_size = Index{1} << 18, most_shares = 32;
 
   Shape<2> shape_;
   Index removed_ = 0, keep_, of_;
   bool by_row_;
   ParallelFor parallel_for_;
-  Index shares_ = 0;
-  std::vector<std::uint32_t> high_, low_;
+  std::vector<RadixRank<std::uint32_t, 2, std::uint32_t>> parts_;
 };
 
 /// All bits of a lane, or none, for each byte of a mask: how a loop over floats reads one without

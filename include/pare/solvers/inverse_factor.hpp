@@ -12,17 +12,9 @@
 #include "pare/core/scratch.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/gemm.hpp"
+#include "pare/solvers/growing_damping.hpp"
 
 namespace pare {
-
-struct DampingOptions {
-  /// lambda as a share of the mean of the diagonal.
-  double damping = 0.01;
-  /// When the damped matrix is not positive definite: the next share is this many times the
-  /// last, starting from at least `smallest_escalated`.
-  double escalation = 10.0;
-  double smallest_escalated = 1e-6;
-};
 
 struct InverseFactor {
   /// U, upper triangular with a positive diagonal; zero below it.
@@ -168,37 +160,28 @@ template <class Fill>
 [[nodiscard]] InverseFactor inverse_factor_of(VectorView<const double> diagonal, Fill fill,
                                               const DampingOptions& options,
                                               const Execution& execution) {
-  if (!(options.damping >= 0.0) || !is_finite(options.damping))
-    throw ArgumentError("damping " + std::to_string(options.damping) + " is not a share >= 0");
-  if (!(options.escalation > 1.0) || !(options.smallest_escalated > 0.0))
-    throw ArgumentError("damping must escalate by a factor above 1 from a share above 0");
+  require_damping(options);
   const Index n = diagonal.size();
   InverseFactor result{Matrix<float>({n, n})};
   result.damping_used = options.damping;
   if (n == 0) return result;
-  double mean = 0.0;
-  for (Index i = 0; i < n; ++i)
-    mean = rounded(mean + quotient(diagonal[i], static_cast<double>(n)));
-  if (!(mean > 0.0)) throw NumericError("the diagonal of the Hessian has no positive mean");
+  const double mean = mean_of_diagonal(diagonal);
 
   kernels::Scratch memory(execution.workspace, kernels::Scratch::bytes<double>(n * n));
   const MatrixView<double> u(memory.take<double>(n * n), {n, n});
   Vector<double> damped({n});
   FactorInverter inverter(n, static_cast<double>(n) * std::numeric_limits<double>::epsilon(),
                           execution);
-  for (bool factored = false; !factored;) {
-    if (result.attempts > 0)
-      result.damping_used =
-          options.escalation * std::max(result.damping_used, options.smallest_escalated);
-    result.lambda = rounded(result.damping_used * mean);
-    if (!is_finite(result.lambda)) throw NumericError("no damping makes the Hessian definite");
-    ++result.attempts;
+  const UsedDamping used = grow_damping(options, mean, [&](double lambda) {
     execution.parallel_for(n, [&](Index i) {
       fill(i, &u(i, 0));
-      u(i, i) = damped[i] = diagonal[i] + result.lambda;
+      u(i, i) = damped[i] = diagonal[i] + lambda;
     });
-    factored = inverter.invert(u, damped.data());
-  }
+    return inverter.invert(u, damped.data());
+  });
+  result.damping_used = used.damping;
+  result.lambda = used.lambda;
+  result.attempts = used.attempts;
   narrow_upper(u, result.upper, execution.parallel_for);
   return result;
 }

@@ -9,6 +9,7 @@
 #include "pare/core/tensor.hpp"
 #include "pare/formats/mask.hpp"
 #include "pare/kernels/execution.hpp"
+#include "pare/solvers/n_of_m.hpp"
 #include "pare/solvers/obs_factor.hpp"
 #include "pare/solvers/obs_sweep.hpp"
 #include "pare/solvers/removed_count.hpp"
@@ -55,12 +56,7 @@ class ObsMask {
     require_fit(options.support);
     restart();
     if (options.of == 0) return;
-    if (options.of < 1 || options.keep < 0 || options.keep > options.of)
-      throw ArgumentError(std::to_string(options.keep) + ":" + std::to_string(options.of) +
-                          " is no pattern: of M neighbours 0 to M are kept");
-    if (mask_.cols() % options.of != 0)
-      throw ArgumentError("rows of " + std::to_string(mask_.cols()) +
-                          " weights do not divide into groups of " + std::to_string(options.of));
+    detail::require_n_of_m(options.keep, options.of, mask_.cols());
     if (factor.options().act_order)
       throw ArgumentError(
           "act_order visits columns in another order, and N:M means neighbours in a row");
@@ -96,18 +92,28 @@ class ObsMask {
                               : detail::removed_key<Key>;
       }
     });
-    const std::span<const Key> all(keys.data(), static_cast<std::size_t>(keys.size()));
-    const Index count = removed_count(std::ssize(all), options_.sparsity, options_.rounding);
-    if (count <= std::count(all.begin(), all.end(), detail::removed_key<Key>)) return;
     detail::for_each_smallest(
-        keys, detail::smallest_keys(all, count, execution),
+        keys, removed_count(keys.size(), options_.sparsity, options_.rounding),
         [&](Index i, Index k) { mask_.set(i, column(begin + k), false); }, execution);
   }
 
   /// The same before a column, with the block's next columns as ColumnRule has them.
   void begin_column(Index position, Index row, Index rows, const float* values) {
     if (options_.support || options_.of == 0 || position % options_.of != 0) return;
-    for (Index l = 0; l < rows; ++l) choose_in_group(position, row + l, values + l);
+    using Key = detail::order_key_of<float>;
+    detail::with_group<Key>(options_.of, [&](auto group) {
+      for (Index l = 0; l < rows; ++l) {
+        for (Index k = 0; k < options_.of; ++k)
+          group.keys[static_cast<std::size_t>(k)] =
+              mask_(row + l, position + k)
+                  ? detail::order_key(cost(values[k * lane_count + l], position + k))
+                  : detail::removed_key<Key>;
+        group.rank();
+        for (Index k = 0; k < options_.of; ++k)
+          if (group.ahead[static_cast<std::size_t>(k)] >= static_cast<std::uint32_t>(options_.keep))
+            mask_.set(row + l, position + k, false);
+      }
+    });
   }
 
   [[nodiscard]] bool keeps(Index position, Index row) const noexcept {
@@ -123,24 +129,6 @@ class ObsMask {
   [[nodiscard]] float cost(float w, Index position) const noexcept {
     const float share = w / factor_->inverse().upper(position, position);
     return share * share;
-  }
-  /// Removes the cheapest until enough are gone, of equal ones the last: the first stays.
-  void choose_in_group(Index position, Index row, const float* values) {
-    Index left = 0;
-    for (Index k = 0; k < options_.of; ++k) left += mask_(row, position + k);
-    for (; left > options_.keep; --left) {
-      Index cheapest = -1;
-      float least = 0.0f;
-      for (Index k = 0; k < options_.of; ++k) {
-        if (!mask_(row, position + k)) continue;
-        if (const float own = cost(values[k * lane_count], position + k);
-            cheapest < 0 || own <= least) {
-          cheapest = k;
-          least = own;
-        }
-      }
-      mask_.set(row, position + cheapest, false);
-    }
   }
 
   const ObsFactor* factor_;

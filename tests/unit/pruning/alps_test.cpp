@@ -136,6 +136,29 @@ TEST_CASE("alps does not depend on threads or strides") {
   }
 }
 
+TEST_CASE("layers with the same input share inverses, which change no result") {
+  const CorrelatedLayer layer(40, 64, 200);
+  const AlpsOptions options{.selection = {.sparsity = 0.7}};
+  const AlpsProblem sharing(layer.h), forgetful(layer.h, {.remembered_bytes = 0});
+  for (const std::uint64_t seed : {1, 7, 8}) {
+    const Matrix<float> w = test::random_matrix(40, 64, seed);
+    const PruneResult shared = alps(w, sharing, options), alone = alps(w, forgetful, options);
+    CHECK(shared.weight == alone.weight);
+    CHECK(shared.report.factorizations == alone.report.factorizations);
+    CHECK(shared.report.factorizations > 2);
+  }
+  CHECK(sharing.inverse_for(0.7) == sharing.inverse_for(0.7));
+  CHECK(forgetful.inverse_for(0.7) != forgetful.inverse_for(0.7));
+  // Room for one.
+  const AlpsProblem small(layer.h, {.remembered_bytes = 64 * 64 * 4});
+  const auto first = small.inverse_for(0.2);
+  CHECK(small.inverse_for(0.3) != small.inverse_for(0.3));
+  CHECK(small.inverse_for(0.2) == first);
+  Matrix<float> inverse({64, 64});
+  CHECK(small.invert(0.2, inverse));
+  CHECK(*first == inverse);
+}
+
 TEST_CASE("dead inputs lose their weights, growing damping is reported") {
   CorrelatedLayer layer(5, 32, 100, 32, {3, 20});
   const PruneResult pruned = alps(layer.w, layer.h);

@@ -8,6 +8,7 @@
 #include "pare/core/parallel_openmp.hpp"
 #include "pare/io/safetensors_reader.hpp"
 #include "pare/pruning/structure/axis_scores.hpp"
+#include "pare/pruning/structure/dependency_graph.hpp"
 #include "support/catch.hpp"
 #include "support/random_matrix.hpp"
 

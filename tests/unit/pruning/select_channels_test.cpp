@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "pare/core/random.hpp"
+#include "pare/pruning/structure/dependency_graph.hpp"
 #include "support/catch.hpp"
 
 using namespace pare;

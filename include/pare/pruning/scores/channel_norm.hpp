@@ -44,8 +44,7 @@ inline void require_norm(double p) {
 /// (axis 0), what its inputs meet (axis 1), rows or columns of a matrix.
 ///
 /// Shapes    w of any rank and strides; the result has the extent of `axis`, which may be negative
-/// to
-///           count from the end
+///           to count from the end
 /// Values    p = 1, 2, infinity (largest magnitude), minus infinity (smallest), or another positive
 ///           number
 /// Errors    ShapeError for an axis that does not exist; ArgumentError for another p; NumericError

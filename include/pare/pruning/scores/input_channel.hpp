@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cmath>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "pare/pruning/score.hpp"
 
@@ -73,8 +75,9 @@ inline void require_finite_scores(VectorView<const float> scores) {
 ///
 /// Shapes    channel_scores (heads * channels_per_head), as the inputs of o_proj are ordered; heads
 ///           that share keys and values, and go together, are one with all their channels
-/// Errors    ShapeError when the channels do not divide; NumericError for a score that is not
-/// finite Source    as wanda_channel_scores
+/// Errors    ShapeError when the channels do not divide; NumericError for a score that is infinite
+///           or NaN
+/// Source    as wanda_channel_scores
 [[nodiscard]] inline Vector<float> flap_head_scores(VectorView<const float> channel_scores,
                                                     Index channels_per_head) {
   if (channels_per_head < 1 || channel_scores.size() % channels_per_head != 0)
@@ -95,29 +98,38 @@ inline void require_finite_scores(VectorView<const float> scores) {
   return heads;
 }
 
+namespace detail {
+
+/// Scores become their distances from the mean in standard deviations, the unbiased one; like ones,
+/// and one alone, 0.
+inline void standardize(std::span<double> scores) {
+  const auto n = static_cast<double>(scores.size());
+  double mean = 0.0, squares = 0.0;
+  for (const double s : scores) mean += s / n;
+  for (const double s : scores) squares += (s - mean) * (s - mean);
+  const double deviation = scores.size() > 1 ? std::sqrt(squares / (n - 1.0)) : 0.0;
+  // The mean of like numbers may differ from them by rounding.
+  bool differ = false;
+  for (const double s : scores) differ = differ || s != scores[0];
+  for (double& s : scores) s = differ && deviation != 0.0 ? (s - mean) / deviation : 0.0;
+}
+
+}  // namespace detail
+
 /// A layer's scores as distances from their mean in standard deviations (the unbiased one), so that
-/// layers, heads and channels can compete.
+/// layers, heads and channels can compete: select_flap does it for all of a network.
 ///
 /// Errors    NumericError for a score that is not finite
 /// Edge      like scores, and one alone, become 0
 /// Source    as wanda_channel_scores
 [[nodiscard]] inline Vector<float> standardized_scores(VectorView<const float> scores) {
   detail::require_finite_scores(scores);
-  const Index n = scores.size();
-  double mean = 0.0, squares = 0.0;
-  for (Index c = 0; c < n; ++c) mean += static_cast<double>(scores[c]) / static_cast<double>(n);
-  for (Index c = 0; c < n; ++c) {
-    const double d = static_cast<double>(scores[c]) - mean;
-    squares += d * d;
-  }
-  Vector<float> result({n});
-  const double deviation = n > 1 ? std::sqrt(squares / static_cast<double>(n - 1)) : 0.0;
-  // The mean of like numbers may differ from them by rounding.
-  bool differ = false;
-  for (Index c = 1; c < n; ++c) differ = differ || scores[c] != scores[0];
-  if (!differ || deviation == 0.0) return result;
-  for (Index c = 0; c < n; ++c)
-    result[c] = static_cast<float>((static_cast<double>(scores[c]) - mean) / deviation);
+  std::vector<double> wide;
+  for (Index c = 0; c < scores.size(); ++c) wide.push_back(static_cast<double>(scores[c]));
+  detail::standardize(wide);
+  Vector<float> result({scores.size()});
+  for (Index c = 0; c < result.size(); ++c)
+    result[c] = static_cast<float>(wide[static_cast<std::size_t>(c)]);
   return result;
 }
 

@@ -10,8 +10,7 @@ namespace pare {
 /// a weight is connected. The formula of `taylor_scores`; what differs is when it is asked.
 ///
 /// Shapes    w and gradient (out, in); where some weights are masked, g is the gradient with
-/// respect
-///           to the masked weight
+///           respect to the masked weight
 /// Errors    as taylor_scores
 /// Edge      a removed weight can have a high score: what schedules prune in rounds must stay
 ///           removed

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <span>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "pare/core/function_ref.hpp"
@@ -12,6 +11,7 @@
 #include "pare/pruning/schedule.hpp"
 #include "pare/pruning/score.hpp"
 #include "pare/solvers/removed_count.hpp"
+#include "pare/solvers/smallest_keys.hpp"
 
 namespace pare {
 
@@ -56,27 +56,28 @@ namespace detail {
 /// and index go first.
 inline void remove_lowest_flow(std::span<const Matrix<double>> scores, Index removed,
                                bool allow_empty_layers, std::vector<Mask>& masks) {
-  using Entry = std::tuple<double, std::size_t, Index>;
-  std::vector<Entry> kept;
+  using Key = order_key_of<double>;
+  std::vector<Key> keys;
+  Index may_go = 0;
   for (std::size_t l = 0; l < masks.size(); ++l) {
-    removed -= masks[l].removed();
-    const std::size_t first = kept.size();
+    const std::size_t first = keys.size();
     for (Index i = 0; i < masks[l].rows(); ++i)
       for (Index j = 0; j < masks[l].cols(); ++j)
-        if (masks[l](i, j)) kept.emplace_back(scores[l](i, j), l, i * masks[l].cols() + j);
-    if (!allow_empty_layers && kept.size() > first) {
-      const auto begin = kept.begin() + static_cast<Index>(first);
-      std::iter_swap(std::max_element(begin, kept.end()), kept.end() - 1);
-      kept.pop_back();
-    }
+        keys.push_back(masks[l](i, j) ? order_key(scores[l](i, j)) : removed_key<Key>);
+    may_go += masks[l].size();
+    if (allow_empty_layers || masks[l].kept() == 0) continue;
+    // The last of equal ones would have been the last to go.
+    *std::max_element(keys.rbegin(), keys.rend() - static_cast<Index>(first)) = ~Key{0};
+    --may_go;
   }
-  removed = std::min(removed, std::ssize(kept));
+  removed = std::min(removed, may_go);
   if (removed <= 0) return;
-  std::nth_element(kept.begin(), kept.begin() + (removed - 1), kept.end());
-  for (auto entry = kept.begin(); entry != kept.begin() + removed; ++entry) {
-    const auto& [score, layer, position] = *entry;
-    masks[layer].set(position / masks[layer].cols(), position % masks[layer].cols(), false);
-  }
+  SmallestKeys<Key> smallest = smallest_keys(std::span<const Key>(keys), removed);
+  auto key = keys.begin();
+  for (Mask& mask : masks)
+    for (Index i = 0; i < mask.rows(); ++i)
+      for (Index j = 0; j < mask.cols(); ++j)
+        if (smallest.take(*key++)) mask.set(i, j, false);
 }
 
 [[nodiscard]] inline std::vector<Matrix<double>> synflow_round(
@@ -126,9 +127,9 @@ inline void remove_lowest_flow(std::span<const Matrix<double>> scores, Index rem
 /// stays shrinks by the same factor (exponential_sparsity), the lowest scores of all layers go.
 ///
 /// Shapes    a matrix for each layer, a convolution as (out, in * height * width)
-/// Values    sparsity * weights, by default rounded down, are gone at the end, whatever was removed
-/// already included; of
-///           equal scores the lowest layer and index go first. What is removed stays removed
+/// Values    sparsity * weights, by default rounded down, are gone at the end, those that were gone
+///           before included; of equal scores the lowest layer and index go first. What is removed
+///           stays removed
 /// Errors    ShapeError; ArgumentError for a sparsity outside [0, 1] or no rounds; NumericError
 ///           naming a weight, or the flow through one, that is not finite (of a deep network R
 ///           overflows: a factor on a layer changes no order)

@@ -9,7 +9,7 @@
 
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
-#include "pare/pruning/structure/dependency_graph.hpp"
+#include "pare/pruning/structure/channel_group.hpp"
 
 namespace pare {
 
@@ -99,8 +99,7 @@ inline void normalize_scores(std::vector<double>& scores, const GroupScoreOption
 ///           outside [0, 1]; ShapeError for another extent; NumericError naming a score that is not
 ///           finite
 /// Edge      where a divisor is 0, as for scores that all are, nothing is divided. first and last
-/// go
-///           by the order in which scores are given
+///           go by the order in which scores are given
 /// Accuracy  double
 /// Source    Fang et al., "DepGraph: Towards Any Structural Pruning", 2023; lamp: Lee et al.,
 ///           "Layer-adaptive Sparsity for the Magnitude-based Pruning", 2021. Departs: the authors'

@@ -11,7 +11,7 @@
 
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
-#include "pare/pruning/structure/dependency_graph.hpp"
+#include "pare/pruning/structure/channel_group.hpp"
 
 namespace pare {
 
@@ -126,11 +126,9 @@ inline void require_channel_scores(const ChannelGroup& group, std::span<const do
 ///
 /// Shapes    a score for each channel
 /// Values    ascending; at least one channel is left, and those that are fixed, so that fewer may
-/// be
-///           removed than were asked for. Where the group has runs, each loses as many
+///           be removed than were asked for. Where the group has runs, each loses as many
 /// Errors    ArgumentError for options out of range; ShapeError; NumericError naming a score that
-/// is
-///           not finite
+///           is not finite
 /// Edge      a group of no more channels than the multiple loses none
 [[nodiscard]] inline std::vector<Index> select_channels(const ChannelGroup& group,
                                                         std::span<const double> scores,
