@@ -5,6 +5,7 @@
 //
 //   structured_pruning
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -26,8 +27,8 @@ namespace {
 using engine::Model;
 using pare::Index;
 
-/// Runs a model over its held-out data, and says how good it is.
-using Run = std::function<double(const Model&)>;
+/// Runs a model over its held-out data, or over little of it, and says how good it is.
+using Run = std::function<double(const Model&, bool brief)>;
 /// Runs it over calibration data and shows its hidden states.
 using Watch = std::function<void(engine::Decoder::HiddenStates)>;
 
@@ -39,36 +40,44 @@ double parameters(const Model& model) {
   return sum;
 }
 
-double seconds_of(const Run& run, const Model& model, double& quality) {
-  const auto start = std::chrono::steady_clock::now();
-  quality = run(model);
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+/// How many times faster `model` runs than `other`: the median of pairs, one right after the other.
+double speed_up(const Run& run, const Model& model, const Model& other) {
+  const auto seconds = [&](const Model& m) {
+    const auto start = std::chrono::steady_clock::now();
+    (void)run(m, true);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  std::vector<double> ratios;
+  for (int pair = 0; pair < 7; ++pair) {
+    const double own = seconds(model);
+    ratios.push_back(seconds(other) / own);
+  }
+  std::nth_element(ratios.begin(), ratios.begin() + 3, ratios.end());
+  return ratios[3];
 }
 
-/// One model, whole and without each structure; `expected` is what its reference has, 0 for none.
+/// One model, whole and without each structure.
 bool study(const char* title, const Model& model, const Run& run, const Watch& watch,
-           const double (&expected)[4]) {
-  double dense = 0.0;
-  const double time = seconds_of(run, model, dense);
-  std::printf("%s: %.4f\n", title, dense);
+           const double (&expected)[4], const std::function<bool(double, double)>& agrees) {
+  const double dense = run(model, false);
+  std::printf("%s: %.4f, expected %.4f\n", title, dense, expected[0]);
   const struct {
     const char* name;
     Model model;
   } rows[] = {{"feed-forward 50 %", lab::without_channels(model, engine::feed_forward_axis(), 0.5)},
               {"heads 25 %", lab::without_channels(model, engine::heads_axis, 0.25)},
               {"one block", lab::without_least_block(model, watch)}};
-  bool agrees = std::fabs(dense / expected[0] - 1.0) < 0.001;
+  bool all = agrees(dense, expected[0]);
   for (std::size_t r = 0; r < std::size(rows); ++r) {
-    double quality = 0.0;
-    const double own = seconds_of(run, rows[r].model, quality), wanted = expected[r + 1];
-    std::printf(
-        "  %-18s %8.4f  expected %8.4f  %5.1f %% of the blocks' weights, %.2f times faster\n",
-        rows[r].name, quality, wanted, 100.0 * parameters(rows[r].model) / parameters(model),
-        time / own);
-    agrees = agrees && std::fabs(quality / wanted - 1.0) < 0.02;
+    const double quality = run(rows[r].model, false);
+    std::printf("  %-18s %.4f, expected %.4f; %.1f %% of the blocks' weights, %.2f times faster\n",
+                rows[r].name, quality, expected[r + 1],
+                100.0 * parameters(rows[r].model) / parameters(model),
+                speed_up(run, rows[r].model, model));
+    all = all && agrees(quality, expected[r + 1]);
   }
   std::fflush(stdout);
-  return agrees;
+  return all;
 }
 
 bool study_language(const pare::Execution& execution) {
@@ -81,12 +90,15 @@ bool study_language(const pare::Execution& execution) {
   const std::string held_out = text("eval.txt"), calibration = text("calib.txt");
   return study(
       "language model, bits per byte", model,
-      [&](const Model& m) { return lab::bits_per_byte(m, held_out, execution); },
+      [&](const Model& m, bool brief) {
+        return lab::bits_per_byte(m, brief ? held_out.substr(0, 8 * 256 + 1) : held_out, execution);
+      },
       [&](engine::Decoder::HiddenStates see) {
         std::vector<std::int32_t> ids(calibration.begin(), calibration.begin() + 64 * 256);
         (void)engine::Decoder(model, execution).normed(ids, 256, see);
       },
-      {1.53697, 1.8654, 2.1077, 2.4636});  // PyTorch
+      {1.53697, 1.8654, 2.1077, 2.4636},  // PyTorch
+      [](double is, double wanted) { return std::fabs(is / wanted - 1.0) < 0.01; });
 }
 
 bool study_vision(const pare::Execution& execution) {
@@ -105,8 +117,8 @@ bool study_vision(const pare::Execution& execution) {
   const auto labels =
       pare::SafetensorsReader::open(directory / "eval.safetensors").read_as<std::int64_t>("labels");
   return study(
-      "vision transformer, share of digits told", model,
-      [&](const Model& m) {
+      "vision transformer, share of digits told (at least what is expected)", model,
+      [&](const Model& m, bool) {
         const auto logits = engine::Encoder(m, execution).run(held_out).logits.at("logits");
         Index right = 0;
         for (Index i = 0; i < logits.rows(); ++i)
@@ -117,7 +129,7 @@ bool study_vision(const pare::Execution& execution) {
       [&](engine::Decoder::HiddenStates see) {
         (void)engine::Encoder(model, execution).run(seen, see);
       },
-      {0.997214, 0.9, 0.9, 0.9});
+      {0.997, 0.95, 0.95, 0.9}, [](double is, double wanted) { return is >= wanted; });
 }
 
 }  // namespace
