@@ -112,6 +112,33 @@ TEST_CASE("a packed model gives the logits of the checkpoint it was made from, b
   }
 }
 
+TEST_CASE("pruned int8 is packed without its zeros where a layout holds the pattern") {
+  const struct {
+    const char* pattern;
+    const char* layout;
+  } cases[] = {{"2:4", "2:4"},
+               {"blocks-32x4", "blocks-32x4"},
+               {"blocks-16x4", "blocks-16x4"},
+               {"4:8", "dense"}};
+  for (const auto& c : cases) {
+    CAPTURE(c.pattern);
+    PackFixture fixture({.hidden = 128, .intermediate = 256, .heads = 4, .head_dim = 32});
+    (void)output_of({"prune", fixture.path("m"), "--out", fixture.path("s"), "--score", "magnitude",
+                     "--pattern", c.pattern});
+    (void)output_of(
+        {"quantize", fixture.path("s"), "--out", fixture.path("q"), "--format", "w8a8-dynamic"});
+    const std::string printed = output_of(fixture.pack());
+    const engine::Model dense = load(fixture.path("q"), PackedAccess::load),
+                        packed = load(fixture.path("p"), PackedAccess::load);
+    CHECK(packed.blocks[0].linears[4].packed()->layout() == std::string(c.layout));
+    if (std::string(c.layout) != "dense")
+      CHECK_THAT(printed, ContainsSubstring("without zeros, in layout " + std::string(c.layout)));
+    CHECK(max_difference(logits(packed), logits(dense)) < 1e-5);
+    CHECK(max_difference(logits(load(fixture.path("p"), PackedAccess::map)), logits(packed)) ==
+          0.0);
+  }
+}
+
 TEST_CASE("an int8 output layer is the model's, rounded; a tied one is refused") {
   for (const bool tied : {false, true}) {
     const PackFixture fixture({.tied = tied});

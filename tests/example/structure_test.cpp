@@ -330,6 +330,7 @@ TEST_CASE("structures that cannot go are refused in one line, before the work") 
       {{"--replay", edits("v.json", {{"version", 2}})}, "version 1"},
       {{"--replay", edits("e.json", one("extent", 64))}, "where it has 96"},
       {{"--replay", edits("i.json", one("indices", {96}))}, "the index 96 of 96"},
+      {{"--replay", edits("d.json", one("indices", {1, 1}))}, "do not ascend"},
       {{"--replay", edits("r.json", one("root", "wings"))}, "has no \"wings\""},
       {{"--replay", edits("b.json", one("block", 7))}, "block 7"},
       {{"--replay", edits("one.json", one("block", 0))}, "cannot say"},

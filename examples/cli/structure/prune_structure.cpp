@@ -56,9 +56,8 @@ void remove_channels(const Work& work, const StructurePlan& plan, const OutputPa
 
 /// Shards of tensors as they were, under new names.
 void write_copies(const Work& work, const std::vector<std::vector<CopiedTensor>>& shards,
-                  const StructurePlan& plan, const StructureEdits& edits, const OutputPath& out,
-                  const nlohmann::json& manifest) {
-  OutputDirectory directory(out, manifest, std::ssize(shards));
+                  const StructurePlan& plan, const StructureEdits& edits,
+                  OutputDirectory& directory) {
   for (Index i = 0; i < std::ssize(shards); ++i)
     if (!directory.has_shard(i))
       copy_tensors(work.checkpoint.files(), shards[static_cast<std::size_t>(i)],
@@ -70,8 +69,7 @@ void write_copies(const Work& work, const std::vector<std::vector<CopiedTensor>>
   directory.finish();
 }
 
-void remove_blocks(const Work& work, StructurePlan& plan, const OutputPath& out,
-                   const nlohmann::json& manifest) {
+void remove_blocks(const Work& work, StructurePlan& plan, OutputDirectory& directory) {
   const engine::ModelConfig& config = work.checkpoint.config();
   std::vector<Index> removed;
   if (plan.edits)
@@ -86,14 +84,13 @@ void remove_blocks(const Work& work, StructurePlan& plan, const OutputPath& out,
   plan.now = keep_blocks(config, kept);
   plan.config = engine::config_json(work.checkpoint.json(), config, plan.now, kept);
   const StructureEdits edits{Structure::blocks, {{0, {{"blocks"}, config.layers, removed}}}};
-  write_copies(work, tensors_without_blocks(work.checkpoint, kept), plan, edits, out, manifest);
+  write_copies(work, tensors_without_blocks(work.checkpoint, kept), plan, edits, directory);
   std::string names;
   for (const Index block : removed) names += (names.empty() ? "" : ", ") + std::to_string(block);
   std::printf("removed block%s %s\n", removed.size() == 1 ? "" : "s", names.c_str());
 }
 
-void remove_experts(const Work& work, const StructurePlan& plan, const OutputPath& out,
-                    const nlohmann::json& manifest) {
+void remove_experts(const Work& work, const StructurePlan& plan, OutputDirectory& directory) {
   const engine::ModelConfig& config = work.checkpoint.config();
   std::vector<pare::Vector<float>> scores;
   if (!plan.edits)
@@ -122,12 +119,8 @@ void remove_experts(const Work& work, const StructurePlan& plan, const OutputPat
         kept[static_cast<std::size_t>(i)].push_back(e);
     edits.edits.push_back({i, {{"experts"}, experts->count, std::move(removed)}});
   }
-  write_copies(work, tensors_without_experts(work.checkpoint, plan.now, kept), plan, edits, out,
-               manifest);
-}
-
-std::string removed_text(const StructurePlan& plan) {
-  return std::to_string(plan.count.removed) + " of " + std::to_string(plan.count.parts);
+  write_copies(work, tensors_without_experts(work.checkpoint, plan.now, kept), plan, edits,
+               directory);
 }
 
 }  // namespace
@@ -166,16 +159,19 @@ void prune_structure(const PruneCommand& options, const StructureRecipe& given) 
                   recipe_json(saved)};
   nlohmann::json options_of_run = manifest_of_step(recipe);
   if (plan.edits) options_of_run["edits"] = edits_json(*plan.edits);
-  const auto manifest =
-      run_manifest(std::move(options_of_run), {{"", removed_text(plan)}}, checkpoint, windows);
+  const auto manifest = run_manifest(std::move(options_of_run), {}, checkpoint, windows);
 
   const Stopwatch watch;
-  if (recipe.removes_channels())
+  if (recipe.removes_channels()) {
     remove_channels(work, plan, out, manifest);
-  else if (recipe.structure == Structure::blocks)
-    remove_blocks(work, plan, out, manifest);
-  else
-    remove_experts(work, plan, out, manifest);
+  } else {
+    // A shard for each block and one for the rest.
+    OutputDirectory directory(out, manifest, plan.now.layers + 1);
+    if (recipe.structure == Structure::blocks)
+      remove_blocks(work, plan, directory);
+    else
+      remove_experts(work, plan, directory);
+  }
   std::printf("%s: %s, %.1f s\n", options.out.string().c_str(), recipe.text().c_str(),
               watch.seconds());
   print_achieved(recipe, plan, checkpoint, engine::Checkpoint(out.directory()),

@@ -1,5 +1,6 @@
 #include "cli/structure/structure_edits.hpp"
 
+#include <optional>
 #include <string>
 
 #include "cli/names.hpp"
@@ -17,6 +18,13 @@ Index index_field(const Json& object, const char* name) {
   return object[name].get<Index>();
 }
 
+/// What edits of a whole model are of.
+std::optional<std::string_view> root_of(Structure structure) {
+  if (structure == Structure::experts || structure == Structure::blocks)
+    return name_of(structure_names, structure);
+  return std::nullopt;
+}
+
 StructureEdits::Edit read_edit(const Json& json, Structure structure) {
   if (!json.is_object()) throw pare::FormatError("an edit is no object");
   StructureEdits::Edit read;
@@ -27,11 +35,17 @@ StructureEdits::Edit read_edit(const Json& json, Structure structure) {
   read.edit.extent = index_field(json, "extent");
   if (!json.contains("indices") || !json["indices"].is_array())
     throw pare::FormatError("an edit has no list \"indices\"");
+  if (const auto root = root_of(structure); root && read.edit.root.tensor != *root)
+    throw pare::FormatError("an edit of " + std::string(*root) + " has the root \"" +
+                            read.edit.root.tensor + "\"");
   for (const Json& index : json["indices"]) {
     if (!index.is_number_integer() || index.get<std::int64_t>() < 0 ||
         index.get<std::int64_t>() >= read.edit.extent)
       throw pare::FormatError("an edit of " + read.edit.root.tensor + " has the index " +
                               index.dump() + " of " + std::to_string(read.edit.extent));
+    if (!read.edit.indices.empty() && index.get<Index>() <= read.edit.indices.back())
+      throw pare::FormatError("the indices of " + read.edit.root.tensor +
+                              " do not ascend: " + index.dump());
     read.edit.indices.push_back(index.get<Index>());
   }
   return read;
@@ -79,7 +93,14 @@ StructureEdits read_edits(const std::filesystem::path& path) {
         parse_name<Structure>(structure_names, file["structure"].get<std::string>(), "structure");
     if (!file.contains("edits") || !file["edits"].is_array())
       throw pare::FormatError("the field \"edits\" is no list");
-    for (const Json& edit : file["edits"]) edits.edits.push_back(read_edit(edit, edits.structure));
+    for (const Json& edit : file["edits"]) {
+      edits.edits.push_back(read_edit(edit, edits.structure));
+      const auto& [block, own] = edits.edits.back();
+      for (std::size_t i = 0; i + 1 < edits.edits.size(); ++i)
+        if (edits.edits[i].block == block && edits.edits[i].edit.root == own.root)
+          throw pare::FormatError("there are two edits of " + own.root.tensor + " in block " +
+                                  std::to_string(block));
+    }
     return edits;
   });
 }

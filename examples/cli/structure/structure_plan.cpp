@@ -152,6 +152,7 @@ void plan_blocks(const StructureRecipe& recipe, const engine::ModelConfig& confi
                                " blocks do not fit a model of " + std::to_string(config.layers));
       for (const Index gone : edit.edit.indices) std::erase(kept, gone);
     }
+    if (kept.empty()) throw pare::ArgumentError("no block would be left");
   } else {
     kept.resize(kept.size() - static_cast<std::size_t>(removed_parts(recipe, config.layers)));
   }
