@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -129,6 +130,7 @@ class Comparison {
   }
 
   void run() {
+    for (const Recipe& recipe : recipes_) warn_of_short_rows(recipe, layers_);
     const engine::BlockRunner runner(model_.config, runtime_.execution());
     std::optional<FloatCalibration> float_calibration;
     if (calibration_) float_calibration.emplace(runner, *model_.embedding, *calibration_);
@@ -198,7 +200,11 @@ class Comparison {
     row.format = std::string(to_string(weight_dtype()));
     const Stopwatch watch;
     PrunedLayers layers = pruned_layers(recipe, layers_);
-    if (recipe.scope == PruneScope::global) count_together(recipe, checkpoint_, layers);
+    if (recipe.scope == PruneScope::global) {
+      const auto weights = dense_weights();
+      count_together(
+          recipe, [&](const std::string& layer) { return *weights.at(layer); }, layers);
+    }
     Steps steps;
     steps.push_back(std::make_unique<PruneStep>(recipe, layers, runner));
     Index zeros = 0, weights = 0;
@@ -215,6 +221,16 @@ class Comparison {
     row.bits_per_weight = 1.0 + (1.0 - *row.sparsity) * bits(weight_dtype());
     row.weight_bytes = size_.bytes;
     return row;
+  }
+
+  /// The float model's layers (out, in) by name.
+  [[nodiscard]] std::map<std::string, const pare::Matrix<float>*> dense_weights() const {
+    std::map<std::string, const pare::Matrix<float>*> weights;
+    for (Index i = 0; i < model_.config.layers; ++i)
+      for (const Layer& layer : layers_of_block(model_.config, i))
+        weights[layer.name] =
+            &model_.blocks[static_cast<std::size_t>(i)].linears[layer.index].dense();
+    return weights;
   }
 
   /// Leads all blocks through steps, and shows each to `use` before `made` takes it.
