@@ -12,6 +12,7 @@
 #include "cli/evaluation.hpp"
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
+#include "cli/owl_allocation.hpp"
 #include "cli/pipeline/block_pass.hpp"
 #include "cli/progress.hpp"
 #include "cli/prune_step.hpp"
@@ -204,6 +205,10 @@ class Comparison {
       const auto weights = dense_weights();
       count_together(
           recipe, [&](const std::string& layer) { return *weights.at(layer); }, layers);
+    }
+    if (recipe.allocate == "owl") {
+      const auto block_of = [&](Index i) { return model_.blocks[static_cast<std::size_t>(i)]; };
+      allocate_by_outliers(recipe, block_of, runner, *model_.embedding, *calibration_, layers);
     }
     Steps steps;
     steps.push_back(std::make_unique<PruneStep>(recipe, layers, runner));

@@ -28,10 +28,10 @@ void require_shapes(const PruneRecipe& recipe, const PrunedLayers& chosen,
   }
 }
 
-/// The sparsity of each layer, from a rule or a file.
+/// The sparsity of each layer, from a rule or a file: what is known without the weights.
 void allocate(const PruneRecipe& recipe, const std::vector<LayerShape>& layers,
               PrunedLayers& chosen) {
-  if (recipe.allocate == "uniform") return;
+  if (recipe.allocate == "uniform" || recipe.allocate == "owl") return;
   if (recipe.allocate == "erk") {
     std::vector<std::vector<Index>> extents;
     for (const LayerShape& layer : layers)

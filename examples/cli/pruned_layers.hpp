@@ -21,6 +21,8 @@ struct PrunedLayer {
 /// The layers that a recipe prunes.
 using PrunedLayers = std::map<std::string, PrunedLayer, std::less<>>;
 
+/// What `global` and `owl` find out in the weights is not in it yet.
+///
 /// Throws ArgumentError when --layers is no expression or matches none of `layers`, FormatError for
 /// a file of --allocate that says nothing of a layer, or of none, and ShapeError naming a layer
 /// whose rows do not divide into groups, or that has too many inputs for the update.
