@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/comma_list.hpp"
 #include "cli/comparison_table.hpp"
 #include "cli/encoder_evaluation.hpp"
 #include "cli/evaluation.hpp"
@@ -24,16 +25,6 @@
 namespace cli {
 namespace {
 
-std::vector<std::string> split(const std::string& list) {
-  std::vector<std::string> items;
-  for (std::size_t begin = 0; begin <= list.size();) {
-    const std::size_t end = std::min(list.find(',', begin), list.size());
-    items.push_back(list.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return items;
-}
-
 /// The default panel, or every combination of the methods and formats given.
 std::vector<Recipe> recipes_of(const CompareOptions& options) {
   std::vector<Recipe> recipes;
@@ -41,8 +32,8 @@ std::vector<Recipe> recipes_of(const CompareOptions& options) {
     if (options.prune.empty()) recipes = default_panel(options.base);
   } else {
     std::vector<pare::ArgumentError> refused;
-    for (const auto& method : split(options.methods.empty() ? "rtn" : options.methods))
-      for (const auto& format : split(options.formats.empty() ? "int4" : options.formats)) {
+    for (const auto& method : comma_list(options.methods.empty() ? "rtn" : options.methods))
+      for (const auto& format : comma_list(options.formats.empty() ? "int4" : options.formats)) {
         Recipe recipe = options.base;
         recipe.method = parse_name<Method>(method_names, method, "method");
         (void)parse_name<std::size_t>(format_names, format, "format");
@@ -74,8 +65,11 @@ std::vector<PruneRecipe> prune_recipes_of(const CompareOptions& options) {
   if (options.prune == "panel")
     recipes = prune_panel();
   else
-    for (const std::string& item : split(options.prune)) recipes.push_back(parse_prune(item));
-  for (const PruneRecipe& recipe : recipes) recipe.validate();
+    for (const std::string& item : comma_list(options.prune)) recipes.push_back(parse_prune(item));
+  for (PruneRecipe& recipe : recipes) {
+    recipe.layers = options.base.layers;
+    recipe.validate();
+  }
   return recipes;
 }
 
@@ -216,6 +210,7 @@ class Comparison {
     run_steps(steps, "pruning " + row.method, runner, nullptr, recipe.min_expert_tokens, pruned,
               [&](const BlockInWork& result) {
                 for (const Layer& layer : result.layers) {
+                  if (!layers.contains(layer.name)) continue;
                   const auto& weight = result.block.linears[layer.index].dense();
                   zeros += std::count(weight.data(), weight.data() + weight.size(), 0.0f);
                   weights += weight.size();

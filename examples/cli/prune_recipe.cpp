@@ -296,6 +296,14 @@ std::vector<PruneRecipe> prune_panel() {
   return panel;
 }
 
+void set_method(PruneRecipe& recipe, const std::string& method) {
+  const auto known = std::find(prune_update_names.begin() + 1, prune_update_names.end(), method);
+  if (known != prune_update_names.end())
+    recipe.update = static_cast<PruneUpdate>(known - prune_update_names.begin());
+  else
+    recipe.score = method;
+}
+
 PruneRecipe parse_prune(const std::string& text) {
   const auto fail = [&](const std::string& why) {
     throw pare::ArgumentError("--prune " + text + ": " + why);
@@ -319,11 +327,7 @@ PruneRecipe parse_prune(const std::string& text) {
       share.resize(last);
     }
   }
-  const auto known = std::find(prune_update_names.begin() + 1, prune_update_names.end(), method);
-  if (known != prune_update_names.end())
-    recipe.update = static_cast<PruneUpdate>(known - prune_update_names.begin());
-  else
-    recipe.score = method;
+  set_method(recipe, method);
   if (parse_pattern(share)) {
     recipe.pattern = share;
   } else {

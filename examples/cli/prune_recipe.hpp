@@ -65,6 +65,9 @@ struct PruneRecipe {
 template <>
 std::span<const StepOption<PruneRecipe>> options_of<PruneRecipe>();
 
+/// Takes an update or a score by name: "alps", "wanda".
+void set_method(PruneRecipe& recipe, const std::string& method);
+
 /// "sparsegpt:2:4", "alps:0.7", "magnitude:0.5:global": an update or a score, a pattern or a share,
 /// and perhaps a scope, or "owl" for --allocate. Throws ArgumentError.
 [[nodiscard]] PruneRecipe parse_prune(const std::string& text);

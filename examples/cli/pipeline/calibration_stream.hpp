@@ -105,6 +105,8 @@ class CalibrationStream {
   }
 
   [[nodiscard]] Index length() const noexcept { return length_; }
+  /// Of all windows, stacked.
+  [[nodiscard]] pare::MatrixView<const float> hidden() const noexcept { return hidden_; }
 
  private:
   /// Whole windows of about 2048 tokens: bounds the memory of a pass. Of 16384 where experts are
