@@ -15,7 +15,7 @@ pare::Selection selection_of(const PruneRecipe& recipe, const PrunedLayer& layer
 
 pare::Mask choose_weights(const PruneRecipe& recipe, const PrunedLayer& layer,
                           pare::MatrixView<const float> weight,
-                          pare::VectorView<const double> squared_inputs,
+                          pare::VectorView<const float> squared_inputs,
                           const pare::Execution& execution) {
   pare::Selection selection = selection_of(recipe, layer);
   // What a layer loses all of, nothing makes up for.
@@ -25,9 +25,7 @@ pare::Mask choose_weights(const PruneRecipe& recipe, const PrunedLayer& layer,
         if constexpr (std::is_same_v<typename S::Inputs, pare::Weights>) {
           return S{}(pare::Weights{weight}, execution);
         } else if constexpr (std::is_same_v<typename S::Inputs, pare::WeightsAndInputs>) {
-          pare::Vector<float> norms({squared_inputs.size()});
-          for (Index j = 0; j < norms.size(); ++j) norms[j] = static_cast<float>(squared_inputs[j]);
-          return S{}(pare::WeightsAndInputs{weight, norms}, execution);
+          return S{}(pare::WeightsAndInputs{weight, squared_inputs}, execution);
         } else {
           throw pare::ArgumentError("--score " + recipe.score + " needs gradients");
         }

@@ -14,7 +14,7 @@ namespace cli {
 /// x_j^2, and may be empty where the score does not ask for them.
 [[nodiscard]] pare::Mask choose_weights(const PruneRecipe& recipe, const PrunedLayer& layer,
                                         pare::MatrixView<const float> weight,
-                                        pare::VectorView<const double> squared_inputs,
+                                        pare::VectorView<const float> squared_inputs,
                                         const pare::Execution& execution);
 
 }  // namespace cli

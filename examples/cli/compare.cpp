@@ -1,16 +1,19 @@
 #include <algorithm>
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "cli/comma_list.hpp"
 #include "cli/comparison_table.hpp"
 #include "cli/encoder_evaluation.hpp"
 #include "cli/evaluation.hpp"
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
+#include "cli/owl_allocation.hpp"
 #include "cli/pipeline/block_pass.hpp"
 #include "cli/progress.hpp"
 #include "cli/prune_step.hpp"
@@ -22,16 +25,6 @@
 namespace cli {
 namespace {
 
-std::vector<std::string> split(const std::string& list) {
-  std::vector<std::string> items;
-  for (std::size_t begin = 0; begin <= list.size();) {
-    const std::size_t end = std::min(list.find(',', begin), list.size());
-    items.push_back(list.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return items;
-}
-
 /// The default panel, or every combination of the methods and formats given.
 std::vector<Recipe> recipes_of(const CompareOptions& options) {
   std::vector<Recipe> recipes;
@@ -39,8 +32,8 @@ std::vector<Recipe> recipes_of(const CompareOptions& options) {
     if (options.prune.empty()) recipes = default_panel(options.base);
   } else {
     std::vector<pare::ArgumentError> refused;
-    for (const auto& method : split(options.methods.empty() ? "rtn" : options.methods))
-      for (const auto& format : split(options.formats.empty() ? "int4" : options.formats)) {
+    for (const auto& method : comma_list(options.methods.empty() ? "rtn" : options.methods))
+      for (const auto& format : comma_list(options.formats.empty() ? "int4" : options.formats)) {
         Recipe recipe = options.base;
         recipe.method = parse_name<Method>(method_names, method, "method");
         (void)parse_name<std::size_t>(format_names, format, "format");
@@ -72,8 +65,11 @@ std::vector<PruneRecipe> prune_recipes_of(const CompareOptions& options) {
   if (options.prune == "panel")
     recipes = prune_panel();
   else
-    for (const std::string& item : split(options.prune)) recipes.push_back(parse_prune(item));
-  for (const PruneRecipe& recipe : recipes) recipe.validate();
+    for (const std::string& item : comma_list(options.prune)) recipes.push_back(parse_prune(item));
+  for (PruneRecipe& recipe : recipes) {
+    recipe.layers = options.base.layers;
+    recipe.validate();
+  }
   return recipes;
 }
 
@@ -129,6 +125,7 @@ class Comparison {
   }
 
   void run() {
+    for (const Recipe& recipe : recipes_) warn_of_short_rows(recipe, layers_);
     const engine::BlockRunner runner(model_.config, runtime_.execution());
     std::optional<FloatCalibration> float_calibration;
     if (calibration_) float_calibration.emplace(runner, *model_.embedding, *calibration_);
@@ -198,13 +195,22 @@ class Comparison {
     row.format = std::string(to_string(weight_dtype()));
     const Stopwatch watch;
     PrunedLayers layers = pruned_layers(recipe, layers_);
-    if (recipe.scope == PruneScope::global) count_together(recipe, checkpoint_, layers);
+    if (recipe.scope == PruneScope::global) {
+      const auto weights = dense_weights();
+      count_together(
+          recipe, [&](const std::string& layer) { return *weights.at(layer); }, layers);
+    }
+    if (recipe.allocate == "owl") {
+      const auto block_of = [&](Index i) { return model_.blocks[static_cast<std::size_t>(i)]; };
+      allocate_by_outliers(recipe, block_of, runner, *model_.embedding, *calibration_, layers);
+    }
     Steps steps;
     steps.push_back(std::make_unique<PruneStep>(recipe, layers, runner));
     Index zeros = 0, weights = 0;
     run_steps(steps, "pruning " + row.method, runner, nullptr, recipe.min_expert_tokens, pruned,
               [&](const BlockInWork& result) {
                 for (const Layer& layer : result.layers) {
+                  if (!layers.contains(layer.name)) continue;
                   const auto& weight = result.block.linears[layer.index].dense();
                   zeros += std::count(weight.data(), weight.data() + weight.size(), 0.0f);
                   weights += weight.size();
@@ -215,6 +221,16 @@ class Comparison {
     row.bits_per_weight = 1.0 + (1.0 - *row.sparsity) * bits(weight_dtype());
     row.weight_bytes = size_.bytes;
     return row;
+  }
+
+  /// The float model's layers (out, in) by name.
+  [[nodiscard]] std::map<std::string, const pare::Matrix<float>*> dense_weights() const {
+    std::map<std::string, const pare::Matrix<float>*> weights;
+    for (Index i = 0; i < model_.config.layers; ++i)
+      for (const Layer& layer : layers_of_block(model_.config, i))
+        weights[layer.name] =
+            &model_.blocks[static_cast<std::size_t>(i)].linears[layer.index].dense();
+    return weights;
   }
 
   /// Leads all blocks through steps, and shows each to `use` before `made` takes it.

@@ -1,23 +1,14 @@
 #include "cli/comparison_table.hpp"
 
 #include <cmath>
-#include <cstdarg>
-#include <cstdio>
+
+#include "cli/formatted.hpp"
 
 namespace cli {
 namespace {
 
 /// Marks a row whose speed-ups a busy machine made doubtful.
 constexpr char mark = '?';
-
-[[gnu::format(printf, 1, 2)]] std::string text(const char* format, ...) {
-  char buffer[256];
-  std::va_list arguments;
-  va_start(arguments, format);
-  std::vsnprintf(buffer, sizeof buffer, format, arguments);
-  va_end(arguments);
-  return buffer;
-}
 
 std::string method_label(const ReportRow& row) {
   return row.method + (row.act_order ? " act-order" : "");
@@ -43,26 +34,26 @@ Measure measure_of(const ReportRow& row) {
 }
 
 std::string headings(const ReportRow& base) {
-  std::string line = text("%-21s %-16s %6s %8s %6s %6s %9s %8s", "method", "format", "bits/w", "MB",
-                          "vs F32", "vs F16", measure_of(base).name, "change");
-  if (base.kl) line += text(" %9s %7s", "KL", "top-1");
+  std::string line = formatted("%-21s %-16s %6s %8s %6s %6s %9s %8s", "method", "format", "bits/w",
+                               "MB", "vs F32", "vs F16", measure_of(base).name, "change");
+  if (base.kl) line += formatted(" %9s %7s", "KL", "top-1");
   if (base.speed) {
     line += base.speed->decodes
-                ? text(" %9s %8s %14s %9s", "prefill/s", "decode/s", "speed-up ", "of limit")
-                : text(" %9s %8s %8s", "tokens/s", "speed-up", "of limit");
+                ? formatted(" %9s %8s %14s %9s", "prefill/s", "decode/s", "speed-up ", "of limit")
+                : formatted(" %9s %8s %8s", "tokens/s", "speed-up", "of limit");
   }
-  return line + text(" %7s\n", "seconds");
+  return line + formatted(" %7s\n", "seconds");
 }
 
 std::string speed_columns(const Speed& speed) {
   const char doubt = speed.steady() ? ' ' : mark;
   if (!speed.decodes)
-    return text(" %9.0f %6.2fx%c %7.0f%%", speed.prefill_tokens_per_second,
-                speed.prefill_speed_up.ratio, doubt, 100.0 * speed.prefill_share);
-  return text(" %9.0f %8.0f %5.2fx/%5.2fx%c %3.0f%%/%3.0f%%", speed.prefill_tokens_per_second,
-              speed.decode_tokens_per_second, speed.prefill_speed_up.ratio,
-              speed.decode_speed_up.ratio, doubt, 100.0 * speed.prefill_share,
-              100.0 * speed.decode_share);
+    return formatted(" %9.0f %6.2fx%c %7.0f%%", speed.prefill_tokens_per_second,
+                     speed.prefill_speed_up.ratio, doubt, 100.0 * speed.prefill_share);
+  return formatted(" %9.0f %8.0f %5.2fx/%5.2fx%c %3.0f%%/%3.0f%%", speed.prefill_tokens_per_second,
+                   speed.decode_tokens_per_second, speed.prefill_speed_up.ratio,
+                   speed.decode_speed_up.ratio, doubt, 100.0 * speed.prefill_share,
+                   100.0 * speed.decode_share);
 }
 
 /// What rounds to "-0.00" as "+0.00".
@@ -79,23 +70,23 @@ std::string ComparisonTable::add(const ReportRow& row) {
   const double n = static_cast<double>(row.parameters);
   const double bytes = static_cast<double>(row.weight_bytes);
   const Measure own = measure_of(row), base = measure_of(*base_);
-  lines += text("%-21s %-16s %6.2f %8.2f %5.2fx %5.2fx", method_label(row).c_str(),
-                format_label(row).c_str(), row.bits_per_weight, bytes / 1e6, 4.0 * n / bytes,
-                2.0 * n / bytes);
+  lines += formatted("%-21s %-16s %6.2f %8.2f %5.2fx %5.2fx", method_label(row).c_str(),
+                     format_label(row).c_str(), row.bits_per_weight, bytes / 1e6, 4.0 * n / bytes,
+                     2.0 * n / bytes);
   if (own.is_loss)
-    lines += text(" %9.4f %+7.2f%%", own.value,
-                  without_minus_zero(100.0 * (own.value / base.value - 1.0)));
+    lines += formatted(" %9.4f %+7.2f%%", own.value,
+                       without_minus_zero(100.0 * (own.value / base.value - 1.0)));
   else if (std::isnan(own.value))
-    lines += text(" %9s %8s", "-", "-");
+    lines += formatted(" %9s %8s", "-", "-");
   else
-    lines += text(" %8.2f%% %+8.2f", own.value, without_minus_zero(own.value - base.value));
+    lines += formatted(" %8.2f%% %+8.2f", own.value, without_minus_zero(own.value - base.value));
   if (base_->kl)
-    lines += text(" %9.5f %6.2f%%", row.kl.value_or(0.0), 100.0 * row.top1.value_or(1.0));
+    lines += formatted(" %9.5f %6.2f%%", row.kl.value_or(0.0), 100.0 * row.top1.value_or(1.0));
   if (base_->speed && row.speed) {
     marked_ = marked_ || !row.speed->steady();
     lines += speed_columns(*row.speed);
   }
-  return lines + text(" %7.1f\n", row.quantize_seconds);
+  return lines + formatted(" %7.1f\n", row.quantize_seconds);
 }
 
 std::string ComparisonTable::legend() const {
@@ -105,7 +96,7 @@ std::string ComparisonTable::legend() const {
         "speed-up: the median of runs that take turns with the float model, so it need not be the\n"
         "   quotient of two rows\n";
   if (!marked_) return lines;
-  return lines + text(
+  return lines + formatted(
                      "%c: the first and the last half of the runs differ by more than %.0f %% in "
                      "how many times "
                      "faster\n   than float they are, as on a busy machine; measure again\n",

@@ -34,14 +34,22 @@ EncoderEvaluator::EncoderEvaluator(const LabelledInputs& inputs, const engine::M
 }
 
 pare::Matrix<float> EncoderEvaluator::answers(const engine::Model& model) const {
-  const engine::ModelInputs& inputs = inputs_.inputs;
   const engine::Encoder encoder(model, execution_);
+  return answers(
+      [&](Index first, Index count) { return encoder.run(inputs_.inputs.slice(first, count)); },
+      [](double) {});
+}
+
+pare::Matrix<float> EncoderEvaluator::answers(const EncoderRun& run,
+                                              const std::function<void(double)>& listener) const {
+  const engine::ModelInputs& inputs = inputs_.inputs;
   const Index batch = std::max<Index>(1, batch_tokens / inputs.length);
   std::vector<pare::Matrix<float>> parts;
   Index rows = 0;
   for (Index first = 0; first < inputs.count(); first += batch) {
+    listener(static_cast<double>(first) / static_cast<double>(inputs.count()));
     const Index count = std::min(batch, inputs.count() - first);
-    const engine::EncoderOutputs outputs = encoder.run(inputs.slice(first, count));
+    const engine::EncoderOutputs outputs = run(first, count);
     const auto logits = outputs.logits.find("logits");
     parts.push_back(logits != outputs.logits.end() ? logits->second
                                                    : outputs.embedding(inputs.length));
@@ -60,7 +68,16 @@ pare::Matrix<float> EncoderEvaluator::answers(const engine::Model& model) const 
 }
 
 EncoderQuality EncoderEvaluator::measure(const engine::Model& model) {
-  const pare::Matrix<float> own = &model == reference_ ? reference_answers_ : answers(model);
+  return judge(&model == reference_ ? reference_answers_ : answers(model), model);
+}
+
+EncoderQuality EncoderEvaluator::measure(const EncoderRun& run, const engine::Model& model,
+                                         const std::function<void(double)>& listener) {
+  return judge(answers(run, listener), model);
+}
+
+EncoderQuality EncoderEvaluator::judge(const pare::Matrix<float>& own,
+                                       const engine::Model& model) const {
   const Index rows = own.rows(), classes = own.cols();
   EncoderQuality quality{.inputs = inputs_.inputs.count()};
   const auto largest = [&](const pare::Matrix<float>& x, Index row) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "cli/model_inputs.hpp"
@@ -20,6 +21,9 @@ struct EncoderQuality {
   Index inputs = 0;
 };
 
+/// What an encoder makes of `count` inputs from `first` on.
+using EncoderRun = std::function<engine::EncoderOutputs(Index first, Index count)>;
+
 /// Measures encoders on one set of inputs against one float model, whose answers are kept.
 class EncoderEvaluator {
  public:
@@ -28,10 +32,17 @@ class EncoderEvaluator {
                    pare::Execution execution);
 
   [[nodiscard]] EncoderQuality measure(const engine::Model& model);
+  /// Of whatever runs the model's inputs; `listener` is told the share that is done.
+  [[nodiscard]] EncoderQuality measure(const EncoderRun& run, const engine::Model& model,
+                                       const std::function<void(double fraction)>& listener);
 
  private:
   /// Logits, or embeddings where the model has no head.
+  [[nodiscard]] pare::Matrix<float> answers(const EncoderRun& run,
+                                            const std::function<void(double)>& listener) const;
   [[nodiscard]] pare::Matrix<float> answers(const engine::Model& model) const;
+  [[nodiscard]] EncoderQuality judge(const pare::Matrix<float>& own,
+                                     const engine::Model& model) const;
 
   const LabelledInputs& inputs_;
   const engine::Model* reference_;

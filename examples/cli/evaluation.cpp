@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "cli/divergence.hpp"
 #include "cli/progress.hpp"
@@ -28,6 +29,13 @@ RowResult compare_row(const float* logits, const float* reference, Index vocab, 
   return row;
 }
 
+WindowLogits logits_of(const engine::Model& model, const EvaluationWindows& windows,
+                       const pare::Execution& execution) {
+  return [decoder = engine::Decoder(model, execution), windows](Index first, Index count) {
+    return decoder.logits(windows.inputs(first, count), windows.length());
+  };
+}
+
 /// Windows run at once: enough tokens to fill the kernels, few enough to bound the logits.
 Index batch_windows(const EvaluationWindows& windows, Index vocab) {
   const Index by_tokens = std::max<Index>(1, 2048 / windows.length());
@@ -44,7 +52,7 @@ std::optional<double> Quality::bits_per_byte(const Tokens& tokens) const {
   return nats_per_token / std::numbers::ln2 / tokens.bytes_per_token();
 }
 
-EvaluationWindows::EvaluationWindows(const Tokens& tokens, Index length)
+EvaluationWindows::EvaluationWindows(const Tokens& tokens, Index length, Index limit)
     : ids_(tokens.ids), length_(length) {
   const Index available = static_cast<Index>(ids_.size()) - 1;
   if (available < 1)
@@ -52,6 +60,7 @@ EvaluationWindows::EvaluationWindows(const Tokens& tokens, Index length)
                               " tokens; at least 2 are needed to predict one");
   length_ = std::min(length_, available);
   count_ = available / length_;
+  if (limit > 0) count_ = std::min(count_, limit);
 }
 
 std::span<const std::int32_t> EvaluationWindows::inputs(Index first, Index count) const {
@@ -66,18 +75,22 @@ std::span<const std::int32_t> EvaluationWindows::targets(Index first, Index coun
 
 Evaluator::Evaluator(EvaluationWindows windows, const engine::Model* reference,
                      pare::Execution execution)
-    : windows_(windows), reference_(reference), execution_(execution) {
-  if (!reference_) return;
-  const Index vocab = reference_->config.vocab_size;
-  if (windows_.predictions() <= cache_limit_bytes / (4 * vocab))
+    : Evaluator(windows, reference ? logits_of(*reference, windows, execution) : WindowLogits(),
+                reference ? reference->config.vocab_size : 0, execution) {
+  model_ = reference;
+}
+
+Evaluator::Evaluator(EvaluationWindows windows, WindowLogits reference, Index vocab,
+                     pare::Execution execution)
+    : windows_(windows), reference_(std::move(reference)), execution_(execution) {
+  if (reference_ && windows_.predictions() <= cache_limit_bytes / (4 * vocab))
     cache_ = pare::Matrix<float>({windows_.predictions(), vocab});
 }
 
 MatrixView<const float> Evaluator::reference_logits(Index first, Index count) {
   const Index rows = count * windows_.length();
   if (cache_.empty() || cached_windows_ < first + count) {
-    scratch_ = engine::Decoder(*reference_, execution_)
-                   .logits(windows_.inputs(first, count), windows_.length());
+    scratch_ = reference_(first, count);
     if (cache_.empty()) return scratch_;
     pare::copy(scratch_.view(), cache_.view().slice(0, first * windows_.length(), rows));
     cached_windows_ = first + count;
@@ -86,21 +99,28 @@ MatrixView<const float> Evaluator::reference_logits(Index first, Index count) {
 }
 
 Quality Evaluator::measure(const engine::Model& model) {
-  const Index vocab = model.config.vocab_size;
-  const engine::Decoder decoder(model, execution_);
+  Progress progress("evaluating", windows_.count(), 0, "window");
+  const auto listener = [&](double fraction) {
+    progress.pass(static_cast<Index>(fraction * static_cast<double>(windows_.count()) + 0.5));
+  };
+  const WindowLogits own = logits_of(model, windows_, execution_);
+  return measure(&model == model_ ? WindowLogits() : own, model.config.vocab_size, listener);
+}
+
+/// Without logits the reference is measured against itself.
+Quality Evaluator::measure(const WindowLogits& logits_of_windows, Index vocab,
+                           const std::function<void(double)>& listener) {
   Quality quality;
   RowResult total;
   const Index batch = batch_windows(windows_, vocab);
-  Progress progress("evaluating", windows_.count(), 0, "window");
   for (Index first = 0; first < windows_.count(); first += batch) {
-    progress.pass(first);
+    listener(static_cast<double>(first) / static_cast<double>(windows_.count()));
     const Index count = std::min(batch, windows_.count() - first);
     MatrixView<const float> reference;
     if (reference_) reference = reference_logits(first, count);
     pare::Matrix<float> own;
-    if (&model != reference_)
-      own = decoder.logits(windows_.inputs(first, count), windows_.length());
-    const MatrixView<const float> logits = &model == reference_ ? reference : own.view();
+    if (logits_of_windows) own = logits_of_windows(first, count);
+    const MatrixView<const float> logits = logits_of_windows ? own.view() : reference;
     const auto targets = windows_.targets(first, count);
     std::vector<RowResult> rows(targets.size());
     execution_.parallel_for(logits.rows(), [&](Index t) {

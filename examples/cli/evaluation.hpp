@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -28,7 +29,8 @@ struct Quality {
 /// [i length, (i + 1) length) and predicts the token after each. A shorter text is one window.
 class EvaluationWindows {
  public:
-  EvaluationWindows(const Tokens& tokens, Index length);
+  /// The first `limit` windows; 0 is all.
+  EvaluationWindows(const Tokens& tokens, Index length, Index limit = 0);
 
   [[nodiscard]] Index count() const noexcept { return count_; }
   [[nodiscard]] Index length() const noexcept { return length_; }
@@ -41,6 +43,9 @@ class EvaluationWindows {
   Index length_ = 0, count_ = 0;
 };
 
+/// Logits (tokens, vocab) of `count` windows of a text from `first` on, stacked.
+using WindowLogits = std::function<pare::Matrix<float>(Index first, Index count)>;
+
 /// Measures models on one text against one float model, whose logits are kept while they fit
 /// `cache_limit_bytes`; beyond that the float model runs beside each measured one, window by
 /// window.
@@ -50,14 +55,21 @@ class Evaluator {
 
   /// Without `reference` only the prediction of the text is measured.
   Evaluator(EvaluationWindows windows, const engine::Model* reference, pare::Execution execution);
+  /// Against what `reference` answers, asked again where it does not fit.
+  Evaluator(EvaluationWindows windows, WindowLogits reference, Index vocab,
+            pare::Execution execution);
 
   [[nodiscard]] Quality measure(const engine::Model& model);
+  /// Of whatever gives logits; `listener` is told the share that is done.
+  [[nodiscard]] Quality measure(const WindowLogits& logits, Index vocab,
+                                const std::function<void(double fraction)>& listener);
 
  private:
   [[nodiscard]] pare::MatrixView<const float> reference_logits(Index first, Index count);
 
   EvaluationWindows windows_;
-  const engine::Model* reference_;
+  const engine::Model* model_ = nullptr;  // the reference, where it is a model
+  WindowLogits reference_;                // empty: there is none
   pare::Execution execution_;
   pare::Matrix<float> cache_;  // all reference logits, when they fit
   Index cached_windows_ = 0;

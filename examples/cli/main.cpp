@@ -236,6 +236,54 @@ void add_calibration(CLI::App& command, cli::CalibrationOptions& calibration) {
       ->capture_default_str();
 }
 
+CLI::App* add_sensitivity(CLI::App& app, cli::SensitivityCommand& options) {
+  auto* command = app.add_subcommand(
+      "sensitivity",
+      "prune each layer alone, at several sparsities, and print what that costs the whole model: "
+      "KL to the float model and bits per byte, a line as each layer is ready. What hurts least "
+      "can "
+      "lose more (pare prune --allocate FILE).");
+  add_model(*command, options.model);
+  command
+      ->add_option("--method", options.method,
+                   "a score (wanda, magnitude, ria ...) or an update (sparsegpt, alps ...), as in "
+                   "pare compare --prune METHOD:SPARSITY")
+      ->type_name("TEXT")
+      ->capture_default_str();
+  command
+      ->add_option("--sparsity", options.sparsity,
+                   "comma-separated shares of a layer's weights that go (default: 0.3,0.5,0.7,0.9)")
+      ->type_name("LIST");
+  command
+      ->add_option("--pattern", options.pattern,
+                   "unstructured, N:M (which says the share itself) or blocks-RxC")
+      ->type_name("TEXT")
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--layers", options.layers,
+          "only the layers whose whole names this regular expression matches (default: all "
+          "of the blocks)")
+      ->type_name("TEXT");
+  command
+      ->add_option("--eval-windows", options.eval_windows,
+                   "evaluate on the first N windows, 0 is all (default: those of the first 16384 "
+                   "tokens)")
+      ->type_name("N");
+  command
+      ->add_option("--report", options.report,
+                   "also write a row for each layer and sparsity to FILE.json or FILE.csv")
+      ->type_name("FILE");
+  command
+      ->add_option("--plot", options.plot,
+                   "also draw KL over the blocks, a line for each kind of layer, to FILE.svg")
+      ->type_name("FILE");
+  add_window(*command, options.model);
+  add_calibration(*command, options.calibration);
+  add_text(*command, options.text);
+  return command;
+}
+
 /// Of an empty variable of a shell nothing is guessed, nor of an option that lacks its value.
 void require_values(const CLI::App& app) {
   for (const CLI::App* command : app.get_subcommands())
@@ -317,6 +365,10 @@ int run(int argc, char** argv) {
   prune_recipe.add_instead<cli::StructureRecipe>(*r);
   add_window(*r, prune.model);
   add_calibration(*r, prune.calibration);
+
+  cli::SensitivityCommand sensitivity;
+  sensitivity.model.model = demo;
+  auto* s = add_sensitivity(app, sensitivity);
 
   cli::PackCommand pack;
   auto* p = app.add_subcommand("pack",
@@ -446,6 +498,8 @@ int run(int argc, char** argv) {
   } else if (r->parsed()) {
     read_recipe(prune, prune_recipe);
     cli::prune(prune);
+  } else if (s->parsed()) {
+    cli::sensitivity(sensitivity);
   } else if (p->parsed()) {
     cli::pack(pack);
   } else if (e->parsed()) {

@@ -68,6 +68,19 @@ struct PruneCommand {
   bool force = false;
 };
 
+struct SensitivityCommand {
+  ModelOptions model;
+  TextOptions text;
+  CalibrationOptions calibration;
+  std::string method = "wanda";  // a score or an update
+  std::string sparsity;          // comma-separated; empty: a panel
+  std::string pattern = "unstructured";
+  std::string layers;  // a regular expression; empty: all of the blocks
+  /// Unset: so many that they stay below a number of tokens; 0 is all.
+  std::optional<Index> eval_windows{};
+  std::filesystem::path report, plot;
+};
+
 struct PackCommand {
   ModelOptions model;
   std::filesystem::path out;
@@ -128,6 +141,7 @@ struct MakeCheckpointCommand {
 void compare(const CompareOptions& options);
 void quantize(const QuantizeCommand& options);
 void prune(const PruneCommand& options);
+void sensitivity(const SensitivityCommand& options);
 void pack(const PackCommand& options);
 void eval(const EvalCommand& options);
 void bench(const BenchCommand& options);

@@ -2,9 +2,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <iterator>
+#include <numeric>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "pare/core/index.hpp"
 
@@ -38,6 +43,11 @@ class Progress {
  public:
   Progress(std::string title, pare::Index blocks, pare::Index done = 0, const char* unit = "block")
       : title_(std::move(title)), unit_(unit), blocks_(blocks), skipped_(done), block_(done) {}
+  /// Of units that take longer than others: `costs` of all of them, in one measure.
+  Progress(std::string title, std::vector<double> costs, const char* unit)
+      : Progress(std::move(title), std::ssize(costs), 0, unit) {
+    costs_ = std::move(costs);
+  }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() { clear(); }
@@ -66,8 +76,8 @@ class Progress {
 
  private:
   void print(const std::string& layer, const char* end) {
-    const double done = static_cast<double>(block_ - skipped_) + fraction_;
-    const double left = static_cast<double>(blocks_ - skipped_) - done;
+    const double done = cost(skipped_, block_) + fraction_ * cost(block_, block_ + 1);
+    const double left = cost(skipped_, blocks_) - done;
     const std::string remaining =
         done > 0.0 ? clock_text(watch_.seconds() / done * left) + " left" : "estimating";
     std::fprintf(stderr, "%s%s: %s %td of %td%s%s, %s%s", terminal_ ? "\r\033[K" : "",
@@ -77,8 +87,14 @@ class Progress {
     printed_ = true;
   }
 
+  [[nodiscard]] double cost(pare::Index first, pare::Index last) const {
+    if (costs_.empty()) return static_cast<double>(last - first);
+    return std::accumulate(costs_.begin() + first, costs_.begin() + std::min(last, blocks_), 0.0);
+  }
+
   std::string title_;
   const char* unit_;
+  std::vector<double> costs_{};
   pare::Index blocks_, skipped_, block_;
   double fraction_ = 0.0;
   Stopwatch watch_;

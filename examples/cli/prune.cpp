@@ -7,6 +7,7 @@
 #include "cli/model_copy.hpp"
 #include "cli/options.hpp"
 #include "cli/output_directory.hpp"
+#include "cli/owl_allocation.hpp"
 #include "cli/pipeline/pipeline.hpp"
 #include "cli/progress.hpp"
 #include "cli/prune_step.hpp"
@@ -82,14 +83,19 @@ void prune(const PruneCommand& options) {
   for (const auto& [name, layer] : chosen)
     texts[name] = recipe.text() + (layer.sparsity ? " " + std::to_string(*layer.sparsity) : "");
   const auto manifest = run_manifest(manifest_of_step(recipe), texts, checkpoint, windows);
+  const engine::BlockRunner runner(checkpoint.config(), runtime.execution());
   if (recipe.scope == PruneScope::global) count_together(recipe, checkpoint, chosen);
+  if (recipe.allocate == "owl") {
+    const auto block_of = [&](Index i) { return checkpoint.block_without_experts(i); };
+    allocate_by_outliers(recipe, block_of, runner, checkpoint.embedding(), *windows, chosen);
+    checkpoint.release_pages();
+  }
 
   std::vector<pare::Shape<2>> shapes;
   for (const LayerShape& layer : layers)
     if (chosen.contains(layer.name)) shapes.push_back(layer.shape);
   print_time_of_update(recipe, shapes, runtime.execution());
 
-  const engine::BlockRunner runner(checkpoint.config(), runtime.execution());
   Steps steps;
   steps.push_back(std::make_unique<PruneStep>(recipe, chosen, runner));
   const Stopwatch watch;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <type_traits>
 #include <vector>
@@ -142,8 +143,9 @@ std::vector<StepOption<PruneRecipe>> describe() {
       {.name = "allocate",
        .flag = "--allocate",
        .kind = Kind::text,
-       .help = "how layers share the sparsity: uniform, erk (large ones lose more), or FILE.json "
-               "with {layer: sparsity}",
+       .help = "how layers share the sparsity: uniform, erk (large ones lose more), owl (blocks "
+               "with more outliers lose less: for deep models, on a few blocks it is worse than "
+               "uniform), or FILE.json with {layer: sparsity}",
        .compared = false,
        .in_manifest = false,
        .has_effect =
@@ -152,6 +154,26 @@ std::vector<StepOption<PruneRecipe>> describe() {
                 "global, which finds it",
        .get = [](const PruneRecipe& r) { return Json(r.allocate); },
        .set = [](PruneRecipe& r, const Json& v) { r.allocate = v.get<std::string>(); }},
+      {.name = "owl_multiple",
+       .flag = "--owl-multiple",
+       .kind = Kind::number,
+       .help = "of --allocate owl: scores above this multiple of their mean are outliers (M)",
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = [](const PruneRecipe& r) { return r.allocate == "owl"; },
+       .where = "--allocate owl",
+       .get = [](const PruneRecipe& r) { return Json(r.owl_multiple); },
+       .set = [](PruneRecipe& r, const Json& v) { r.owl_multiple = v.get<double>(); }},
+      {.name = "owl_lambda",
+       .flag = "--owl-lambda",
+       .kind = Kind::number,
+       .help = "of --allocate owl: sparsities of blocks differ by up to twice this",
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = [](const PruneRecipe& r) { return r.allocate == "owl"; },
+       .where = "--allocate owl",
+       .get = [](const PruneRecipe& r) { return Json(r.owl_lambda); },
+       .set = [](PruneRecipe& r, const Json& v) { r.owl_lambda = v.get<double>(); }},
       {.name = "layers",
        .flag = "--layers",
        .kind = Kind::text,
@@ -215,6 +237,7 @@ std::string PruneRecipe::text() const {
     share = percent;
   }
   if (uses_score() && scope == PruneScope::global) share += " global";
+  if (allocate == "owl") share += " owl";
   if (pattern != "unstructured") share += (share.empty() ? "" : " in ") + pattern;
   const std::string name(name_of(prune_update_names, update));
   return (update == PruneUpdate::none    ? score
@@ -237,6 +260,15 @@ void PruneRecipe::validate() const {
                               " is not positive");
   if (!(damping >= 0.0 && damping <= 1.0))
     throw pare::ArgumentError("--damping " + std::to_string(damping) + " is outside [0, 1]");
+  if (!(owl_multiple > 0.0 && std::isfinite(owl_multiple)))
+    throw pare::ArgumentError("--owl-multiple " + std::to_string(owl_multiple) +
+                              " is no positive number");
+  if (!(owl_lambda >= 0.0 && owl_lambda <= 0.5))
+    throw pare::ArgumentError("--owl-lambda " + std::to_string(owl_lambda) +
+                              " is outside [0, 0.5]");
+  if (allocate == "owl" && p.of != 0)
+    throw pare::ArgumentError("--allocate owl does not combine with " + pattern +
+                              ", which says each layer's share");
   const bool is_blocks = p.block_rows != 1 || p.block_cols != 1;
   if (!uses_score() && is_blocks)
     throw pare::ArgumentError("--update " + std::string(name_of(prune_update_names, update)) +
@@ -264,6 +296,14 @@ std::vector<PruneRecipe> prune_panel() {
   return panel;
 }
 
+void set_method(PruneRecipe& recipe, const std::string& method) {
+  const auto known = std::find(prune_update_names.begin() + 1, prune_update_names.end(), method);
+  if (known != prune_update_names.end())
+    recipe.update = static_cast<PruneUpdate>(known - prune_update_names.begin());
+  else
+    recipe.score = method;
+}
+
 PruneRecipe parse_prune(const std::string& text) {
   const auto fail = [&](const std::string& why) {
     throw pare::ArgumentError("--prune " + text + ": " + why);
@@ -282,13 +322,12 @@ PruneRecipe parse_prune(const std::string& text) {
     if (scope != prune_scope_names.end()) {
       recipe.scope = static_cast<PruneScope>(scope - prune_scope_names.begin());
       share.resize(last);
+    } else if (share.ends_with(":owl")) {
+      recipe.allocate = "owl";
+      share.resize(last);
     }
   }
-  const auto known = std::find(prune_update_names.begin() + 1, prune_update_names.end(), method);
-  if (known != prune_update_names.end())
-    recipe.update = static_cast<PruneUpdate>(known - prune_update_names.begin());
-  else
-    recipe.score = method;
+  set_method(recipe, method);
   if (parse_pattern(share)) {
     recipe.pattern = share;
   } else {

@@ -35,8 +35,10 @@ struct PruneRecipe {
   std::optional<PruneScope> scope{};
   PruneUpdate update = PruneUpdate::none;
   double damping = 0.01;
-  /// How the layers share the sparsity: "uniform", "erk", or a JSON file {layer: sparsity}.
+  /// How the layers share the sparsity: "uniform", "erk", "owl", or a JSON file {layer: sparsity}.
   std::string allocate = "uniform";
+  /// Of "owl": which multiple of the mean score is an outlier, and how far blocks may differ.
+  double owl_multiple = 5.0, owl_lambda = 0.08;
   /// A regular expression: only these layers. Empty: all layers of the blocks.
   std::string layers{};
   /// An expert that the calibration text gives fewer tokens gets all of them.
@@ -49,7 +51,7 @@ struct PruneRecipe {
   /// True when the score asks what enters the layers.
   [[nodiscard]] bool scores_inputs() const;
   [[nodiscard]] bool needs_calibration() const {
-    return update != PruneUpdate::none || scores_inputs();
+    return update != PruneUpdate::none || scores_inputs() || allocate == "owl";
   }
   /// The share or the pattern, for the scope `row` or `matrix`.
   [[nodiscard]] pare::Selection selection() const;
@@ -63,8 +65,11 @@ struct PruneRecipe {
 template <>
 std::span<const StepOption<PruneRecipe>> options_of<PruneRecipe>();
 
+/// Takes an update or a score by name: "alps", "wanda".
+void set_method(PruneRecipe& recipe, const std::string& method);
+
 /// "sparsegpt:2:4", "alps:0.7", "magnitude:0.5:global": an update or a score, a pattern or a share,
-/// and perhaps a scope. Throws ArgumentError.
+/// and perhaps a scope, or "owl" for --allocate. Throws ArgumentError.
 [[nodiscard]] PruneRecipe parse_prune(const std::string& text);
 
 /// What `pare compare --prune panel` runs.

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <map>
 #include <string>
 
+#include "cli/layer_pruner.hpp"
 #include "cli/pipeline/step.hpp"
 #include "cli/prune_recipe.hpp"
 #include "cli/pruned_layers.hpp"
@@ -27,11 +27,8 @@ class PruneStep final : public Step {
       const std::string& name, pare::MatrixView<const float> weight) override;
 
  private:
-  PruneRecipe recipe_;
+  LayerPruner pruner_;
   PrunedLayers layers_;
-  const engine::BlockRunner& runner_;
-  /// Sums of x_j^2 over the tokens that enter a site of the block in work.
-  std::map<engine::Site, pare::Vector<double>> squared_inputs_;
 };
 
 }  // namespace cli

@@ -3,7 +3,7 @@
 #include <regex>
 #include <type_traits>
 
-#include "engine/regular_expression.hpp"
+#include "cli/layer_expression.hpp"
 #include "pare/io/json.hpp"
 #include "pare/pruning/allocation.hpp"
 #include "pare/pruning/global_selection.hpp"
@@ -28,10 +28,10 @@ void require_shapes(const PruneRecipe& recipe, const PrunedLayers& chosen,
   }
 }
 
-/// The sparsity of each layer, from a rule or a file.
+/// The sparsity of each layer, from a rule or a file: what is known without the weights.
 void allocate(const PruneRecipe& recipe, const std::vector<LayerShape>& layers,
               PrunedLayers& chosen) {
-  if (recipe.allocate == "uniform") return;
+  if (recipe.allocate == "uniform" || recipe.allocate == "owl") return;
   if (recipe.allocate == "erk") {
     std::vector<std::vector<Index>> extents;
     for (const LayerShape& layer : layers)
@@ -74,13 +74,8 @@ pare::Matrix<float> weight_of(const engine::Checkpoint& checkpoint, const std::s
 
 PrunedLayers pruned_layers(const PruneRecipe& recipe, const std::vector<LayerShape>& layers) {
   PrunedLayers chosen;
-  std::regex pattern;
-  try {
-    pattern = engine::compile_expression(recipe.layers.empty() ? ".*" : recipe.layers);
-  } catch (const std::regex_error& error) {
-    throw pare::ArgumentError("--layers: \"" + recipe.layers +
-                              "\" is no regular expression: " + error.what());
-  }
+  const std::regex pattern =
+      compile_layer_expression("--layers", recipe.layers.empty() ? ".*" : recipe.layers);
   for (const LayerShape& layer : layers)
     if (!layer.is_output && std::regex_match(layer.name, pattern)) chosen[layer.name];
   if (chosen.empty())
@@ -93,13 +88,20 @@ PrunedLayers pruned_layers(const PruneRecipe& recipe, const std::vector<LayerSha
 
 void count_together(const PruneRecipe& recipe, const engine::Checkpoint& checkpoint,
                     PrunedLayers& layers) {
+  count_together(
+      recipe, [&](const std::string& layer) { return weight_of(checkpoint, layer); }, layers);
+}
+
+void count_together(const PruneRecipe& recipe,
+                    const std::function<pare::Matrix<float>(const std::string& layer)>& weight_of,
+                    PrunedLayers& layers) {
   std::vector<std::string> names;
   for (const auto& [name, layer] : layers) names.push_back(name);
   const auto name = [&](Index layer) { return names[static_cast<std::size_t>(layer)]; };
   pare::select_global<float>(
       std::ssize(names),
       [&](Index layer) {
-        const pare::Matrix<float> weight = weight_of(checkpoint, name(layer));
+        const pare::Matrix<float> weight = weight_of(name(layer));
         return pare::with_score(recipe.score,
                                 [&]<class S>(pare::TypeTag<S>) -> pare::Matrix<float> {
                                   if constexpr (std::is_same_v<typename S::Inputs, pare::Weights>)

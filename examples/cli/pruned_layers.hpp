@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -20,6 +21,8 @@ struct PrunedLayer {
 /// The layers that a recipe prunes.
 using PrunedLayers = std::map<std::string, PrunedLayer, std::less<>>;
 
+/// What `global` and `owl` find out in the weights is not in it yet.
+///
 /// Throws ArgumentError when --layers is no expression or matches none of `layers`, FormatError for
 /// a file of --allocate that says nothing of a layer, or of none, and ShapeError naming a layer
 /// whose rows do not divide into groups, or that has too many inputs for the update.
@@ -27,7 +30,11 @@ using PrunedLayers = std::map<std::string, PrunedLayer, std::less<>>;
                                          const std::vector<LayerShape>& layers);
 
 /// Of scope `global`: how many weights each layer loses, with which its own lowest scores are those
-/// that go. Reads the weights four times, one at a time.
+/// that go. Asks for the weights (out, in) four times, one at a time.
+void count_together(const PruneRecipe& recipe,
+                    const std::function<pare::Matrix<float>(const std::string& layer)>& weight_of,
+                    PrunedLayers& layers);
+/// The same of the weights in files.
 void count_together(const PruneRecipe& recipe, const engine::Checkpoint& checkpoint,
                     PrunedLayers& layers);
 

@@ -122,6 +122,7 @@ void quantize(const QuantizeCommand& options) {
     saved.stride = options.calibration.stride;
   }
   print_notes(recipe);
+  warn_of_short_rows(recipe, layers);
   out.warn_if_no_room(estimated_bytes(
       checkpoint.files(), [&](const std::string& name) { return stored_bits(formats, name); }));
 

@@ -6,13 +6,13 @@
 #include <regex>
 #include <utility>
 
+#include "cli/layer_expression.hpp"
 #include "cli/model_copy.hpp"
 #include "cli/model_fingerprint.hpp"
 #include "cli/pipeline/model_writer.hpp"
 #include "cli/progress.hpp"
 #include "cli/recipe_options.hpp"
 #include "cli/round_weight.hpp"
-#include "engine/regular_expression.hpp"
 #include "pare/core/finite.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/mapped_file.hpp"
@@ -46,13 +46,7 @@ void refuse_what_runs_the_model(const QuantizeCommand& options, const PlainModel
 std::vector<bool> swap_transposed(const std::string& pattern, std::vector<LayerShape>& layers) {
   std::vector<bool> transposed(layers.size());
   if (pattern.empty()) return transposed;
-  std::regex expression;
-  try {
-    expression = engine::compile_expression(pattern);
-  } catch (const std::regex_error& error) {
-    throw pare::ArgumentError("--transposed: \"" + pattern +
-                              "\" is no regular expression: " + error.what());
-  }
+  const std::regex expression = compile_layer_expression("--transposed", pattern);
   for (std::size_t i = 0; i < layers.size(); ++i)
     if (std::regex_match(layers[i].name, expression)) {
       transposed[i] = true;
@@ -80,6 +74,7 @@ class PlainQuantizer {
                                 " has no matrix NAME.weight in F32, F16 or BF16");
     formats_ = formats_of_layers(recipe_, layers_);
     require_shapes(recipe_, formats_, layers_);
+    warn_of_short_rows(recipe_, layers_);
     std::map<std::string, std::size_t> shard_of;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       if (formats_.at(layers_[i].name).is_skip()) continue;

@@ -109,7 +109,7 @@ std::vector<StepOption<Recipe>> describe() {
            "quantize only the layers whose whole names this regular expression matches, but for "
            "what rules say",
        .default_note = "all of the blocks",
-       .compared = false,
+       .compared = true,
        .in_manifest = false,
        .has_effect = [](const Recipe& r) { return !r.layers.empty(); },
        .get = [](const Recipe& r) { return r.layers.empty() ? Json() : Json(r.layers); },

@@ -123,12 +123,19 @@ void write_report(const std::filesystem::path& path, const std::vector<ReportRow
   if (path.empty()) return;
   nlohmann::json json_rows = nlohmann::json::array();
   for (const ReportRow& row : rows) json_rows.push_back(to_json(row));
+  write_rows(path, json_rows, {{"context", context}});
+}
+
+void write_rows(const std::filesystem::path& path, const nlohmann::json& rows,
+                nlohmann::json more) {
+  if (path.empty()) return;
   if (path.extension() == ".json") {
-    pare::write_json(path, {{"rows", json_rows}, {"context", context}});
+    more["rows"] = rows;
+    pare::write_json(path, more);
     return;
   }
   std::string text;
-  for (const auto& row : json_rows) {
+  for (const auto& row : rows) {
     if (text.empty()) {
       for (const auto& [key, value] : row.items()) text += (text.empty() ? "" : ",") + key;
       text += "\n";

@@ -44,7 +44,10 @@ inline constexpr const char* answers_key = "pare_answers";
 void require_report_path(const std::string& option, const std::filesystem::path& path,
                          std::initializer_list<const char*> extensions, const InputPaths& inputs);
 
-/// Writes rows and context as JSON, or the rows alone as CSV, atomically.
+/// Writes `rows`, objects with the same keys each, beside what else is in `more` as JSON, or alone
+/// as CSV, atomically. Does nothing without a path.
+void write_rows(const std::filesystem::path& path, const nlohmann::json& rows, nlohmann::json more);
+/// The same of a comparison's, with the context of the run.
 void write_report(const std::filesystem::path& path, const std::vector<ReportRow>& rows,
                   const nlohmann::json& context);
 

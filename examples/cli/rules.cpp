@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 #include <regex>
 
+#include "cli/layer_expression.hpp"
 #include "cli/recipe.hpp"
-#include "engine/regular_expression.hpp"
 #include "engine/warnings.hpp"
 
 namespace cli {
@@ -31,18 +30,6 @@ std::vector<Rule> all_rules(const Recipe& recipe, const std::vector<LayerShape>&
   return rules;
 }
 
-std::regex compile(const Rule& rule) {
-  try {
-    (void)nlohmann::json(rule.match).dump();  // as saved models hold it
-    return engine::compile_expression(rule.match);
-  } catch (const nlohmann::json::exception&) {
-    throw pare::ArgumentError(rule.source + ": the expression is not UTF-8");
-  } catch (const std::regex_error& error) {
-    throw pare::ArgumentError(rule.source + ": \"" + rule.match +
-                              "\" is no regular expression: " + error.what());
-  }
-}
-
 /// Readers of these files know one format for all layers; those that are skipped they find.
 void require_expressible(const Recipe& recipe, const LayerFormats& formats,
                          const std::vector<LayerShape>& layers) {
@@ -61,23 +48,40 @@ void require_expressible(const Recipe& recipe, const LayerFormats& formats,
   }
 }
 
-/// Rows that are shorter than the group size that nobody asked for are one group each.
-void shorten_groups(LayerFormats& formats, const std::vector<LayerShape>& layers) {
-  std::string first;
-  Index count = 0, group = 0;
-  for (const LayerShape& layer : layers) {
-    LayerFormat& format = formats.at(layer.name);
-    if (format.is_skip() || format.group_size || format.weight_group_size() <= layer.shape[1])
-      continue;
-    if (count++ == 0) first = layer.name;
-    group = format.weight_group_size();
-    format.group_size = -1;
+/// True where rows are shorter than the group size that nobody asked for.
+bool has_short_rows(const LayerFormat& format, const LayerShape& layer) {
+  return !format.is_skip() && !format.group_size && format.weight_group_size() > layer.shape[1];
+}
+
+/// What each layer's rule says, without regard to its shape.
+LayerFormats formats_by_rules(const Recipe& recipe, const std::vector<LayerShape>& layers) {
+  LayerFormats formats;
+  for (const LayerShape& layer : layers)
+    formats[layer.name] =
+        layer.is_output || layer.is_left ? LayerFormat{.format = "skip"} : recipe.layer_format();
+  const std::vector<Rule> rules = all_rules(recipe, layers);
+  for (const Rule& rule : rules) {
+    pare::with_context(rule.source, [&] { recipe.validate_format(rule.format); });
+    const std::regex pattern = compile_layer_expression(rule.source, rule.match);
+    bool matched = false;
+    for (auto& [name, format] : formats) {
+      if (!std::regex_match(name, pattern)) continue;
+      format = rule.format;
+      matched = true;
+    }
+    if (!matched)
+      throw pare::ArgumentError(rule.source + ": no layer's whole name matches \"" + rule.match +
+                                "\"; the first is " + layers.front().name);
   }
-  if (count > 0)
-    engine::warn_once("rows of " + first +
-                      (count > 1 ? " and " + std::to_string(count - 1) + " other layers" : "") +
-                      " are shorter than the default group size " + std::to_string(group) +
-                      ": each is one group");
+  if (std::all_of(formats.begin(), formats.end(),
+                  [](const auto& layer) { return layer.second.is_skip(); }))
+    throw pare::ArgumentError(
+        rules.empty() ? "none of the " + std::to_string(layers.size()) +
+                            " matrices would be quantized: by default those are that stand in at "
+                            "least two alike blocks, are 32 wide and high, and are no embedding, "
+                            "norm, router, gate or head; --layers REGEX names others, '.*' all"
+                      : "the rules skip every layer");
+  return formats;
 }
 
 }  // namespace
@@ -104,36 +108,30 @@ Rule parse_rule(std::string_view text) {
 }
 
 LayerFormats formats_of_layers(const Recipe& recipe, const std::vector<LayerShape>& layers) {
-  LayerFormats formats;
-  for (const LayerShape& layer : layers)
-    formats[layer.name] =
-        layer.is_output || layer.is_left ? LayerFormat{.format = "skip"} : recipe.layer_format();
-  const std::vector<Rule> rules = all_rules(recipe, layers);
-  for (const Rule& rule : rules) {
-    pare::with_context(rule.source, [&] { recipe.validate_format(rule.format); });
-    const std::regex pattern = compile(rule);
-    bool matched = false;
-    for (auto& [name, format] : formats) {
-      if (!std::regex_match(name, pattern)) continue;
-      format = rule.format;
-      matched = true;
-    }
-    if (!matched)
-      throw pare::ArgumentError(rule.source + ": no layer's whole name matches \"" + rule.match +
-                                "\"; the first is " + layers.front().name);
-  }
-  if (std::all_of(formats.begin(), formats.end(),
-                  [](const auto& layer) { return layer.second.is_skip(); }))
-    throw pare::ArgumentError(
-        rules.empty() ? "none of the " + std::to_string(layers.size()) +
-                            " matrices would be quantized: by default those are that stand in at "
-                            "least two alike blocks, are 32 wide and high, and are no embedding, "
-                            "norm, router, gate or head; --layers REGEX names others, '.*' all"
-                      : "the rules skip every layer");
+  LayerFormats formats = formats_by_rules(recipe, layers);
   // Other layouts know one group size.
-  if (recipe.save_as == SaveAs::pare) shorten_groups(formats, layers);
+  if (recipe.save_as == SaveAs::pare)
+    for (const LayerShape& layer : layers)
+      if (LayerFormat& format = formats.at(layer.name); has_short_rows(format, layer))
+        format.group_size = -1;
   require_expressible(recipe, formats, layers);
   return formats;
+}
+
+void warn_of_short_rows(const Recipe& recipe, const std::vector<LayerShape>& layers) {
+  if (recipe.save_as != SaveAs::pare) return;
+  const LayerFormats formats = formats_by_rules(recipe, layers);
+  const auto is_short = [&](const LayerShape& layer) {
+    return has_short_rows(formats.at(layer.name), layer);
+  };
+  const auto first = std::find_if(layers.begin(), layers.end(), is_short);
+  if (first == layers.end()) return;
+  const auto others = std::count_if(first + 1, layers.end(), is_short);
+  engine::warn_once("rows of " + first->name +
+                    (others > 0 ? " and " + std::to_string(others) + " other layers" : "") +
+                    " are shorter than the default group size " +
+                    std::to_string(formats.at(first->name).weight_group_size()) +
+                    ": each is one group");
 }
 
 void require_shapes(const Recipe& recipe, const LayerFormats& formats,

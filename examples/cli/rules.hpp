@@ -30,12 +30,17 @@ struct Rule {
 using LayerFormats = std::map<std::string, LayerFormat, std::less<>>;
 
 /// Follows the rules of a recipe, after those that --layers and --output-layer stand for. Layers
-/// that no rule names get the recipe's format; the output layer stays as it is.
+/// that no rule names get the recipe's format; the output layer stays as it is. Rows that are
+/// shorter than the group size that nobody asked for are one group each.
 ///
 /// Throws ArgumentError for a rule that is malformed, that matches no layer, or that does not
 /// combine with the recipe's method or file format, naming it, and when no layer is left.
 [[nodiscard]] LayerFormats formats_of_layers(const Recipe& recipe,
                                              const std::vector<LayerShape>& layers);
+
+/// Says on standard error of which layers the rows are shorter than the default group size, so that
+/// each is one group: once, however many recipes do the same.
+void warn_of_short_rows(const Recipe& recipe, const std::vector<LayerShape>& layers);
 
 /// Throws ShapeError naming the first layer that cannot be quantized in its format or saved in the
 /// recipe's file format.

@@ -49,7 +49,11 @@ pare::PruneResult WeightUpdate::operator()(pare::MatrixView<const float> weight,
     if (recipe.update == PruneUpdate::obc)
       return pare::obc(weight, *hessian, {.selection = selection, .damping = recipe.damping},
                        execution);
-    const pare::Mask mask = choose_weights(recipe, layer, weight, hessian->diagonal(), execution);
+    const pare::Vector<double> diagonal = hessian->diagonal();
+    pare::Vector<float> squared({diagonal.size()});
+    std::transform(diagonal.begin(), diagonal.end(), squared.begin(),
+                   [](double value) { return static_cast<float>(value); });
+    const pare::Mask mask = choose_weights(recipe, layer, weight, squared, execution);
     return pare::refit(weight, *hessian, mask, {.damping = recipe.damping}, execution);
   }
   const auto& factor = std::get<pare::ObsFactor>(of_inputs);

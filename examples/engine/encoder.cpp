@@ -80,17 +80,21 @@ pare::Matrix<float> Encoder::logits_of(std::size_t head, const EncoderOutputs& o
 }
 
 EncoderOutputs Encoder::run(const ModelInputs& inputs, std::optional<HiddenStates> hidden) const {
-  const pare::Execution& execution = runner_.execution();
-  const ModelConfig& config = model_->config;
-  EncoderOutputs outputs;
-  pare::Matrix<float> x = model_->embedding->rows(inputs, execution);
+  pare::Matrix<float> x = model_->embedding->rows(inputs, runner_.execution());
   if (hidden) (*hidden)(x);
   for (const Block& block : model_->blocks) {
     runner_.prefill(block, x, inputs.length, {}, inputs.visible);
     if (hidden) (*hidden)(x);
   }
-  if (!model_->final_norm.empty()) apply_norm(config.norm, model_->final_norm, x, x, execution);
-  outputs.last = std::move(x);
+  return finish(std::move(x), inputs);
+}
+
+EncoderOutputs Encoder::finish(pare::Matrix<float> hidden, const ModelInputs& inputs) const {
+  const pare::Execution& execution = runner_.execution();
+  EncoderOutputs outputs;
+  if (!model_->final_norm.empty())
+    apply_norm(model_->config.norm, model_->final_norm, hidden, hidden, execution);
+  outputs.last = std::move(hidden);
   if (model_->pooler) {
     outputs.pooled =
         model_->pooler->forward(rows_of_token(outputs.last, inputs.length, 0), execution);

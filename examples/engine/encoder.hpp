@@ -35,6 +35,8 @@ class Encoder {
   /// Throws ArgumentError for inputs that the model does not take.
   [[nodiscard]] EncoderOutputs run(const ModelInputs& inputs,
                                    std::optional<HiddenStates> hidden = {}) const;
+  /// What becomes of `hidden`, which left the last block when `inputs` were read.
+  [[nodiscard]] EncoderOutputs finish(pare::Matrix<float> hidden, const ModelInputs& inputs) const;
 
  private:
   [[nodiscard]] pare::Matrix<float> logits_of(std::size_t head, const EncoderOutputs& outputs,

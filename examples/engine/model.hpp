@@ -61,6 +61,10 @@ class Decoder {
                                            Index length) const {
     return head(normed(tokens, length));
   }
+  /// Logits (tokens, vocab) of what leaves the last block.
+  [[nodiscard]] pare::Matrix<float> finish(pare::MatrixView<const float> hidden) const {
+    return head(norm(hidden));
+  }
 
   /// Empties the cache and makes room for `capacity` positions.
   void start(Index capacity);

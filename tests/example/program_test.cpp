@@ -54,6 +54,7 @@ TEST_CASE("every command explains itself") {
       {"compare",
        {"--methods", "--formats", "--group-size", "--act-order", "--report", "--no-speed"}},
       {"quantize", {"--method", "--format", "--save-as", "--out", "--force", "--calib"}},
+      {"sensitivity", {"--method", "--sparsity", "--pattern", "--layers", "--plot", "--report"}},
       {"pack", {"MODEL", "--out", "--force", "--threads"}},
       {"eval", {"--text", "--tokens", "--reference", "--report", "--threads", "--map"}},
       {"generate", {"--prompt", "--length", "--temperature", "--seed", "--map"}},

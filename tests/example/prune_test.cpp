@@ -72,6 +72,7 @@ TEST_CASE("a pruned model is an ordinary one with zeros, as many as were asked f
       {{"--update", "refit", "--score", "lamp", "--sparsity", "0.5"}, 64 * 48},
       {{"--update", "refit", "--pattern", "2:4"}, 64 * 48, 2, 4},
       {{"--update", "obc", "--sparsity", "0.5"}, 64 * 48},
+      {{"--update", "sparsegpt", "--allocate", "owl", "--owl-lambda", "0"}, 64 * 48},
   };
   for (const auto& c : cases) {
     CAPTURE(c.options);
@@ -169,7 +170,8 @@ TEST_CASE("after a kill pruning goes on, and threads change no byte") {
   const PruneFixture fixture;
   for (const std::vector<std::string>& how :
        {std::vector<std::string>{"--update", "sparsegpt", "--pattern", "2:4"},
-        {"--score", "wanda", "--sparsity", "0.5"}}) {
+        {"--score", "wanda", "--sparsity", "0.5"},
+        {"--score", "wanda", "--allocate", "owl"}}) {
     auto command = fixture.prune("killed", how);
     const bool killed = killed_run(command, fixture.path("killed"), ".safetensors", 1);
     if (killed) CHECK(run_pare(command).status == 0);
@@ -240,12 +242,17 @@ TEST_CASE("what cannot be pruned is refused in one line, before the work") {
       {fixture.prune("p", {"--layers", "("}), "no regular expression"},
       {fixture.prune("p", {"--calib-stride", "0"}), "--calib-stride 0"},
       {fixture.prune("p", {"--damping", "0.1"}), "--damping has no effect"},
+      {fixture.prune("p", {"--owl-lambda", "0.1"}), "--owl-lambda has no effect"},
+      {fixture.prune("p", {"--allocate", "owl", "--owl-lambda", "0.6"}), "outside [0, 0.5]"},
+      {fixture.prune("p", {"--allocate", "owl", "--owl-multiple", "0"}), "--owl-multiple 0"},
+      {fixture.prune("p", {"--allocate", "owl", "--pattern", "2:4"}), "--allocate owl"},
       {quantize({"--prune", "sparsegpt:2:4"}), "--method gptq"},
       {quantize({"--prune", "wanda:2:4", "--method", "gptq"}), "sparsegpt or alps"},
       {quantize({"--prune", "alps", "--method", "gptq"}), "METHOD:PATTERN"},
       {quantize({"--prune", "alps:many", "--method", "gptq"}), "\"many\""},
       {quantize({"--prune", "sparsegpt:2:4", "--method", "gptq", "--act-order"}), "neighbours"},
       {{"compare", fixture.source, "--prune", "wanda:2"}, "outside [0, 1)"},
+      {{"compare", fixture.source, "--prune", "wanda:2:4:owl"}, "--allocate owl"},
   };
   for (const auto& c : cases) {
     CAPTURE(c.command);
@@ -264,22 +271,38 @@ TEST_CASE("pruning reaches the reference quality on the demo model") {
   // Nats per byte of the authors' code, calibrated alike, and the tolerance.
   const struct {
     const char* method;
-    double kl, tolerance;
-  } cases[] = {{"magnitude 50 % global", 0.03826, 0.01},
-               {"wanda 2:4", 0.11339, 0.03},
-               {"sparsegpt 2:4", 0.03936, 0.04},
-               {"alps 2:4", 0.01196, 0.05}};
+    double kl, tolerance, sparsity;
+  } cases[] = {{"magnitude 50 % global", 0.03826, 0.01, 0.5},
+               {"wanda 2:4", 0.11339, 0.03, 0.5},
+               {"sparsegpt 2:4", 0.03936, 0.04, 0.5},
+               {"sparsegpt 70 % owl", 0.21792, 0.04, 0.7},
+               {"alps 2:4", 0.01196, 0.05, 0.5}};
   (void)output_of({"compare", "--no-speed", "--prune",
-                   "magnitude:0.5:global,wanda:2:4,sparsegpt:2:4,alps:2:4", "--window", "256",
-                   "--calib-stride", "4", "--report", report});
+                   "magnitude:0.5:global,wanda:2:4,sparsegpt:2:4,sparsegpt:0.7:owl,alps:2:4",
+                   "--window", "256", "--calib-stride", "4", "--report", report});
   const auto rows = read_json(report)["rows"];
-  REQUIRE(rows.size() == 5);
+  REQUIRE(rows.size() == 6);
   for (const auto& c : cases) {
     CAPTURE(c.method);
     const auto row = std::find_if(rows.begin(), rows.end(),
                                   [&](const auto& r) { return r["method"] == c.method; });
     REQUIRE(row != rows.end());
     CHECK((*row)["kl"].template get<double>() == Approx(c.kl).epsilon(c.tolerance));
-    CHECK((*row)["sparsity"].template get<double>() == Approx(0.5).margin(1e-3));
+    CHECK((*row)["sparsity"].template get<double>() == Approx(c.sparsity).margin(1e-3));
+  }
+}
+
+TEST_CASE("owl gives the blocks of the demo model what its authors' code gives them") {
+  const TemporaryDirectory directory;
+  const std::string out = (directory / "p").string();
+  (void)output_of({"prune", "--sparsity", "0.7", "--allocate", "owl", "--window", "256",
+                   "--calib-stride", "4", "--out", out});
+  const double expected[] = {0.5938, 0.7227, 0.7539, 0.7188};  // of rows of 256, rounded down
+  auto tensors = SafetensorsCollection::open(out);
+  for (std::size_t block = 0; block < 4; ++block) {
+    CAPTURE(block);
+    const Mask mask = nonzero_mask(
+        tensors.read_matrix("model.layers." + std::to_string(block) + ".self_attn.q_proj.weight"));
+    CHECK(mask.sparsity() == Approx(expected[block]).margin(0.5 / 256.0));
   }
 }

@@ -108,6 +108,8 @@ class CalibrationStream {
   [[nodiscard]] pare::MatrixView<const float> hidden() const { return hidden_; }
   [[nodiscard]] pare::Matrix<float> visible() const { return visible_rows(hidden_, visible_); }
   [[nodiscard]] Index length() const noexcept { return length_; }
+  /// Of all windows, stacked.
+  [[nodiscard]] pare::MatrixView<const float> hidden() const noexcept { return hidden_; }
 
  private:
   /// Whole windows of about 2048 tokens: bounds the memory of a pass. Of 16384 where experts are

@@ -86,28 +86,48 @@ inline void require_sparsity(double sparsity) {
 /// The percentage of outliers among the Wanda scores of one block's layers: those above `multiple`
 /// times the mean of them all.
 ///
-/// Shapes    scores: a matrix for each layer of the block, of the model before it was pruned
+/// Shapes    scores(layer): a matrix, or a view of one, for each layer of the block, of the model
+///           before it was pruned
+/// Edge      each is asked for twice, and let go before the next: one layer's are in memory
+/// Errors    ArgumentError without scores, or unless `multiple` is finite; NumericError naming a
+///           score that is not finite
+/// Source    Yin et al., "Outlier Weighed Layerwise Sparsity (OWL)", 2023
+template <class ScoresOf>
+[[nodiscard]] double owl_outlier_percent(Index layers, ScoresOf&& scores, double multiple = 5.0) {
+  if (!is_finite(multiple))
+    throw ArgumentError("the multiple of the mean is " + std::to_string(multiple));
+  double sum = 0.0;
+  Index count = 0, outliers = 0;
+  for (Index layer = 0; layer < layers; ++layer) {
+    const auto& own = scores(layer);
+    const MatrixView<const float> view = own;
+    require_finite(view, "the matrix of scores");
+    for (Index i = 0; i < view.rows(); ++i)
+      for (Index j = 0; j < view.cols(); ++j) sum += static_cast<double>(view(i, j));
+    count += view.size();
+  }
+  if (count == 0) throw ArgumentError("a block without scores has no outliers");
+  const double limit = multiple * (sum / static_cast<double>(count));
+  for (Index layer = 0; layer < layers; ++layer) {
+    const auto& own = scores(layer);
+    const MatrixView<const float> view = own;
+    for (Index i = 0; i < view.rows(); ++i)
+      for (Index j = 0; j < view.cols(); ++j) outliers += static_cast<double>(view(i, j)) > limit;
+  }
+  return 100.0 * static_cast<double>(outliers) / static_cast<double>(count);
+}
+
+/// The same of matrices that are in memory together.
+///
+/// Shapes    scores: a matrix for each layer of the block
 /// Errors    ArgumentError without scores, or unless `multiple` is finite; NumericError naming a
 ///           score that is not finite
 /// Source    Yin et al., "Outlier Weighed Layerwise Sparsity (OWL)", 2023
 [[nodiscard]] inline double owl_outlier_percent(std::span<const MatrixView<const float>> scores,
                                                 double multiple = 5.0) {
-  if (!is_finite(multiple))
-    throw ArgumentError("the multiple of the mean is " + std::to_string(multiple));
-  double sum = 0.0;
-  Index count = 0, outliers = 0;
-  for (const MatrixView<const float>& layer : scores) {
-    require_finite(layer, "the matrix of scores");
-    for (Index i = 0; i < layer.rows(); ++i)
-      for (Index j = 0; j < layer.cols(); ++j) sum += static_cast<double>(layer(i, j));
-    count += layer.size();
-  }
-  if (count == 0) throw ArgumentError("a block without scores has no outliers");
-  const double limit = multiple * (sum / static_cast<double>(count));
-  for (const MatrixView<const float>& layer : scores)
-    for (Index i = 0; i < layer.rows(); ++i)
-      for (Index j = 0; j < layer.cols(); ++j) outliers += static_cast<double>(layer(i, j)) > limit;
-  return 100.0 * static_cast<double>(outliers) / static_cast<double>(count);
+  return owl_outlier_percent(
+      std::ssize(scores), [&](Index layer) { return scores[static_cast<std::size_t>(layer)]; },
+      multiple);
 }
 
 /// OWL: blocks with more outliers lose less. Their percentages, brought to [0, 2 lambda], are what

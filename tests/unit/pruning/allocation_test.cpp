@@ -123,6 +123,9 @@ TEST_CASE("owl looks at all layers of a block together") {
   CHECK(owl_outlier_percent(std::vector<MatrixView<const float>>{small, large}, 3.0) ==
         Approx(20.0));
   CHECK(owl_outlier_percent(std::vector<MatrixView<const float>>{small, large}, 4.0) == 0.0);
+  const auto one_at_a_time = [&](Index layer) { return layer == 0 ? small : large; };
+  CHECK(owl_outlier_percent(2, one_at_a_time, 3.0) == Approx(20.0));
+  CHECK_THROWS_AS(owl_outlier_percent(0, one_at_a_time), ArgumentError);
   CHECK(owl_outlier_percent(std::vector<MatrixView<const float>>{large}, 3.0) == 0.0);
   CHECK_THROWS_AS(owl_outlier_percent({}), ArgumentError);
   CHECK_THROWS_AS(owl_outlier_percent(std::vector<MatrixView<const float>>{small}, not_a_number),
