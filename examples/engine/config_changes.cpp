@@ -57,8 +57,8 @@ void set_sizes(const ModelConfig& before, const ModelConfig& now, Json& json) {
   set(keys.experts, old.experts, sizes.experts, "how many experts there are");
   if (now.heads == before.heads && now.kv_heads == before.kv_heads) return;
   if (keys.head_dim.empty())
-    refuse(before, "that there are fewer heads: their size is " + keys.hidden + " / " +
-                       keys.heads + " to readers");
+    refuse(before, "that there are fewer heads: their size is " + keys.hidden + " / " + keys.heads +
+                       " to readers");
   json[keys.head_dim] = now.head_dim;
   json[keys.heads] = now.heads;
   if (!keys.kv_heads.empty()) json[keys.kv_heads] = now.kv_heads;

@@ -104,8 +104,7 @@ class CalibrationStream {
     }
   }
 
-  /// What is between the blocks now, of all windows; and without padding.
-  [[nodiscard]] pare::MatrixView<const float> hidden() const { return hidden_; }
+  /// What is between the blocks now, without padding.
   [[nodiscard]] pare::Matrix<float> visible() const { return visible_rows(hidden_, visible_); }
   [[nodiscard]] Index length() const noexcept { return length_; }
   /// Of all windows, stacked.

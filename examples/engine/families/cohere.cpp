@@ -18,7 +18,8 @@ const Family cohere{
                    config);
       config.norm.kind = NormDescription::Kind::layer;
       config.logit_scale = fields.positive("logit_scale", 0.0625f);
-      read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
+      read_bias(fields, "attention_bias", false,
+                {Role::query, Role::key, Role::value, Role::attention_output}, config);
       share_input_of_halves(config);
       if (fields.flag("use_qk_norm", false))
         ForwardLimits(config.not_computed).add("use_qk_norm", "normalized queries and keys");

@@ -11,7 +11,8 @@ void read_gemma(const ConfigFields& fields, const DecoderDefaults& defaults, Mod
   read_decoder(fields, defaults, config);
   config.norm.kind = NormDescription::Kind::rms_plus_one;
   config.embedding_scale = std::sqrt(static_cast<float>(config.hidden_size));
-  read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
+  read_bias(fields, "attention_bias", false,
+            {Role::query, Role::key, Role::value, Role::attention_output}, config);
   if (fields.flag("use_bidirectional_attention", false))
     ForwardLimits(config.not_computed)
         .add("use_bidirectional_attention", "attention to the positions that follow");

@@ -14,7 +14,8 @@ const Family olmo2{
         block.norm(NormPlace::feed_forward_output) = "post_feedforward_layernorm";
       });
       set_query_key_norms(config, QueryKeyNorm::whole_row, "self_attn.q_norm", "self_attn.k_norm");
-      read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
+      read_bias(fields, "attention_bias", false,
+                {Role::query, Role::key, Role::value, Role::attention_output}, config);
     }};
 
 }  // namespace engine

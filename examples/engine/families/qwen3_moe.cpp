@@ -9,7 +9,8 @@ const Family qwen3_moe{
       read_decoder(fields, {.kv_heads = 4, .max_positions = 32768}, config);
       set_query_key_norms(config, QueryKeyNorm::shared_by_heads, "self_attn.q_norm",
                           "self_attn.k_norm");
-      read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
+      read_bias(fields, "attention_bias", false,
+                {Role::query, Role::key, Role::value, Role::attention_output}, config);
       read_qwen_experts(fields, 128, 8, 768, config);
       const bool slides = fields.flag("use_sliding_window", false);
       if (slides) read_windows(fields, 4096, config, [](Index) { return true; });

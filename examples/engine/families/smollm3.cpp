@@ -16,7 +16,8 @@ const Family smollm3{
                     .begin_token = 128000,
                     .end_token = 128001},
                    config);
-      read_bias(fields, "attention_bias", false, {Role::query, Role::key, Role::value, Role::attention_output}, config);
+      read_bias(fields, "attention_bias", false,
+                {Role::query, Role::key, Role::value, Role::attention_output}, config);
       read_bias(fields, "mlp_bias", false, {Role::gate, Role::up, Role::down}, config);
       const Index interval = fields.size("no_rope_layer_interval", 4);
       const bool listed = fields.has("no_rope_layers");
