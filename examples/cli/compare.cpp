@@ -21,6 +21,8 @@
 #include "cli/report.hpp"
 #include "cli/speed.hpp"
 #include "cli/standard_output.hpp"
+#include "cli/structure/part_scores.hpp"
+#include "cli/structure/structure_step.hpp"
 
 namespace cli {
 namespace {
@@ -65,11 +67,22 @@ std::vector<PruneRecipe> prune_recipes_of(const CompareOptions& options) {
   if (options.prune == "panel")
     recipes = prune_panel();
   else
-    for (const std::string& item : comma_list(options.prune)) recipes.push_back(parse_prune(item));
+    for (const std::string& item : comma_list(options.prune))
+      if (!parse_structure(item)) recipes.push_back(parse_prune(item));
   for (PruneRecipe& recipe : recipes) {
     recipe.layers = options.base.layers;
     recipe.validate();
   }
+  return recipes;
+}
+
+std::vector<StructureRecipe> structure_recipes_of(const CompareOptions& options) {
+  std::vector<StructureRecipe> recipes;
+  for (const std::string& item : comma_list(options.prune))
+    if (const auto recipe = parse_structure(item)) recipes.push_back(*recipe);
+  for (const StructureRecipe& recipe : recipes)
+    if (recipe.structure == Structure::experts)
+      throw pare::ArgumentError("--prune experts: use pare prune, and eval of what it writes");
   return recipes;
 }
 
@@ -94,6 +107,7 @@ class Comparison {
       : options_(options),
         recipes_(recipes_of(options)),
         prune_recipes_(prune_recipes_of(options)),
+        structure_recipes_(structure_recipes_of(options)),
         runtime_(options.model.runtime()),
         checkpoint_(options.model.model) {
     require_report_path("--report", options.report, {".json", ".csv"},
@@ -105,6 +119,8 @@ class Comparison {
     for (const Recipe& recipe : recipes_)
       require_shapes(recipe, formats_of_layers(recipe, layers_), layers_);
     for (const PruneRecipe& recipe : prune_recipes_) (void)pruned_layers(recipe, layers_);
+    for (const StructureRecipe& recipe : structure_recipes_)
+      plans_.push_back(plan_structure(recipe, checkpoint_));
     checkpoint_.require_forward();
     const bool is_encoder = checkpoint_.config().encoder.has_value();
     if (is_encoder)
@@ -117,7 +133,9 @@ class Comparison {
     if (std::any_of(recipes_.begin(), recipes_.end(),
                     [](const Recipe& r) { return r.needs_calibration(); }) ||
         std::any_of(prune_recipes_.begin(), prune_recipes_.end(),
-                    [](const PruneRecipe& r) { return r.needs_calibration(); }))
+                    [](const PruneRecipe& r) { return r.needs_calibration(); }) ||
+        std::any_of(structure_recipes_.begin(), structure_recipes_.end(),
+                    [](const StructureRecipe& r) { return r.needs_calibration(); }))
       calibration_.emplace(calibration_windows(options.calibration, checkpoint_, length));
     if (!is_encoder) windows_.emplace(tokens_, length);
     model_ = checkpoint_.load(runtime_.execution());
@@ -150,6 +168,11 @@ class Comparison {
       engine::Model pruned = model_.without_blocks();
       row = prune(recipe, runner, pruned);
       finish_row(row, pruned);
+    }
+    for (std::size_t i = 0; i < structure_recipes_.size(); ++i) {
+      engine::Model smaller = model_.without_blocks();
+      row = take_out(structure_recipes_[i], plans_[i], runner, smaller);
+      finish_row(row, smaller);
     }
     std::fputs(table_.legend().c_str(), stdout);
   }
@@ -223,6 +246,49 @@ class Comparison {
     return row;
   }
 
+  /// `smaller` becomes the model without a structure.
+  ReportRow take_out(const StructureRecipe& recipe, const StructurePlan& plan,
+                     const engine::BlockRunner& runner, engine::Model& smaller) {
+    ReportRow row;
+    row.method = recipe.text();
+    row.format = std::string(to_string(weight_dtype()));
+    const Stopwatch watch;
+    if (recipe.structure == Structure::blocks) {
+      const auto removed =
+          removed_blocks(recipe.own_score(), plan.count.removed, checkpoint_,
+                         calibration_ ? &*calibration_ : nullptr, runtime_.execution());
+      std::vector<Index> kept;
+      for (Index i = 0; i < model_.config.layers; ++i)
+        if (std::find(removed.begin(), removed.end(), i) == removed.end()) {
+          kept.push_back(i);
+          smaller.blocks.push_back(model_.blocks[static_cast<std::size_t>(i)]);
+        }
+      smaller.config = keep_blocks(model_.config, kept);
+    } else {
+      Steps steps;
+      steps.push_back(std::make_unique<StructureStep>(recipe, plan, runner));
+      run_steps(steps, "pruning " + row.method, runner, nullptr, recipe.min_expert_tokens, smaller,
+                [](const BlockInWork&) {});
+      smaller.config = plan.now;
+    }
+    row.quantize_seconds = watch.seconds();
+    const Index removed = weights_of(model_) - weights_of(smaller);
+    row.sparsity = static_cast<double>(removed) / static_cast<double>(weights_of(model_));
+    row.bits_per_weight = bits(weight_dtype());
+    row.parameters = size_.parameters - removed;
+    row.weight_bytes = size_.bytes - removed * bits(weight_dtype()) / 8;
+    return row;
+  }
+
+  /// Of the layers of all blocks, biases included.
+  static Index weights_of(const engine::Model& model) {
+    Index count = 0;
+    for (const engine::Block& block : model.blocks)
+      for (const engine::Linear& linear : block.linears)
+        count += linear.dense().size() + linear.bias().size();
+    return count;
+  }
+
   /// The float model's layers (out, in) by name.
   [[nodiscard]] std::map<std::string, const pare::Matrix<float>*> dense_weights() const {
     std::map<std::string, const pare::Matrix<float>*> weights;
@@ -256,7 +322,7 @@ class Comparison {
   }
 
   void finish_row(ReportRow& row, const engine::Model& model) {
-    row.parameters = size_.parameters;
+    if (row.parameters == 0) row.parameters = size_.parameters;
     const engine::Model* const beside = &model == &model_ ? nullptr : &model_;
     if (evaluator_) {
       const Quality quality = evaluator_->measure(model);
@@ -298,6 +364,8 @@ class Comparison {
   CompareOptions options_;
   std::vector<Recipe> recipes_;
   std::vector<PruneRecipe> prune_recipes_;
+  std::vector<StructureRecipe> structure_recipes_;
+  std::vector<StructurePlan> plans_;  // of those
   std::vector<LayerShape> layers_;
   Runtime runtime_;
   engine::Checkpoint checkpoint_;

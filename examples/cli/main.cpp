@@ -317,7 +317,8 @@ int run(int argc, char** argv) {
                 "comma-separated: " + cli::list_of(cli::format_names));
   c->add_option("--prune", compare.prune,
                 "also prune: comma-separated METHOD:PATTERN or METHOD:SPARSITY, like "
-                "wanda:0.5,alps:2:4, or panel; without --methods and --formats alone");
+                "wanda:0.5,alps:2:4, STRUCTURE:RATIO[:SCORE][:UPDATE] like mlp:0.5:flap:refit, or "
+                "panel; without --methods and --formats alone");
   compare_recipe.add(*c, true);
   add_window(*c, compare.model);
   add_calibration(*c, compare.calibration);

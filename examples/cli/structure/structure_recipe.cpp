@@ -154,6 +154,41 @@ std::span<const StepOption<StructureRecipe>> options_of<StructureRecipe>() {
   return options;
 }
 
+std::optional<StructureRecipe> parse_structure(const std::string& text) {
+  std::vector<std::string> words;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(':', begin), text.size());
+    words.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  if (std::find(structure_names.begin(), structure_names.end(), words[0]) == structure_names.end())
+    return std::nullopt;
+  return pare::with_context("--prune " + text, [&] {
+    StructureRecipe recipe;
+    recipe.structure = parse_name<Structure>(structure_names, words[0], "structure");
+    std::size_t read = 0;
+    if (words.size() > 1) try {
+        recipe.ratio = std::stod(words[1], &read);
+      } catch (const std::exception&) {
+        read = 0;
+      }
+    if (read == 0 || read != words[1].size())
+      throw pare::ArgumentError("it is STRUCTURE:RATIO, like mlp:0.5 or heads:0.25:flap:refit");
+    for (std::size_t i = 2; i < words.size(); ++i)
+      if (const auto update =
+              std::find(structure_update_names.begin(), structure_update_names.end(), words[i]);
+          update != structure_update_names.end())
+        recipe.update = static_cast<StructureUpdate>(update - structure_update_names.begin());
+      else
+        recipe.score =
+            parse_name<Score>(structure_score_names, words[i], "score or update of a structure");
+    recipe.validate();
+    if (!recipe.removes_channels() && recipe.update != StructureUpdate::none)
+      throw pare::ArgumentError("updates are of mlp, heads and query-heads");
+    return recipe;
+  });
+}
+
 StructureScore StructureRecipe::own_score() const {
   return score.value_or(scores_of(structure).front());
 }

@@ -80,6 +80,10 @@ struct StructureRecipe {
   void validate() const;
 };
 
+/// "mlp:0.5", "heads:0.25:magnitude:refit": a structure, a ratio, and perhaps a score and an
+/// update; nothing where the first word is no structure. Throws ArgumentError.
+[[nodiscard]] std::optional<StructureRecipe> parse_structure(const std::string& text);
+
 template <>
 std::span<const StepOption<StructureRecipe>> options_of<StructureRecipe>();
 
