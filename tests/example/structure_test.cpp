@@ -233,8 +233,8 @@ TEST_CASE("a model of each family becomes smaller and runs") {
       command.insert(command.end(), way.begin(), way.end());
       const Outcome outcome = run_pare(command);
       CAPTURE(outcome.err);
-      const bool sizes_heads =
-          family != "gpt2" && family != "gpt_neox" && family != "stablelm" && !model.is_encoder;
+      const bool sizes_heads = model.name != std::string("phi3_longrope") && family != "gpt2" &&
+                               family != "gpt_neox" && family != "stablelm" && !model.is_encoder;
       if (way[1] == "heads" && outcome.status != 0) {
         CHECK_THAT(outcome.err, ContainsSubstring(sizes_heads ? "but one" : "cannot say"));
         continue;
