@@ -9,8 +9,7 @@ namespace cli {
 [[nodiscard]] double multiply_adds(const engine::ModelConfig& config);
 
 /// Prints what was asked for and what was reached: parts, parameters, multiply-adds, and the time
-/// of a block, measured by turns. `config` is how the model is described where its config.json
-/// cannot say it.
+/// of the blocks, measured on the first by turns.
 void print_achieved(const StructureRecipe& recipe, const StructurePlan& plan,
                     const engine::Checkpoint& before, const engine::Checkpoint& after,
                     const pare::Execution& execution);
