@@ -38,6 +38,8 @@ struct SizeKeys {
   std::string heads = "num_attention_heads";
   std::string positions = "max_position_embeddings";
   std::string kv_heads{}, head_dim{};
+  /// transformers refuses heads that do not divide the hidden size, whatever head_dim says.
+  bool heads_divide_hidden = false;
   /// Of mixtures of experts: how many, and how wide they and the shared one are.
   std::string experts{}, expert_intermediate{}, shared_intermediate{};
   /// Which flag says whether layers have a bias that compute a role.

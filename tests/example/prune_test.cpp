@@ -24,8 +24,8 @@ struct PruneFixture {
   TemporaryDirectory directory;
   std::string source = path("m");
 
-  PruneFixture() {
-    TinyModel().write(source);
+  explicit PruneFixture(DType dtype = DType::F32) {
+    TinyModel({.dtype = dtype}).write(source);
     std::string text;
     for (int i = 0; i < 600; ++i) text += static_cast<char>('a' + i * i % 26);
     write_text(path("calib.txt"), text);
@@ -167,7 +167,8 @@ TEST_CASE("layers share the sparsity by a rule or a file") {
 }
 
 TEST_CASE("after a kill pruning goes on, and threads change no byte") {
-  const PruneFixture fixture;
+  // In F16 what enters the second block depends on how the first one was rounded.
+  const PruneFixture fixture(DType::F16);
   for (const std::vector<std::string>& how :
        {std::vector<std::string>{"--update", "sparsegpt", "--pattern", "2:4"},
         {"--score", "wanda", "--sparsity", "0.5"},

@@ -327,7 +327,7 @@ TEST_CASE("structures that cannot go are refused in one line, before the work") 
       {{"--structure", "blocks", "--multiple", "2"}, "--multiple has no effect"},
       {{"--structure", "mlp", "--damping", "0.5"}, "--damping has no effect"},
       {{"--replay", fixture.path("nothing.json")}, "No such file"},
-      {{"--replay", edits("v.json", {{"version", 2}})}, "version 1"},
+      {{"--replay", edits("v.json", {{"version", 2}})}, "\"version\" is not 1"},
       {{"--replay", edits("e.json", one("extent", 64))}, "where it has 96"},
       {{"--replay", edits("i.json", one("indices", {96}))}, "the index 96 of 96"},
       {{"--replay", edits("d.json", one("indices", {1, 1}))}, "do not ascend"},

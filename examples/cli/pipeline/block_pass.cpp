@@ -84,6 +84,7 @@ BlockInWork BlockPass::run(Index index, engine::Block block, const Listener& lis
   if (stream_ && !needs_.sequential) stream_->advance(runner_, work.block);
   for (const auto& step : steps_) step->compress(work, observations, listener);
   take_results(work);
+  if (store) store->round_as_stored(work);
   if (work.block.description.experts) run_experts(work, listener, store);
   if (stream_ && needs_.sequential) stream_->advance(runner_, work.block);
   return work;

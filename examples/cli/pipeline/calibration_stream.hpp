@@ -26,8 +26,9 @@ struct CalibrationWindows {
     if (tokens.empty()) throw pare::ArgumentError("the calibration text is empty");
     inputs.length = std::min(window, std::ssize(tokens));
     Index left = limit > 0 ? limit : std::ssize(tokens);
+    const Index step = std::min(stride, std::ssize(tokens)) * inputs.length;  // beyond is no window
     for (Index first = 0; first + inputs.length <= std::ssize(tokens) && left-- > 0;
-         first += stride * inputs.length) {
+         first += step) {
       const auto begin = tokens.begin() + first;
       inputs.ids.insert(inputs.ids.end(), begin, begin + inputs.length);
     }

@@ -96,6 +96,26 @@ void ModelWriter::add_layers(const BlockInWork& work, Shard& shard) const {
   }
 }
 
+void ModelWriter::round_as_stored(BlockInWork& work) const {
+  const auto round = [](pare::DType dtype, float* values, Index count) {
+    for (Index i = 0; i < count; ++i)
+      if (dtype == pare::DType::F16)
+        values[i] = static_cast<float>(pare::Float16(values[i]));
+      else if (dtype == pare::DType::BF16)
+        values[i] = static_cast<float>(pare::BFloat16(values[i]));
+  };
+  for (const Layer& layer : work.layers) {
+    engine::Linear& linear = work.block.linears[layer.index];
+    const auto type_of = [&](const std::string& tensor) {
+      const std::string& like =
+          checkpoint_.tensors().contains(tensor) ? tensor : layer.name + ".weight";
+      return layout_.float_type(checkpoint_.tensors().info(like).dtype);
+    };
+    round(type_of(layer.name + ".weight"), linear.dense().data(), linear.dense().size());
+    round(type_of(layer.name + ".bias"), linear.bias().data(), linear.bias().size());
+  }
+}
+
 void ModelWriter::write_block(const BlockInWork& work) {
   Shard shard;
   engine::for_each_norm_tensor(config(), work.index, work.block,

@@ -45,6 +45,7 @@ class ModelWriter final : public ExpertStore {
 
   /// Blocks that an earlier run finished: the first ones.
   [[nodiscard]] Index finished_blocks() const;
+  void round_as_stored(BlockInWork& work) const override;
   void write_block(const BlockInWork& work);
   /// A block written earlier, packed and ready to run; its experts are read when they are used.
   [[nodiscard]] engine::Block read_block(Index index) const;

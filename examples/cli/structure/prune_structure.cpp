@@ -155,6 +155,12 @@ void prune_structure(const PruneCommand& options, const StructureRecipe& given) 
   if (recipe.update == StructureUpdate::refit && !plan.has_bias)
     std::fprintf(stderr, "note: the config.json of %s models has no bias there: refit without\n",
                  checkpoint.config().family.c_str());
+  if (plan.now.keys.heads_divide_hidden && plan.now.hidden_size % plan.now.heads != 0)
+    std::fprintf(
+        stderr,
+        "note: transformers 5 loads %s models only where the heads divide hidden_size: %td "
+        "are left, of %td\n",
+        plan.now.family.c_str(), plan.now.heads, plan.now.hidden_size);
   const Work work{recipe, checkpoint, windows ? &*windows : nullptr, runtime.execution(),
                   recipe_json(saved)};
   nlohmann::json options_of_run = manifest_of_step(recipe);

@@ -85,7 +85,8 @@ StructureEdits read_edits(const std::filesystem::path& path) {
   const Json file = pare::read_json(path);
   return pare::with_context(path.string(), [&] {
     if (!file.is_object() || !file.contains("version") || file["version"] != 1)
-      throw pare::FormatError("the file is no list of edits of version 1");
+      throw pare::FormatError(
+          "the field \"version\" is not 1: this is no file of edits that is known");
     if (!file.contains("structure") || !file["structure"].is_string())
       throw pare::FormatError("the field \"structure\" is missing");
     StructureEdits edits;

@@ -197,6 +197,8 @@ StructurePlan plan_structure(const StructureRecipe& recipe, const engine::Checkp
   plan.config = checkpoint.json();
   if (!recipe.replay.empty()) plan.edits = read_edits(recipe.replay);
   pare::with_context(plan.edits ? recipe.replay : checkpoint.directory().string(), [&] {
+    if (plan.edits && plan.edits->edits.empty())
+      throw pare::ArgumentError("the list of edits is empty");
     if (plan.edits)
       for (const StructureEdits::Edit& edit : plan.edits->edits)
         if (edit.block >= config.layers)

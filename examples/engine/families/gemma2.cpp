@@ -16,6 +16,7 @@ const Family gemma2{"gemma2", "Gemma2", [](const ConfigFields& fields, ModelConf
                                                 .begin_token = 2,
                                                 .end_token = 1},
                                                config);
+                      config.keys.heads_divide_hidden = true;
                       config.score_cap = read_cap(fields, "attn_logit_softcapping", 50.0f);
                       config.logit_cap = read_cap(fields, "final_logit_softcapping", 30.0f);
                       read_windows(fields, 4096, config,

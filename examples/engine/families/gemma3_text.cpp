@@ -18,6 +18,7 @@ const Family gemma3_text{
                                .end_token = 1};
       defaults.ropes_by_type = has_ropes_by_type(fields);
       read_gemma_of_four_norms(fields, defaults, config);
+      config.keys.heads_divide_hidden = true;
       set_query_key_norms(config, QueryKeyNorm::shared_by_heads, "self_attn.q_norm",
                           "self_attn.k_norm");
       config.score_cap = read_cap(fields, "attn_logit_softcapping", 0.0f);

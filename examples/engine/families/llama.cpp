@@ -7,6 +7,7 @@ namespace engine {
 const Family llama{
     "llama", "Llama", [](const ConfigFields& fields, ModelConfig& config) {
       read_decoder(fields, {.begin_token = 1, .end_token = 2}, config);
+      config.keys.heads_divide_hidden = true;
       read_bias(fields, "attention_bias", false,
                 {Role::query, Role::key, Role::value, Role::attention_output}, config);
       read_bias(fields, "mlp_bias", false, {Role::gate, Role::up, Role::down}, config);

@@ -48,12 +48,14 @@ struct SparseGptOptions {
   ObsMask mask(w.rows(), factor, options.mask);
   PruneResult result;
   with_standard_floats(execution, [&](const Execution& standard) {
+    const bool in_order = !factor.options().act_order;
     Matrix<float> visited({w.rows(), w.cols()});
     standard.parallel_for(w.rows(), [&](Index i) {
-      for (Index p = 0; p < w.cols(); ++p) {
-        const Index column = factor.order()[static_cast<std::size_t>(p)];
-        visited(i, p) = factor.is_dead(column) ? 0.0f : w(i, column);
-      }
+      for (Index p = 0; p < w.cols(); ++p)
+        visited(i, p) = w(i, in_order ? p : factor.order()[static_cast<std::size_t>(p)]);
+      if (factor.dead_inputs() == 0) return;
+      for (Index p = 0; p < w.cols(); ++p)
+        if (factor.is_dead(factor.order()[static_cast<std::size_t>(p)])) visited(i, p) = 0.0f;
     });
     KeepValue keep;
     MaskedRule rule(&mask, keep);
@@ -62,13 +64,22 @@ struct SparseGptOptions {
     result.weight = Matrix<float>({w.rows(), w.cols()});
     Vector<double> moved({w.rows()});
     standard.parallel_for(w.rows(), [&](Index i) {
+      const auto column = [&](Index p) {
+        return in_order ? p : Index{factor.order()[static_cast<std::size_t>(p)]};
+      };
+      constexpr Index lanes = 4;  // sums that do not wait for each other
+      double sums[lanes] = {};
       for (Index p = 0; p < w.cols(); ++p) {
-        const Index column = factor.order()[static_cast<std::size_t>(p)];
-        result.weight(i, column) = visited(i, p);
-        if (factor.is_dead(column)) continue;
-        const double d = static_cast<double>(w(i, column)) - static_cast<double>(visited(i, p));
-        moved[i] += d * d;
+        const Index j = column(p);
+        result.weight(i, j) = visited(i, p);
+        const double d = static_cast<double>(w(i, j)) - static_cast<double>(visited(i, p));
+        sums[p % lanes] += d * d;
       }
+      moved[i] = sums[0] + sums[1] + sums[2] + sums[3];
+      if (factor.dead_inputs() == 0) return;
+      for (Index j = 0; j < w.cols(); ++j)
+        if (factor.is_dead(j))
+          moved[i] -= static_cast<double>(w(i, j)) * static_cast<double>(w(i, j));
     });
     double total = 0.0;
     for (Index i = 0; i < w.rows(); ++i) total += moved[i];

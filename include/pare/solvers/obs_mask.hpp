@@ -45,7 +45,11 @@ struct ObsMaskOptions {
 class ObsMask {
  public:
   ObsMask(Index rows, const ObsFactor& factor, const ObsMaskOptions& options = {})
-      : factor_(&factor), options_(options), mask_(rows, factor.in_features()) {
+      : factor_(&factor),
+        options_(options),
+        mask_(rows, factor.in_features()),
+        pivots_({factor.in_features()}) {
+    for (Index p = 0; p < pivots_.size(); ++p) pivots_[p] = factor.inverse().upper(p, p);
     (void)removed_count(0, options.sparsity);
     const auto require_fit = [&](const Mask* other) {
       if (other && other->shape() != mask_.shape())
@@ -86,15 +90,28 @@ class ObsMask {
     const Index width = end - begin;
     Matrix<Key> keys({w.rows(), width});
     execution.parallel_for(w.rows(), [&](Index i) {
-      for (Index k = 0; k < width; ++k) {
-        const bool is_there = mask_(i, column(begin + k));
-        keys(i, k) = is_there ? detail::order_key(cost(w(i, begin + k), begin + k))
-                              : detail::removed_key<Key>;
-      }
+      Key* const own = &keys(i, 0);
+      for (Index k = 0; k < width; ++k)
+        own[k] = detail::order_key(cost(w(i, begin + k), begin + k));
+      if (!options_.within) return;
+      for (Index k = 0; k < width; ++k)
+        if (!mask_(i, column(begin + k))) own[k] = detail::removed_key<Key>;
     });
-    detail::for_each_smallest(
-        keys, removed_count(keys.size(), options_.sparsity, options_.rounding),
-        [&](Index i, Index k) { mask_.set(i, column(begin + k), false); }, execution);
+    const Index count = removed_count(keys.size(), options_.sparsity, options_.rounding);
+    const bool whole_words =
+        begin % Mask::word_bits == 0 && (width % Mask::word_bits == 0 || end == mask_.cols());
+    if (factor_->options().act_order || !whole_words || options_.within)
+      return detail::for_each_smallest(
+          keys, count, [&](Index i, Index k) { mask_.set(i, column(begin + k), false); },
+          execution);
+    detail::for_each_row_of_smallest(
+        keys, count,
+        [&](Index i, detail::SmallestKeys<Key> smallest) {
+          const Key* const own = &keys(i, 0);
+          detail::write_bits_without(
+              smallest, [own](Index k) { return own[k]; }, i, begin, width, mask_);
+        },
+        execution);
   }
 
   /// The same before a column, with the block's next columns as ColumnRule has them.
@@ -127,13 +144,14 @@ class ObsMask {
     return factor_->order()[static_cast<std::size_t>(position)];
   }
   [[nodiscard]] float cost(float w, Index position) const noexcept {
-    const float share = w / factor_->inverse().upper(position, position);
+    const float share = w / pivots_[position];
     return share * share;
   }
 
   const ObsFactor* factor_;
   ObsMaskOptions options_;
   Mask mask_;
+  Vector<float> pivots_;  ///< the diagonal of the factor, one after the other
 };
 
 /// A column rule that keeps zeros where the mask says so, and elsewhere what another rule keeps; it

@@ -180,11 +180,11 @@ template <class KeyOf>
   return rank.result(count);
 }
 
-/// Calls remove(row, column) for the `count` smallest, of equal ones the first. Different rows are
-/// visited concurrently, the columns of one in order.
-template <class Key, class Remove>
-void for_each_smallest(const Matrix<Key>& keys, Index count, Remove remove,
-                       const Execution& execution = {}) {
+/// Calls take(row, smallest) for each row, concurrently, with what of the `count` smallest, of
+/// equal ones the first, are in it.
+template <class Key, class Take>
+void for_each_row_of_smallest(const Matrix<Key>& keys, Index count, Take take,
+                              const Execution& execution = {}) {
   if (count == 0) return;
   const std::span<const Key> all(keys.data(), static_cast<std::size_t>(keys.size()));
   const SmallestKeys<Key> smallest = smallest_keys(all, count, execution);
@@ -199,22 +199,36 @@ void for_each_smallest(const Matrix<Key>& keys, Index count, Remove remove,
   }
   execution.parallel_for(keys.rows(), [&](Index i) {
     SmallestKeys<Key> left = smallest;
-    left.ties -= ties[static_cast<std::size_t>(i)];
-    for (Index j = 0; j < keys.cols(); ++j)
-      if (left.take(keys(i, j))) remove(i, j);
+    left.ties = std::max<Index>(0, left.ties - ties[static_cast<std::size_t>(i)]);
+    take(i, left);
   });
 }
 
-/// Writes a row of a mask, word by word, that loses what `smallest` takes of key(j); takes the
+/// Calls remove(row, column) for the `count` smallest, of equal ones the first. Different rows are
+/// visited concurrently, the columns of one in order.
+template <class Key, class Remove>
+void for_each_smallest(const Matrix<Key>& keys, Index count, Remove remove,
+                       const Execution& execution = {}) {
+  for_each_row_of_smallest(
+      keys, count,
+      [&](Index i, SmallestKeys<Key> left) {
+        for (Index j = 0; j < keys.cols(); ++j)
+          if (left.take(keys(i, j))) remove(i, j);
+      },
+      execution);
+}
+
+/// Writes `cols` bits of a row of a mask, word by word from column `first`, which begins a word and
+/// where the row ends or a word does: without what `smallest` takes of key(j), j from 0; takes the
 /// ties.
 template <class KeyOf>
-void write_row_without(SmallestKeys<std::uint32_t>& smallest, KeyOf key, Index row, Mask& mask) {
+void write_bits_without(SmallestKeys<std::uint32_t>& smallest, KeyOf key, Index row, Index first,
+                        Index cols, Mask& mask) {
   constexpr Index lanes = 8;
   constexpr std::int32_t bit[lanes] = {1, 2, 4, 8, 16, 32, 64, 128};
   constexpr std::uint32_t sign = 0x80000000u;
   // Signed comparisons are what instruction sets have.
   const auto threshold = static_cast<std::int32_t>(smallest.threshold ^ sign);
-  const Index cols = mask.cols();
   for (Index begin = 0; begin < cols; begin += Mask::word_bits) {
     const Index width = std::min(Mask::word_bits, cols - begin);
     std::uint64_t bits = 0;
@@ -230,13 +244,18 @@ void write_row_without(SmallestKeys<std::uint32_t>& smallest, KeyOf key, Index r
       bits |= std::uint64_t{static_cast<std::uint32_t>(byte)} << l;
     }
     for (; l < width; ++l) bits |= std::uint64_t{key(begin + l) >= smallest.threshold} << l;
-    mask.set_word(row, begin / Mask::word_bits, bits);
+    mask.set_word(row, (first + begin) / Mask::word_bits, bits);
   }
   for (Index j = 0; j < cols && smallest.ties > 0; ++j)
     if (key(j) == smallest.threshold) {
-      mask.set(row, j, false);
+      mask.set(row, first + j, false);
       --smallest.ties;
     }
+}
+/// The same of a whole row.
+template <class KeyOf>
+void write_row_without(SmallestKeys<std::uint32_t>& smallest, KeyOf key, Index row, Mask& mask) {
+  write_bits_without(smallest, key, row, 0, mask.cols(), mask);
 }
 
 }  // namespace pare::detail

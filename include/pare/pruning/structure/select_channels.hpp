@@ -107,7 +107,7 @@ inline void require_channel_scores(const ChannelGroup& group, std::span<const do
   Index kept = std::max(ceil_div(keep, runs), least);
   if (selection.rounding == ChannelSelection::Multiple::down && kept - kept % unit >= least)
     kept -= kept % unit;
-  kept = std::min(round_up(kept, unit), size);
+  kept = unit >= size ? size : std::min(round_up(kept, unit), size);
 
   std::vector<Index> removed;
   for (auto& [run, channels] : candidates) {
