@@ -30,15 +30,6 @@ PackedLayers::Layers parse(const nlohmann::json& settings) {
 
 }  // namespace
 
-bool PackedLayers::are_in(const nlohmann::json& settings) {
-  if (pare::quantization_method(settings) != "pare") return false;
-  const auto layout = pare::field_as<std::string>(settings, {"layout"});
-  if (layout && layout != "packed")
-    throw pare::FormatError("the layout " + in_quotes(*layout) +
-                            " is not supported; \"packed\" is, or none");
-  return layout.has_value();
-}
-
 PackedLayers::PackedLayers(std::filesystem::path directory, const nlohmann::json& settings)
     : directory_(std::move(directory)),
       layers_(pare::with_context((directory_ / "config.json").string(),
