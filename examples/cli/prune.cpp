@@ -124,12 +124,12 @@ void prune(const PruneCommand& options) {
               achieved.weights, chosen.size(), watch.seconds());
   if (recipe.save_as == PrunedAs::pare) {
     std::printf(
-        "the weights take %.2f MB in files, %.2f MB before, as much in memory and time as before; "
-        "pare alone reads them: what goes on to other tools, or to pare quantize, is pruned "
-        "without "
-        "--save-as pare\n",
+        "the weights take %.2f MB in files that pare alone reads, %.2f MB before; memory and time "
+        "are as before\n",
         static_cast<double>(achieved.bytes) / 1e6,
         static_cast<double>(bytes_of(checkpoint.tensors())) / 1e6);
+    std::printf(
+        "other tools, and pare quantize, go on from what is pruned without --save-as pare\n");
     return;
   }
   std::printf(

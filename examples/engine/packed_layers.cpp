@@ -5,9 +5,9 @@
 
 #include "engine/activation_settings.hpp"
 #include "pare/io/file_name.hpp"
+#include "pare/io/json.hpp"
 #include "pare/io/packed_file.hpp"
 #include "pare/io/pare_checkpoint.hpp"
-#include "pare/io/quantization_config.hpp"
 
 namespace engine {
 namespace {
