@@ -301,7 +301,7 @@ TEST_CASE("masked tensors that are broken are refused by name") {
          at(t, name + "_values").data[3] = std::byte{0x7f};
          at(t, name + "_values").data[2] = std::byte{0x80};
        },
-       name, "finite"},
+       name, "holds NaN"},
       {[&](Tensors&) { settings("version", 2); }, "config.json", "\"version\""},
       {[&](Tensors&) { settings("layout", nullptr); }, "self_attn", "no quantization_config"},
   };
