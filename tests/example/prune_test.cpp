@@ -251,6 +251,7 @@ TEST_CASE("with masks in place of zeros a model answers as before and its files 
                                    path("x")},
           {"prune", path("masked"), "--score", "magnitude", "--out", path("x")},
           {"pack", path("masked"), "--out", path("x")},
+          {"sensitivity", path("masked")},
           {"compare", path("masked"), "--no-speed"}}) {
       CAPTURE(command);
       const Outcome outcome = run_pare(command);
