@@ -16,7 +16,7 @@ namespace {
 const char* how_loaded(const engine::Checkpoint& checkpoint, bool map) {
   if (checkpoint.packed())
     return map ? "packed files mapped" : "packed files copied into huge pages";
-  return checkpoint.quantization().empty() ? "float32" : "codes packed";
+  return checkpoint.is_masked() || checkpoint.quantization().empty() ? "float32" : "codes packed";
 }
 
 }  // namespace

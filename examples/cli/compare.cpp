@@ -112,6 +112,7 @@ class Comparison {
         checkpoint_(options.model.model) {
     require_report_path("--report", options.report, {".json", ".csv"},
                         input_paths(options.model, options.calibration, options.text));
+    refuse_masks(checkpoint_);
     if (const std::string by = checkpoint_.quantization(); !by.empty())
       throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
                                 "); compare starts from a float model, use eval");

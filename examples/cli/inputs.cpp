@@ -43,6 +43,13 @@ Runtime ModelOptions::runtime() const {
   return Runtime(threads.value_or(0));
 }
 
+void refuse_masks(const engine::Checkpoint& checkpoint) {
+  if (checkpoint.is_masked())
+    throw pare::ArgumentError(checkpoint.directory().string() +
+                              " is pruned and stored with masks, to be run; what goes on is what "
+                              "pare prune writes without --save-as pare");
+}
+
 engine::Checkpoint open_model(const ModelOptions& options) {
   using engine::PackedAccess;
   engine::Checkpoint checkpoint(options.model,

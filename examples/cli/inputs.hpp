@@ -12,6 +12,9 @@ namespace cli {
 /// The model that a command runs. Throws ArgumentError for --map when nothing could be mapped.
 [[nodiscard]] engine::Checkpoint open_model(const ModelOptions& options);
 
+/// Throws ArgumentError for a model whose zeros are stored as masks: it is written to be run.
+void refuse_masks(const engine::Checkpoint& checkpoint);
+
 /// What commands read: a model and texts.
 [[nodiscard]] InputPaths input_paths(const ModelOptions& model,
                                      const CalibrationOptions& calibration = {},

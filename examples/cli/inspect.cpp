@@ -4,12 +4,14 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cli/options.hpp"
 #include "cli/pipeline/layer.hpp"
 #include "cli/plain_model.hpp"
 #include "cli/printable.hpp"
 #include "engine/checkpoint.hpp"
+#include "pare/io/masked_tensor.hpp"
 #include "pare/io/packed_file.hpp"
 #include "pare/io/pare_checkpoint.hpp"
 #include "pare/io/safetensors_reader.hpp"
@@ -99,6 +101,35 @@ void inspect_layers(const engine::Checkpoint& checkpoint) {
       print_layer(name, *packed->packed(), *packed);
 }
 
+/// The float layers of the first block that has one with a mask.
+void inspect_masked_layers(const engine::Checkpoint& checkpoint) {
+  const Index blocks = checkpoint.config().layers;
+  const auto has_mask = [&](const Layer& layer) { return checkpoint.has_mask(layer.name); };
+  Index shown = 0;
+  std::vector<Layer> layers = layers_of_block(checkpoint.config(), shown);
+  while (std::none_of(layers.begin(), layers.end(), has_mask)) {
+    if (++shown == blocks) return;
+    layers = layers_of_block(checkpoint.config(), shown);
+  }
+  std::printf("%-34s %-8s %7s %7s %12s\n", "layer", "type", "kept", "bits/w", "bytes");
+  pare::SafetensorsCollection& tensors = checkpoint.tensors();
+  for (const Layer& layer : layers) {
+    if (!has_mask(layer)) continue;
+    const std::string name = layer.name + ".weight";
+    const pare::TensorInfo values = tensors.info(name + "_values");
+    const auto shape = pare::masked_shape(tensors, name);
+    const auto weights = static_cast<double>(std::max<Index>(1, shape[0] * shape[1]));
+    std::size_t bytes = 0;
+    for (const char* part : {"_mask", "_values", "_shape"})
+      bytes += tensors.info(name + part).bytes.size();
+    const auto kept = static_cast<double>(values.bytes.size()) * 8 / pare::bits(values.dtype);
+    std::printf("%-34s %-8s %5.1f %% %7.3f %12zu\n", layer.name.c_str(),
+                std::string(to_string(values.dtype)).c_str(), 100.0 * kept / weights,
+                static_cast<double>(bytes) * 8 / weights, bytes);
+  }
+  std::printf("(block %td of %td)\n", shown, blocks);
+}
+
 void print_packed_layers(const engine::PackedLayers& packed) {
   std::set<std::string_view> files;
   std::uint64_t total = 0;
@@ -162,7 +193,10 @@ void inspect_model(const std::filesystem::path& directory) {
   std::printf("%zu tensors, %.2f MB\n", checkpoint.tensors().names().size(),
               static_cast<double>(total) / 1e6);
   if (checkpoint.packed()) print_packed_layers(*checkpoint.packed());
-  if (!quantization.empty()) inspect_layers(checkpoint);
+  if (checkpoint.is_masked())
+    inspect_masked_layers(checkpoint);
+  else if (!quantization.empty())
+    inspect_layers(checkpoint);
 }
 
 }  // namespace

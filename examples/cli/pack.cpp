@@ -166,6 +166,7 @@ void pack(const PackCommand& options) {
   Runtime runtime = options.model.runtime();
   const OutputPath out(options.out, options.force, input_paths(options.model));
   const engine::Checkpoint checkpoint(options.model.model);
+  refuse_masks(checkpoint);
   if (checkpoint.packed())
     throw pare::ArgumentError(options.model.model.string() + " is packed already");
   if (checkpoint.quantization().empty())

@@ -15,20 +15,28 @@
 #include "cli/run_manifest.hpp"
 #include "cli/structure/prune_structure.hpp"
 #include "cli/weight_update.hpp"
+#include "pare/io/masked_tensor.hpp"
 
 namespace cli {
 namespace {
 
-/// Of what was written: zeros among the weights of these layers.
+/// Of what was written: zeros among the weights of these layers, and all tensors.
 struct Achieved {
   Index removed = 0, weights = 0;
+  std::size_t bytes = 0;
 };
+
+std::size_t bytes_of(pare::SafetensorsCollection& tensors) {
+  std::size_t bytes = 0;
+  for (const std::string& name : tensors.names()) bytes += tensors.info(name).bytes.size();
+  return bytes;
+}
 
 Achieved count_zeros(const std::filesystem::path& directory, const PrunedLayers& layers) {
   auto tensors = pare::SafetensorsCollection::open(directory);
-  Achieved achieved;
+  Achieved achieved{.bytes = bytes_of(tensors)};
   for (const auto& [name, layer] : layers) {
-    const pare::Matrix<float> weight = tensors.read_matrix(name + ".weight");
+    const pare::Matrix<float> weight = pare::read_maybe_masked(tensors, name + ".weight");
     achieved.weights += weight.size();
     achieved.removed += std::count(weight.data(), weight.data() + weight.size(), 0.0f);
     tensors.drop_pages();
@@ -62,6 +70,7 @@ void prune(const PruneCommand& options) {
   inputs.add_file(options.recipe_file);
   const OutputPath out(options.out, options.force, inputs);
   const engine::Checkpoint checkpoint(options.model.model);
+  refuse_masks(checkpoint);
   if (const std::string by = checkpoint.quantization(); !by.empty())
     throw pare::ArgumentError(options.model.model.string() + " is quantized (by " + by +
                               "): prune before quantizing");
@@ -101,7 +110,8 @@ void prune(const PruneCommand& options) {
   const Stopwatch watch;
   (void)compress_model(checkpoint, steps,
                        {.path = out,
-                        .layout = FileLayout::of_float_model(),
+                        .layout = recipe.save_as == PrunedAs::pare ? FileLayout::of_masked_model()
+                                                                   : FileLayout::of_float_model(),
                         .manifest = manifest,
                         .recipe = recipe_json(saved)},
                        windows ? &*windows : nullptr, runtime.execution(), "pruning",
@@ -112,6 +122,16 @@ void prune(const PruneCommand& options) {
               100.0 * static_cast<double>(achieved.removed) /
                   static_cast<double>(std::max<Index>(1, achieved.weights)),
               achieved.weights, chosen.size(), watch.seconds());
+  if (recipe.save_as == PrunedAs::pare) {
+    std::printf(
+        "the weights take %.2f MB in files that pare alone reads, %.2f MB before; memory and time "
+        "are as before\n",
+        static_cast<double>(achieved.bytes) / 1e6,
+        static_cast<double>(bytes_of(checkpoint.tensors())) / 1e6);
+    std::printf(
+        "other tools, and pare quantize, go on from what is pruned without --save-as pare\n");
+    return;
+  }
   std::printf(
       "sparsity is simulated: zeros are stored, files are as large and as fast as before\n");
   std::printf("%s\n", what_skips_zeros(recipe).c_str());

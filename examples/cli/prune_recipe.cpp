@@ -195,6 +195,19 @@ std::vector<StepOption<PruneRecipe>> describe() {
        .where = "what calibrates",
        .get = [](const PruneRecipe& r) { return Json(r.min_expert_tokens); },
        .set = [](PruneRecipe& r, const Json& v) { r.min_expert_tokens = v.get<Index>(); }},
+      {.name = "save_as",
+       .flag = "--save-as",
+       .kind = Kind::text,
+       .help = "huggingface: an ordinary model, zeros are stored; or pare: masks in their place, "
+               "smaller files that pare alone reads",
+       .compared = false,
+       .in_manifest = true,
+       .has_effect = always,
+       .get = [](const PruneRecipe& r) { return Json(name_of(pruned_as_names, r.save_as)); },
+       .set =
+           [](PruneRecipe& r, const Json& v) {
+             r.save_as = parse_name<PrunedAs>(pruned_as_names, v.get<std::string>(), "layout");
+           }},
   };
 }
 

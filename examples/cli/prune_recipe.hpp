@@ -23,6 +23,10 @@ inline constexpr std::array<std::string_view, 5> prune_update_names{"none", "ref
 enum class PruneScope : std::uint8_t { row, matrix, global };
 inline constexpr std::array<std::string_view, 3> prune_scope_names{"row", "matrix", "global"};
 
+/// An ordinary model whose zeros are stored, or masks in their place.
+enum class PrunedAs : std::uint8_t { huggingface, pare };
+inline constexpr std::array<std::string_view, 2> pruned_as_names{"huggingface", "pare"};
+
 /// One way to prune a model: the step "prune" of a recipe file. Its options are described in
 /// prune_recipe.cpp.
 struct PruneRecipe {
@@ -43,6 +47,7 @@ struct PruneRecipe {
   std::string layers{};
   /// An expert that the calibration text gives fewer tokens gets all of them.
   Index min_expert_tokens = 128;
+  PrunedAs save_as = PrunedAs::huggingface;
 
   [[nodiscard]] bool uses_score() const {
     return update == PruneUpdate::none || update == PruneUpdate::refit;

@@ -60,6 +60,10 @@ void require_joint(const PruneRecipe& prune, const Recipe& recipe) {
     throw pare::ArgumentError(
         "pruning and quantization in one pass need --method gptq or awq+gptq, whose sweep makes up "
         "for both; or prune first, and quantize what pare prune wrote");
+  if (prune.save_as != PrunedAs::huggingface)
+    throw pare::ArgumentError(
+        "pruning and quantization in one pass save a quantized model: \"save_as\" of the step "
+        "\"prune\" has no effect");
   if (prune.allocate != "uniform" || prune.scope)
     throw pare::ArgumentError(
         "pruning and quantization in one pass give all layers one share: prune first for others");
@@ -100,6 +104,7 @@ void quantize(const QuantizeCommand& options) {
     throw pare::ArgumentError("--transposed has no effect here: how the layers of " +
                               options.model.model.string() + " are stored is known");
   const engine::Checkpoint checkpoint(options.model.model);
+  refuse_masks(checkpoint);
   if (const std::string by = checkpoint.quantization(); !by.empty())
     throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
                               ")");

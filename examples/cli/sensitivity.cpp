@@ -82,6 +82,7 @@ class SensitivityRun {
     const InputPaths read = input_paths(options.model, options.calibration, options.text);
     require_report_path("--report", options.report, {".json", ".csv"}, read);
     require_report_path("--plot", options.plot, {".svg"}, read);
+    refuse_masks(checkpoint_);
     if (const std::string by = checkpoint_.quantization(); !by.empty())
       throw pare::ArgumentError(options.model.model.string() + " is quantized (by " + by +
                                 "): prune before quantizing");

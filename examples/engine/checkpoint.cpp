@@ -5,10 +5,12 @@
 #include <system_error>
 #include <utility>
 
+#include "engine/stored_layout.hpp"
 #include "engine/warnings.hpp"
 #include "pare/core/finite.hpp"
 #include "pare/io/file_kind.hpp"
 #include "pare/io/json.hpp"
+#include "pare/io/masked_tensor.hpp"
 #include "pare/io/quantization_config.hpp"
 
 namespace engine {
@@ -75,26 +77,28 @@ void Checkpoint::settle_names() {
 
 void Checkpoint::open_quantization() {
   if (!found_) return;
-  const bool is_packed = pare::with_context(found_->file.string(), [&] {
-    if (PackedLayers::are_in(found_->settings)) return true;
-    quantization_ = QuantizationSettings::from_json(found_->settings);
-    return false;
+  const StoredLayout layout = pare::with_context(found_->file.string(), [&] {
+    const StoredLayout stored = stored_layout(found_->settings);
+    if (stored == StoredLayout::codes)
+      quantization_ = QuantizationSettings::from_json(found_->settings);
+    return stored;
   });
-  if (is_packed) packed_.emplace(directory_, found_->settings);
+  if (layout == StoredLayout::packed) packed_.emplace(directory_, found_->settings);
+  masked_ = layout == StoredLayout::masked;
 }
 
 /// The output layer is what is stored: tie_word_embeddings is believed where nothing contradicts.
 void Checkpoint::settle_output_layer() {
   if (config_.encoder) return;
   const std::string layer = config_.names.output;
-  const bool is_quantized = has_codes(layer) || (packed_ && packed_->find(layer));
-  const bool is_stored = is_quantized || tensors_.contains(layer + ".weight");
+  const bool is_own = has_codes(layer) || has_mask(layer) || (packed_ && packed_->find(layer));
+  const bool is_stored = is_own || tensors_.contains(layer + ".weight");
   const auto settle = [&](bool tied, const std::string& why) {
     config_.tied_embeddings = tied;
     json_["tie_word_embeddings"] = tied;
     warn_once((directory_ / "config.json").string() + ": " + why);
   };
-  if (config_.tied_embeddings && is_stored && (is_quantized || !output_layer_is_embedding()))
+  if (config_.tied_embeddings && is_stored && (is_own || !output_layer_is_embedding()))
     settle(false, "tie_word_embeddings is true, but " + layer +
                       " is stored and differs from the embedding: the stored one is used");
   else if (!config_.tied_embeddings && !is_stored && tensors_.contains(embedding_name()))
@@ -121,6 +125,7 @@ void Checkpoint::require_forward() const {
 
 std::string Checkpoint::quantization() const {
   if (packed_) return "pare, packed";
+  if (masked_) return "pare, masked";
   return quantization_ ? quantization_->method() : "";
 }
 
@@ -220,10 +225,9 @@ std::vector<Linear> Checkpoint::linears(const std::vector<std::string>& names,
     else if (auto quantized = quantized_linear(name))
       layers[i] = Linear(quantized->weight, quantized->activations, execution);
     else
-      layers[i] =
-          Linear(layers_.at(name).transposed
-                     ? pare::Matrix<float>(read_matrix(name + ".weight").view().transposed())
-                     : read_matrix(name + ".weight"));
+      layers[i] = Linear(layers_.at(name).transposed
+                             ? pare::Matrix<float>(read_weight(name).view().transposed())
+                             : read_weight(name));
     if (tensors_.contains(name + ".bias")) layers[i].set_bias(read_vector(name + ".bias"));
   }
   return layers;
@@ -231,6 +235,10 @@ std::vector<Linear> Checkpoint::linears(const std::vector<std::string>& names,
 
 bool Checkpoint::has_codes(const std::string& layer) const {
   return quantization_ && quantization_->holds(tensors_, layer);
+}
+
+bool Checkpoint::has_mask(const std::string& layer) const {
+  return masked_ && pare::is_masked(tensors_, layer + ".weight");
 }
 
 std::optional<pare::ActivationOptions> Checkpoint::activations(const std::string& layer) const {
@@ -282,6 +290,16 @@ pare::Matrix<float> Checkpoint::read_matrix(const std::string& name) const {
   auto matrix = tensors_.read_matrix(name);
   pare::require_finite(matrix.view(), directory_.string() + ": " + name);
   return matrix;
+}
+
+/// As it is stored: of some families (in_features, out_features).
+pare::Matrix<float> Checkpoint::read_weight(const std::string& layer) const {
+  const std::string name = layer + ".weight";
+  if (!has_mask(layer)) return read_matrix(name);
+  auto weight = pare::with_context(directory_.string(),
+                                   [&] { return pare::read_maybe_masked(tensors_, name); });
+  pare::require_finite(weight.view(), directory_.string() + ": " + name);
+  return weight;
 }
 
 pare::Vector<float> Checkpoint::read_vector(const std::string& name) const {

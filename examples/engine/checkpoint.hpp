@@ -19,9 +19,10 @@
 namespace engine {
 
 /// A Hugging Face directory: config.json and safetensors, float or quantized by pare, GPTQ or AWQ
-/// tools, or with its layers in packed files. Shapes are checked at once, tensors are read when
-/// asked for; `release_pages` gives the mapped memory back. Where files contradict each other, what
-/// is stored is followed and a line on standard error says so.
+/// tools, with its layers in packed files, or pruned with masks in place of zeros. Shapes are
+/// checked at once, tensors are read when asked for; `release_pages` gives the mapped memory back.
+/// Where files contradict each other, what is stored is followed and a line on standard error says
+/// so.
 ///
 /// Errors    name file, tensor and reason: FormatError for what is missing, misshapen or not
 ///           supported, NumericError for NaN and infinity
@@ -40,9 +41,13 @@ class Checkpoint {
   void require_forward() const;
   /// Nothing unless the layers are in packed files.
   [[nodiscard]] const std::optional<PackedLayers>& packed() const noexcept { return packed_; }
-  /// How the layers are stored: "pare", "gptq", "awq" or "pare, packed"; empty for a float
-  /// checkpoint.
+  /// How the layers are stored: "pare", "gptq", "awq", "pare, packed" or "pare, masked"; empty for
+  /// an ordinary float checkpoint.
   [[nodiscard]] std::string quantization() const;
+  /// True when layers, which are float, may be stored with masks in place of zeros.
+  [[nodiscard]] bool is_masked() const noexcept { return masked_; }
+  /// True when this layer is.
+  [[nodiscard]] bool has_mask(const std::string& layer) const;
   void release_pages() const { tensors_.drop_pages(); }
 
   [[nodiscard]] Embedding embedding() const;
@@ -96,6 +101,7 @@ class Checkpoint {
   void require_shape(const std::string& name, const std::vector<Index>& shape) const;
   void require_float(const std::string& name, const std::string& layer) const;
   [[nodiscard]] pare::Matrix<float> read_matrix(const std::string& name) const;
+  [[nodiscard]] pare::Matrix<float> read_weight(const std::string& layer) const;
   [[nodiscard]] pare::Vector<float> read_vector(const std::string& name) const;
 
   std::filesystem::path directory_;
@@ -109,8 +115,9 @@ class Checkpoint {
   std::map<std::string, Layer, std::less<>> layers_;  // all linear ones
   mutable pare::SafetensorsCollection tensors_;       // maps its shards when they are first read
   PackedAccess access_;
-  std::optional<QuantizationSettings> quantization_;  // at most one of the two
+  std::optional<QuantizationSettings> quantization_;  // at most one of the three
   std::optional<PackedLayers> packed_;
+  bool masked_ = false;
 };
 
 }  // namespace engine

@@ -5,6 +5,7 @@
 #include "engine/checkpoint.hpp"
 #include "engine/foreign_layers.hpp"
 #include "engine/warnings.hpp"
+#include "pare/io/masked_tensor.hpp"
 
 /// What is checked of a checkpoint before anything of it is read, and what is told.
 namespace engine {
@@ -115,9 +116,17 @@ void Checkpoint::require_norm(const std::string& name, Index size) const {
 
 void Checkpoint::require_linear(const std::string& name, const pare::Shape<2>& shape,
                                 bool transposed) const {
-  if (!has_codes(name) && !(packed_ && packed_->find(name))) {
+  const pare::Shape<2> stored{shape[transposed ? 1 : 0], shape[transposed ? 0 : 1]};
+  if (has_mask(name)) {
+    pare::with_context(directory_.string(), [&] {
+      const auto found = pare::masked_shape(tensors_, name + ".weight");
+      if (found != stored)
+        throw pare::ShapeError(name + ".weight_shape: the shape is " + pare::to_string(found) +
+                               ", the configuration gives it " + pare::to_string(stored));
+    });
+  } else if (!has_codes(name) && !(packed_ && packed_->find(name))) {
     require_float(name + ".weight", name);
-    require_shape(name + ".weight", {shape[transposed ? 1 : 0], shape[transposed ? 0 : 1]});
+    require_shape(name + ".weight", {stored[0], stored[1]});
   }
   if (tensors_.contains(name + ".bias")) require_shape(name + ".bias", {shape[0]});
 }

@@ -17,9 +17,10 @@ template <class Contains>
   struct Sign {
     std::string_view ending, what;
   };
-  static constexpr std::array<Sign, 9> signs{{
+  static constexpr std::array<Sign, 10> signs{{
       {".qweight", "stored as GPTQ or AWQ, but no quantization_config says how"},
       {".codes", "stored by pare, but no quantization_config says how"},
+      {".weight_values", "stored by pare with a mask, but no quantization_config says so"},
       {".weight.quant_state.bitsandbytes__nf4", "quantized by bitsandbytes (NF4)"},
       {".weight.quant_state.bitsandbytes__fp4", "quantized by bitsandbytes (FP4)"},
       {".SCB", "quantized by bitsandbytes (INT8)"},

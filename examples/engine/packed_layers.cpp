@@ -5,9 +5,9 @@
 
 #include "engine/activation_settings.hpp"
 #include "pare/io/file_name.hpp"
+#include "pare/io/json.hpp"
 #include "pare/io/packed_file.hpp"
 #include "pare/io/pare_checkpoint.hpp"
-#include "pare/io/quantization_config.hpp"
 
 namespace engine {
 namespace {
@@ -29,15 +29,6 @@ PackedLayers::Layers parse(const nlohmann::json& settings) {
 }
 
 }  // namespace
-
-bool PackedLayers::are_in(const nlohmann::json& settings) {
-  if (pare::quantization_method(settings) != "pare") return false;
-  const auto layout = pare::field_as<std::string>(settings, {"layout"});
-  if (layout && layout != "packed")
-    throw pare::FormatError("the layout " + in_quotes(*layout) +
-                            " is not supported; \"packed\" is, or none");
-  return layout.has_value();
-}
 
 PackedLayers::PackedLayers(std::filesystem::path directory, const nlohmann::json& settings)
     : directory_(std::move(directory)),

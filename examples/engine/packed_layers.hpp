@@ -40,9 +40,6 @@ class PackedLayers {
  public:
   using Layers = std::map<std::string, PackedLayer, std::less<>>;
 
-  /// True for the settings of a packed checkpoint. Throws FormatError for an unknown layout.
-  [[nodiscard]] static bool are_in(const nlohmann::json& settings);
-
   /// Opens every file to see that it holds the layers that the settings place there, no others.
   PackedLayers(std::filesystem::path directory, const nlohmann::json& settings);
 

@@ -11,6 +11,7 @@
 #include "pare/io/layer_tensors.hpp"
 #include "pare/io/mapped_file.hpp"
 #include "pare/io/mask_tensor.hpp"
+#include "pare/io/masked_tensor.hpp"
 #include "pare/io/packed_file.hpp"
 #include "pare/io/packed_header.hpp"
 #include "pare/io/pare_checkpoint.hpp"

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "engine/stored_layout.hpp"
 #include "pare/io/gptq_checkpoint.hpp"
 #include "pare/io/pare_checkpoint.hpp"
 
@@ -27,6 +28,7 @@ engine::QuantizationSettings FileLayout::settings(nlohmann::json layers) const {
 nlohmann::json FileLayout::quantization_config(nlohmann::json layers) const {
   if (const auto* gptq = std::get_if<pare::GptqConfig>(&config_)) return gptq->to_json();
   if (const auto* awq = std::get_if<pare::AwqConfig>(&config_)) return awq->to_json();
+  if (has_masks()) return engine::masked_settings();
   return pare::pare_config(std::move(layers));
 }
 
@@ -37,7 +39,8 @@ pare::DType FileLayout::float_type(pare::DType dtype) const {
 
 void FileLayout::set_float_type(nlohmann::json& config) const {
   for (const char* key : {"torch_dtype", "dtype"}) {
-    if (describes_layers() || !config.contains(key) || config[key] != "bfloat16") continue;
+    if (describes_layers() || has_masks() || !config.contains(key) || config[key] != "bfloat16")
+      continue;
     if (std::holds_alternative<pare::AwqConfig>(config_)) {
       config[key] = "float16";
       std::fprintf(stderr,

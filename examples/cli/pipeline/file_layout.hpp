@@ -25,11 +25,19 @@ class FileLayout {
     layout.config_ = Float{};
     return layout;
   }
+  /// Of float models with masks in place of zeros where that is smaller, for pare alone.
+  [[nodiscard]] static FileLayout of_masked_model() {
+    FileLayout layout;
+    layout.config_ = Masked{};
+    return layout;
+  }
   explicit FileLayout(pare::GptqConfig config) : config_(std::move(config)) {}
   explicit FileLayout(pare::AwqConfig config) : config_(std::move(config)) {}
 
   [[nodiscard]] bool is_float() const { return std::holds_alternative<Float>(config_); }
-  /// True for pare's own files, whose shards say how each of their layers is stored.
+  [[nodiscard]] bool has_masks() const { return std::holds_alternative<Masked>(config_); }
+  /// True for pare's own files of quantized models, whose shards say how each of their layers is
+  /// stored.
   [[nodiscard]] bool describes_layers() const { return config_.index() == 0; }
   /// Settings are also written as quantize_config.json, which older readers of GPTQ files want.
   [[nodiscard]] bool has_settings_file() const { return config_.index() == 1; }
@@ -50,7 +58,8 @@ class FileLayout {
 
  private:
   struct Float {};
-  std::variant<std::monostate, pare::GptqConfig, pare::AwqConfig, Float> config_;
+  struct Masked {};
+  std::variant<std::monostate, pare::GptqConfig, pare::AwqConfig, Float, Masked> config_;
 };
 
 }  // namespace cli

@@ -10,6 +10,7 @@
 #include "engine/block_tensors.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/mapped_file.hpp"
+#include "pare/io/masked_tensor.hpp"
 #include "pare/io/safetensors_writer.hpp"
 
 namespace cli {
@@ -80,6 +81,21 @@ void ModelWriter::add_layer(const std::string& name, const engine::QuantizedLine
   shard.layers[name] = engine::QuantizationSettings::layer_json(linear);
 }
 
+void ModelWriter::add_weight(const std::string& name, pare::MatrixView<const float> values,
+                             Shard& shard) const {
+  pare::NamedTensor weight = stored(name, values);
+  if (layout_.has_masks() && weight.shape.size() == 2) {
+    auto masked = pare::masked_tensors(name, weight.info());
+    std::size_t bytes = 0;
+    for (const pare::NamedTensor& tensor : masked) bytes += tensor.data.size();
+    if (bytes < weight.data.size()) {
+      for (auto& tensor : masked) shard.tensors.push_back(std::move(tensor));
+      return;
+    }
+  }
+  shard.tensors.push_back(std::move(weight));
+}
+
 void ModelWriter::add_layers(const BlockInWork& work, Shard& shard) const {
   for (const Layer& layer : work.layers) {
     const engine::LinearDescription& description = work.block.description.linears[layer.index];
@@ -90,9 +106,9 @@ void ModelWriter::add_layers(const BlockInWork& work, Shard& shard) const {
     if (const auto found = work.quantized.find(layer.name); found != work.quantized.end())
       add_layer(layer.name, found->second, shard);
     else if (description.transposed)
-      shard.tensors.push_back(stored(layer.name + ".weight", linear.dense().view().transposed()));
+      add_weight(layer.name + ".weight", linear.dense().view().transposed(), shard);
     else
-      shard.tensors.push_back(stored(layer.name + ".weight", linear.dense().view()));
+      add_weight(layer.name + ".weight", linear.dense().view(), shard);
   }
 }
 
@@ -171,7 +187,7 @@ engine::BlockSource ModelWriter::source(const fs::path& file) const {
       const auto stored = open->settings.read(open->reader, name);
       read = engine::Linear(stored.weight, stored.activations);
     } else {
-      const pare::Matrix<float> weight = open->reader.read_matrix(name + ".weight");
+      const pare::Matrix<float> weight = pare::read_maybe_masked(open->reader, name + ".weight");
       read = engine::Linear(checkpoint_.is_transposed(name)
                                 ? pare::Matrix<float>(weight.view().transposed())
                                 : weight);

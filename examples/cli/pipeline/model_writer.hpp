@@ -74,6 +74,9 @@ class ModelWriter final : public ExpertStore {
                                          const std::string& like = {}) const;
   void add_layer(const std::string& name, const engine::QuantizedLinear& linear,
                  Shard& shard) const;
+  /// The float weight of a layer, as the checkpoint has it or with a mask.
+  void add_weight(const std::string& name, pare::MatrixView<const float> values,
+                  Shard& shard) const;
   void add_layers(const BlockInWork& work, Shard& shard) const;
   [[nodiscard]] engine::BlockSource source(const std::filesystem::path& file) const;
   [[nodiscard]] std::filesystem::path expert_path(Index block, Index expert) const;

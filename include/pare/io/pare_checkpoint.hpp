@@ -98,12 +98,20 @@ template <std::same_as<AnyQuantizedMatrix> Q>
   return {{"quant_method", "pare"}, {"version", 1}, {"layers", std::move(layers)}};
 }
 
-/// The object of layers in the settings. Throws FormatError for other settings or a later version.
-[[nodiscard]] inline const nlohmann::json& pare_layers(const nlohmann::json& config) {
-  detail::require_method(config, "pare");
+namespace detail {
+
+inline void require_pare_version(const nlohmann::json& config) {
+  require_method(config, "pare");
   if (const auto number = field_as<int>(config, {"version"}); number != 1)
     throw FormatError("field \"version\" of the pare checkpoint is " +
                       (number ? std::to_string(*number) : "missing") + ", but 1 can be read");
+}
+
+}  // namespace detail
+
+/// The object of layers in the settings. Throws FormatError for other settings or a later version.
+[[nodiscard]] inline const nlohmann::json& pare_layers(const nlohmann::json& config) {
+  detail::require_pare_version(config);
   const nlohmann::json* layers = find_field(config, {"layers"});
   if (!layers || !layers->is_object())
     throw FormatError("field \"layers\" is missing or not an object");
