@@ -64,6 +64,14 @@ std::string processor_name() {
   return "unknown";
 }
 
+/// Null is empty; what holds a comma is in quotes.
+std::string csv_cell(const nlohmann::json& value) {
+  if (value.is_null()) return "";
+  if (!value.is_string()) return value.dump();
+  const auto text = value.get<std::string>();
+  return text.find(',') == std::string::npos ? text : '"' + text + '"';
+}
+
 }  // namespace
 
 void add_speed(nlohmann::json& json, const Speed& speed) {
@@ -134,17 +142,18 @@ void write_rows(const std::filesystem::path& path, const nlohmann::json& rows,
     pare::write_json(path, more);
     return;
   }
+  // Not every row has every column.
+  std::set<std::string> columns;
+  for (const auto& row : rows)
+    for (const auto& [key, value] : row.items()) columns.insert(key);
   std::string text;
+  for (const std::string& column : columns) text += (text.empty() ? "" : ",") + column;
+  text += "\n";
   for (const auto& row : rows) {
-    if (text.empty()) {
-      for (const auto& [key, value] : row.items()) text += (text.empty() ? "" : ",") + key;
-      text += "\n";
-    }
     std::string line;
-    for (const auto& [key, value] : row.items())
-      line += (line.empty() ? "" : ",") + (value.is_string() ? value.get<std::string>()
-                                           : value.is_null() ? std::string()
-                                                             : value.dump());
+    for (const std::string& column : columns)
+      line +=
+          (column == *columns.begin() ? "" : ",") + csv_cell(row.value(column, nlohmann::json()));
     text += line + "\n";
   }
   pare::write_file(path, text);

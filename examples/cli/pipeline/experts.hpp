@@ -36,7 +36,7 @@ class ExpertStore {
 
   /// Rounds weights and biases to the types in which they are written: what comes after a block
   /// sees what a resumed run reads.
-  virtual void round_as_stored(BlockInWork& work) const = 0;
+  virtual void round_as_stored(BlockInWork& /*work*/) const {}
   virtual void write_expert(const BlockInWork& expert, Index number) = 0;
   [[nodiscard]] virtual engine::Block read_expert(Index block, Index number) const = 0;
 };

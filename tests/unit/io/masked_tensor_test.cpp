@@ -39,9 +39,9 @@ Matrix<float> matrix(Index rows, Index cols, const std::vector<float>& values) {
   return m;
 }
 
-/// Tensors that are in memory.
-struct Tensors {
-  explicit Tensors(const std::vector<NamedTensor>& tensors) {
+/// StoredTensors that are in memory.
+struct StoredTensors {
+  explicit StoredTensors(const std::vector<NamedTensor>& tensors) {
     for (const NamedTensor& tensor : tensors) all[tensor.name] = tensor;
   }
   [[nodiscard]] bool contains(std::string_view name) const {
@@ -95,7 +95,7 @@ TEST_CASE("a matrix comes back from its mask and values bit for bit") {
 
 TEST_CASE("values lie row by row under the bits of the mask") {
   const Matrix<float> w = matrix(2, 3, {0.0f, 2.0f, 3.0f, 4.0f, 0.0f, 0.0f});
-  Tensors stored{masked_tensors("a.weight", tensor_of(DType::F32, w).info())};
+  StoredTensors stored{masked_tensors("a.weight", tensor_of(DType::F32, w).info())};
   CHECK(stored.all.at("a.weight_mask").data == std::vector{std::byte{0b110}, std::byte{0b001}});
   CHECK(elements_as<float>(stored.info("a.weight_values")) == std::vector{2.0f, 3.0f, 4.0f});
   CHECK(elements_as<std::int64_t>(stored.info("a.weight_shape")) ==
@@ -107,14 +107,14 @@ TEST_CASE("what is zero only in value is kept") {
   const Matrix<float> w =
       matrix(1, 4, {-0.0f, nan, 0.0f, std::numeric_limits<float>::denorm_min()});
   const NamedTensor dense = tensor_of(DType::F32, w);
-  Tensors stored{masked_tensors("w", dense.info())};
+  StoredTensors stored{masked_tensors("w", dense.info())};
   CHECK(stored.all.at("w_values").shape == std::vector<Index>{3});
   CHECK(unmasked_tensor(stored, "w").data == dense.data);
 }
 
 TEST_CASE("a matrix that is not masked is read as it is") {
   const Matrix<float> w = matrix(1, 2, {1.0f, 0.0f});
-  Tensors stored({tensor_of(DType::F16, w)});
+  StoredTensors stored({tensor_of(DType::F16, w)});
   CHECK_FALSE(is_masked(stored, "w"));
   CHECK(read_maybe_masked(stored, "w") == w);
 }
@@ -126,44 +126,45 @@ TEST_CASE("what no mask can hold, and masked tensors that do not fit, are refuse
 
   Matrix<float> w({3, 10});
   for (Index i = 0; i < w.size(); i += 3) w.data()[i] = 1.0f;
-  const auto set_shape = [](Tensors& t, std::int64_t rows, std::int64_t cols) {
+  const auto set_shape = [](StoredTensors& t, std::int64_t rows, std::int64_t cols) {
     const std::int64_t shape[]{rows, cols};
     t.all.at("w_shape").data = detail::to_bytes(std::span<const std::int64_t>(shape));
   };
   const struct {
-    void (*break_it)(Tensors&, decltype(set_shape)&);
+    void (*break_it)(StoredTensors&, decltype(set_shape)&);
     const char *tensor, *reason;
   } cases[] = {
-      {[](Tensors& t, auto&) { t.all.at("w_mask").data[0] ^= std::byte{1}; }, "w_values",
+      {[](StoredTensors& t, auto&) { t.all.at("w_mask").data[0] ^= std::byte{1}; }, "w_values",
        "keeps 9"},
-      {[](Tensors& t, auto&) { t.all.at("w_mask").data[1] |= std::byte{4}; }, "w_mask", "beyond"},
-      {[](Tensors& t, auto&) { t.all.at("w_mask").dtype = DType::I8; }, "w_mask", "I8"},
-      {[](Tensors& t, auto&) {
+      {[](StoredTensors& t, auto&) { t.all.at("w_mask").data[1] |= std::byte{4}; }, "w_mask",
+       "beyond"},
+      {[](StoredTensors& t, auto&) { t.all.at("w_mask").dtype = DType::I8; }, "w_mask", "I8"},
+      {[](StoredTensors& t, auto&) {
          t.all.at("w_values").shape = {9};
          t.all.at("w_values").data.resize(9 * 4);
        },
        "w_values", "keeps 10"},
-      {[](Tensors& t, auto&) {
+      {[](StoredTensors& t, auto&) {
          t.all.at("w_values").shape = {2, 5};
        },
        "w_values", "[2, 5]"},
-      {[](Tensors& t, auto&) { t.all.at("w_values").dtype = DType::I32; }, "w_values", "I32"},
-      {[](Tensors& t, auto& set) { set(t, 3, 17); }, "w_mask", "[3, 17]"},
-      {[](Tensors& t, auto& set) { set(t, 2, 10); }, "w_mask", "[2, 10]"},
-      {[](Tensors& t, auto& set) { set(t, 3, 0); }, "w_values", "keeps 0"},
-      {[](Tensors& t, auto& set) { set(t, -3, 10); }, "w_shape", "absurd"},
-      {[](Tensors& t, auto& set) { set(t, 3, std::int64_t{1} << 62); }, "w_shape", "absurd"},
-      {[](Tensors& t, auto&) { t.all.at("w_shape").dtype = DType::U64; }, "w_shape", "U64"},
-      {[](Tensors& t, auto&) {
+      {[](StoredTensors& t, auto&) { t.all.at("w_values").dtype = DType::I32; }, "w_values", "I32"},
+      {[](StoredTensors& t, auto& set) { set(t, 3, 17); }, "w_mask", "[3, 17]"},
+      {[](StoredTensors& t, auto& set) { set(t, 2, 10); }, "w_mask", "[2, 10]"},
+      {[](StoredTensors& t, auto& set) { set(t, 3, 0); }, "w_values", "keeps 0"},
+      {[](StoredTensors& t, auto& set) { set(t, -3, 10); }, "w_shape", "absurd"},
+      {[](StoredTensors& t, auto& set) { set(t, 3, std::int64_t{1} << 62); }, "w_shape", "absurd"},
+      {[](StoredTensors& t, auto&) { t.all.at("w_shape").dtype = DType::U64; }, "w_shape", "U64"},
+      {[](StoredTensors& t, auto&) {
          t.all.at("w_shape").shape = {1, 2};
        },
        "w_shape", "[1, 2]"},
-      {[](Tensors& t, auto&) { t.all.erase("w_mask"); }, "w_mask", "no tensor"},
-      {[](Tensors& t, auto&) { t.all.erase("w_shape"); }, "w_shape", "no tensor"},
+      {[](StoredTensors& t, auto&) { t.all.erase("w_mask"); }, "w_mask", "no tensor"},
+      {[](StoredTensors& t, auto&) { t.all.erase("w_shape"); }, "w_shape", "no tensor"},
   };
   for (const auto& c : cases) {
     CAPTURE(c.tensor, c.reason);
-    Tensors stored{masked_tensors("w", tensor_of(DType::F32, w).info())};
+    StoredTensors stored{masked_tensors("w", tensor_of(DType::F32, w).info())};
     REQUIRE(unmasked_tensor(stored, "w").shape == std::vector<Index>{3, 10});
     c.break_it(stored, set_shape);
     try {
