@@ -276,7 +276,6 @@ class Comparison {
     const Index removed = weights_of(model_) - weights_of(smaller);
     row.sparsity = static_cast<double>(removed) / static_cast<double>(weights_of(model_));
     row.bits_per_weight = bits(weight_dtype());
-    row.parameters = size_.parameters - removed;
     row.weight_bytes = size_.bytes - removed * bits(weight_dtype()) / 8;
     return row;
   }
@@ -323,7 +322,7 @@ class Comparison {
   }
 
   void finish_row(ReportRow& row, const engine::Model& model) {
-    if (row.parameters == 0) row.parameters = size_.parameters;
+    row.parameters = size_.parameters;
     const engine::Model* const beside = &model == &model_ ? nullptr : &model_;
     if (evaluator_) {
       const Quality quality = evaluator_->measure(model);

@@ -69,6 +69,10 @@ bool is_n_of_m(const PruneRecipe& recipe) {
   return pattern && pattern->of != 0;
 }
 
+bool is_by_file(const PruneRecipe& recipe) {
+  return recipe.allocate != "uniform" && recipe.allocate != "erk" && recipe.allocate != "owl";
+}
+
 std::vector<StepOption<PruneRecipe>> describe() {
   return {
       {.name = "score",
@@ -87,8 +91,10 @@ std::vector<StepOption<PruneRecipe>> describe() {
        .help = "share of the weights that goes, from 0 to below 1",
        .compared = false,
        .in_manifest = true,
-       .has_effect = [](const PruneRecipe& r) { return !is_n_of_m(r); },
-       .where = "other patterns: N:M says the share itself",
+       .has_effect = [](const PruneRecipe& r) { return !is_n_of_m(r) && !is_by_file(r); },
+       .where =
+           "other patterns than N:M, which says the share itself, and other allocations than a "
+           "file, which says each layer's",
        .get = [](const PruneRecipe& r) { return Json(r.sparsity); },
        .set = [](PruneRecipe& r, const Json& v) { r.sparsity = v.get<double>(); }},
       {.name = "pattern",
@@ -108,7 +114,7 @@ std::vector<StepOption<PruneRecipe>> describe() {
        .compared = false,
        .in_manifest = true,
        .has_effect = [](const PruneRecipe& r) { return r.uses_score() && !is_n_of_m(r); },
-       .where = "scores without a pattern N:M",
+       .where = "--update none and refit, and other patterns than N:M",
        .get =
            [](const PruneRecipe& r) {
              return r.scope ? Json(name_of(prune_scope_names, *r.scope)) : Json();
@@ -244,13 +250,15 @@ pare::Selection PruneRecipe::selection() const {
 
 std::string PruneRecipe::text() const {
   std::string share;
-  if (!is_n_of_m(*this)) {
+  if (is_by_file(*this)) {
+    share = "by " + allocate;
+  } else if (!is_n_of_m(*this)) {
     char percent[32];
     std::snprintf(percent, sizeof percent, "%g %%", 100.0 * sparsity);
     share = percent;
   }
   if (uses_score() && scope == PruneScope::global) share += " global";
-  if (allocate == "owl") share += " owl";
+  if (allocate != "uniform" && !is_by_file(*this)) share += " " + allocate;
   if (pattern != "unstructured") share += (share.empty() ? "" : " in ") + pattern;
   const std::string name(name_of(prune_update_names, update));
   return (update == PruneUpdate::none    ? score

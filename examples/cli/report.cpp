@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <ctime>
 #include <fstream>
+#include <set>
+#include <string>
 
 #include "cli/standard_output.hpp"
 #include "pare/io/atomic_file.hpp"

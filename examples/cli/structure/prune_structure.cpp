@@ -136,6 +136,7 @@ void prune_structure(const PruneCommand& options, const StructureRecipe& given) 
   inputs.add_file(recipe.replay);
   const OutputPath out(options.out, options.force, inputs);
   const engine::Checkpoint checkpoint(options.model.model);
+  refuse_masks(checkpoint);
   if (const std::string by = checkpoint.quantization(); !by.empty())
     throw pare::ArgumentError(options.model.model.string() + " is quantized (by " + by +
                               "): prune before quantizing");
