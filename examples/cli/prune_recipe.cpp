@@ -329,6 +329,7 @@ PruneRecipe parse_prune(const std::string& text) {
   const auto fail = [&](const std::string& why) {
     throw pare::ArgumentError("--prune " + text + ": " + why);
   };
+  if (text.empty()) throw pare::ArgumentError("--prune: an item of the list is empty");
   const std::size_t colon = text.find(':');
   if (colon == std::string::npos || colon + 1 == text.size())
     fail(

@@ -25,7 +25,14 @@ WeightUpdate::WeightUpdate(const PruneRecipe& recipe, const pare::Hessian& hessi
     : shared_(std::make_unique<Shared>()) {
   shared_->recipe = recipe;
   shared_->execution = execution;
-  if (recipe.update == PruneUpdate::alps)
+  // Where nothing ever enters there is nothing to fit: the sweep makes all of it zero.
+  const pare::Vector<double> squares = hessian.diagonal();
+  const bool is_dead = std::all_of(squares.data(), squares.data() + squares.size(),
+                                   [](double square) { return square == 0.0; });
+  if (is_dead)
+    shared_->of_inputs.emplace<pare::ObsFactor>(
+        hessian, pare::ObsFactorOptions{.damping = recipe.damping}, execution);
+  else if (recipe.update == PruneUpdate::alps)
     shared_->of_inputs.emplace<pare::AlpsProblem>(
         hessian, pare::AlpsProblemOptions{.damping = recipe.damping}, execution);
   else if (recipe.update != PruneUpdate::sparsegpt)

@@ -282,6 +282,26 @@ TEST_CASE("experts that add least go, and their rows of the router") {
   }
 }
 
+TEST_CASE("where nothing enters there is nothing to fit") {
+  const TemporaryDirectory directory;
+  const std::string source = (directory / "m").string(), out = (directory / "p").string();
+  TinyModel model;
+  model.change("model.layers.0.mlp.up_proj.weight", [](float) { return 0.0f; });
+  model.write(source);
+  for (const std::vector<std::string>& how :
+       {std::vector<std::string>{"--structure", "mlp", "--update", "refit"},
+        {"--update", "refit"},
+        {"--update", "obc"},
+        {"--update", "alps"}}) {
+    CAPTURE(how);
+    std::vector<std::string> command{"prune", source, "--out", out, "--force", "--window", "32"};
+    command.insert(command.end(), how.begin(), how.end());
+    const Outcome outcome = run_pare(command);
+    CAPTURE(outcome.err);
+    CHECK(outcome.status == 0);
+  }
+}
+
 TEST_CASE("after a kill structured pruning goes on") {
   const StructureFixture fixture;
   const std::vector<std::string> how{"--structure", "mlp",   "--score",  "flap",

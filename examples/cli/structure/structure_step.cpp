@@ -1,7 +1,6 @@
 #include "cli/structure/structure_step.hpp"
 
 #include <algorithm>
-#include <optional>
 #include <span>
 #include <utility>
 
@@ -117,22 +116,32 @@ void StructureStep::remove(BlockInWork& work, const RemovedAxis& axis,
   engine::Linear& consumer = work.block.linears[place];
   const std::string& name = work.block.description.linears[place].name;
   const std::vector<Index> kept = graph.kept({name, "in"});
-  std::optional<pare::ConsumerRefit> refitted;
-  pare::Vector<float> bias;
-  if (recipe_.update == StructureUpdate::refit) {
-    const pare::Vector<float> mean = moments(work, place).mean();
-    refitted.emplace(pare::refit_consumer(
-        consumer.dense(), observations.hessian(work.block.description.linears[place].site), kept,
-        plan_.has_bias ? mean.view() : pare::VectorView<const float>{},
-        {.damping = recipe_.damping}, runner_.execution()));
-    bias = refitted->bias_change;
-  } else if (recipe_.update == StructureUpdate::bias) {
-    bias = pare::removed_input_bias(consumer.dense(), moments(work, place).mean(),
-                                    others(kept, consumer.in_features()));
-  }
+  Consumer updated = update(work, place, kept, observations);
   engine::slice_block(graph, work.block);
-  if (refitted) consumer.dense() = std::move(refitted->weight);
-  if (!bias.empty()) add_to_bias(bias, consumer);
+  if (!updated.weight.empty()) consumer.dense() = std::move(updated.weight);
+  if (!updated.bias_change.empty()) add_to_bias(updated.bias_change, consumer);
+}
+
+StructureStep::Consumer StructureStep::update(BlockInWork& work, std::size_t place,
+                                              const std::vector<Index>& kept,
+                                              const Observations& observations) const {
+  if (recipe_.update == StructureUpdate::none) return {};
+  const engine::LinearDescription& layer = work.block.description.linears[place];
+  const pare::Matrix<float>& weight = work.block.linears[place].dense();
+  const pare::Vector<float> mean = moments(work, place).mean();
+  if (recipe_.update == StructureUpdate::bias)
+    return {{}, pare::removed_input_bias(weight, mean, others(kept, weight.cols()))};
+  const pare::Vector<float> squares = moments(work, place).mean_square();
+  if (std::all_of(squares.data(), squares.data() + squares.size(),
+                  [](float square) { return square == 0.0f; })) {
+    work.notices.push_back(layer.name + ": its input is always zero, nothing is refitted");
+    return {};
+  }
+  pare::ConsumerRefit refitted =
+      pare::refit_consumer(weight, observations.hessian(layer.site), kept,
+                           plan_.has_bias ? mean.view() : pare::VectorView<const float>{},
+                           {.damping = recipe_.damping}, runner_.execution());
+  return {std::move(refitted.weight), std::move(refitted.bias_change)};
 }
 
 /// What readers of the new configuration look for, is there.

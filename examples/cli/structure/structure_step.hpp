@@ -27,9 +27,18 @@ class StructureStep final : public Step {
       const std::string& name, pare::MatrixView<const float> weight) override;
 
  private:
+  /// What the layer that reads removed channels becomes; empty where it stays.
+  struct Consumer {
+    pare::Matrix<float> weight;
+    pare::Vector<float> bias_change;
+  };
+
   void remove(BlockInWork& work, const RemovedAxis& axis, const Observations& observations);
   [[nodiscard]] std::vector<Index> chosen(const BlockInWork& work, const RemovedAxis& axis,
                                           const pare::ChannelGroup& group) const;
+  [[nodiscard]] Consumer update(BlockInWork& work, std::size_t place,
+                                const std::vector<Index>& kept,
+                                const Observations& observations) const;
   [[nodiscard]] const pare::ActivationMoments& moments(const BlockInWork& work,
                                                        std::size_t consumer) const;
   void settle(BlockInWork& work) const;

@@ -18,7 +18,7 @@ namespace {
 using namespace pare;
 using namespace pare::test;
 
-const SafetensorsReader& oracle() {
+const SafetensorsReader& selection_oracle() {
   static const auto file =
       SafetensorsReader::open(std::string(PARE_TEST_DATA_DIR) + "/pruning.safetensors");
   return file;
@@ -26,17 +26,17 @@ const SafetensorsReader& oracle() {
 
 /// A tensor as a matrix, its first axis the rows.
 Matrix<float> matrix(const std::string& name) {
-  const TensorInfo& info = oracle().info(name);
+  const TensorInfo& info = selection_oracle().info(name);
   const auto values =
-      info.dtype == DType::U8 ? std::vector<float>() : oracle().read_as<float>(name);
+      info.dtype == DType::U8 ? std::vector<float>() : selection_oracle().read_as<float>(name);
   const Index rows = info.shape.size() > 1 ? info.shape[0] : 1;
   return Matrix<float>(
       MatrixView<const float>(values.data(), {rows, static_cast<Index>(values.size()) / rows}));
 }
 
 Mask mask(const std::string& name) {
-  const TensorInfo& info = oracle().info(name);
-  const auto values = oracle().read_as<std::uint8_t>(name);
+  const TensorInfo& info = selection_oracle().info(name);
+  const auto values = selection_oracle().read_as<std::uint8_t>(name);
   const Index rows = info.shape.size() > 1 ? info.shape[0] : 1;
   const Index cols = static_cast<Index>(values.size()) / rows;
   Mask result(rows, cols, false);

@@ -19,7 +19,7 @@ namespace {
 using namespace pare;
 using namespace pare::test;
 
-const SafetensorsReader& oracle() {
+const SafetensorsReader& sparsegpt_oracle() {
   static const auto file =
       SafetensorsReader::open(std::string(PARE_TEST_DATA_DIR) + "/pruning.safetensors");
   return file;
@@ -46,8 +46,8 @@ Index zeros(const Matrix<float>& w) { return w.size() - nonzero_mask(w).kept(); 
 }  // namespace
 
 TEST_CASE("the loss is that of the authors' code, and of N:M the weights, too") {
-  const Matrix<float> w = oracle().read_matrix("sparsegpt.weight"),
-                      h = oracle().read_matrix("sparsegpt.hessian");
+  const Matrix<float> w = sparsegpt_oracle().read_matrix("sparsegpt.weight"),
+                      h = sparsegpt_oracle().read_matrix("sparsegpt.hessian");
   const Hessian hessian = hessian_of(h);
   const struct {
     const char* name;
@@ -60,7 +60,7 @@ TEST_CASE("the loss is that of the authors' code, and of N:M the weights, too") 
   for (const auto& c : cases) {
     CAPTURE(c.name);
     const PruneResult result = sparsegpt(w, hessian, {.mask = c.mask});
-    const Matrix<float> expected = oracle().read_matrix(std::string(c.name) + ".result");
+    const Matrix<float> expected = sparsegpt_oracle().read_matrix(std::string(c.name) + ".result");
     const double own = loss(w, result.weight, h), theirs = loss(w, expected, h);
     // They remove one weight more in each block.
     CHECK(own < 1.005 * theirs);
@@ -176,15 +176,15 @@ TEST_CASE("what is removed stays removed, and a support is taken as it is") {
 }
 
 TEST_CASE("pruning and quantization make up for each other in one sweep") {
-  const Matrix<float> w = oracle().read_matrix("sparsegpt.weight"),
-                      h = oracle().read_matrix("sparsegpt.hessian");
+  const Matrix<float> w = sparsegpt_oracle().read_matrix("sparsegpt.weight"),
+                      h = sparsegpt_oracle().read_matrix("sparsegpt.hessian");
   const Hessian hessian = hessian_of(h);
   const auto check = [&]<class F>(TypeTag<F>, const std::string& name, const ObsMaskOptions& how,
                                   RangeMethod range = RangeMethod::min_max) {
     CAPTURE(name);
     const ObsFactor factor(hessian);
     ObsMask mask(w.rows(), factor, how);
-    const Matrix<float> expected = oracle().read_matrix(name + ".result");
+    const Matrix<float> expected = sparsegpt_oracle().read_matrix(name + ".result");
     const Matrix<float> own = dequantize(gptq<F>(
         w, factor, {.scale_type = ScaleType::f32, .range = {.method = range}, .mask = &mask}));
     CHECK(loss(w, own, h) < 1.01 * loss(w, expected, h));
