@@ -3,7 +3,7 @@
 // weights go, the block that turns hidden states least. Prints quality, beside PyTorch's where
 // there is a reference, parameters, and the measured speed-up. Takes half a minute.
 //
-//   structured_pruning
+//   structured_pruning [language|vision]
 
 #include <algorithm>
 #include <chrono>
@@ -134,11 +134,15 @@ bool study_vision(const pare::Execution& execution) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   try {
     pare::ThreadPool pool;
     const pare::Execution execution{.parallel_for = pool};
-    const bool language = study_language(execution), vision = study_vision(execution);
+    const std::string only = argc > 1 ? argv[1] : "";
+    if (!only.empty() && only != "language" && only != "vision")
+      throw pare::ArgumentError("model " + only + "; there are language and vision");
+    const bool language = only == "vision" || study_language(execution);
+    const bool vision = only == "language" || study_vision(execution);
     std::printf("agrees with the references: %s\n", language && vision ? "yes" : "no");
     return language && vision ? 0 : 1;
   } catch (const std::exception& error) {
