@@ -140,7 +140,7 @@ TEST_CASE("layers with the same input share inverses, which change no result") {
   const CorrelatedLayer layer(40, 64, 200);
   const AlpsOptions options{.selection = {.sparsity = 0.7}};
   const AlpsProblem sharing(layer.h), forgetful(layer.h, {.remembered_bytes = 0});
-  for (const std::uint64_t seed : {1, 7, 8}) {
+  for (const std::uint64_t seed : {1u, 7u, 8u}) {
     const Matrix<float> w = test::random_matrix(40, 64, seed);
     const PruneResult shared = alps(w, sharing, options), alone = alps(w, forgetful, options);
     CHECK(shared.weight == alone.weight);
