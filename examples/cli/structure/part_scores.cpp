@@ -101,7 +101,7 @@ void add_expert(const engine::BlockRunner& runner, const engine::Block& holder, 
                holder.layer(engine::Role::down, expert).forward(hidden, runner.execution()));
 }
 
-pare::Vector<float> saliencies(const engine::BlockRunner& runner, const engine::Block& block,
+std::vector<double> saliencies(const engine::BlockRunner& runner, const engine::Block& block,
                                const CalibrationStream& stream) {
   const engine::ExpertsDescription& experts = *block.description.experts;
   pare::ExpertSaliency saliency(experts.count);
@@ -118,7 +118,8 @@ pare::Vector<float> saliencies(const engine::BlockRunner& runner, const engine::
         add(block);
     }
   });
-  return saliency.scores();
+  const pare::Vector<float> scores = saliency.scores();
+  return {scores.data(), scores.data() + scores.size()};
 }
 
 }  // namespace
@@ -143,38 +144,40 @@ std::vector<double> block_scores(StructureScore score, Index run,
   return scores;
 }
 
-std::vector<Index> removed_blocks(StructureScore score, Index count,
-                                  const engine::Checkpoint& checkpoint,
-                                  const CalibrationWindows* windows,
-                                  const pare::Execution& execution) {
-  const std::vector<double> scores = block_scores(score, count, checkpoint, windows, execution);
+std::vector<Index> lowest_parts(std::span<const double> scores, Index count) {
   std::vector<Index> order(scores.size());
   std::iota(order.begin(), order.end(), Index{0});
   std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
     return scores[static_cast<std::size_t>(a)] < scores[static_cast<std::size_t>(b)];
   });
-  if (score == StructureScore::angular) {
-    std::vector<Index> run(static_cast<std::size_t>(count));
-    std::iota(run.begin(), run.end(), order.front());
-    return run;
-  }
   order.resize(static_cast<std::size_t>(count));
   std::sort(order.begin(), order.end());
   return order;
 }
 
-std::vector<pare::Vector<float>> expert_scores(StructureScore score,
+std::vector<Index> removed_blocks(StructureScore score, Index count,
+                                  const engine::Checkpoint& checkpoint,
+                                  const CalibrationWindows* windows,
+                                  const pare::Execution& execution) {
+  const std::vector<double> scores = block_scores(score, count, checkpoint, windows, execution);
+  if (score != StructureScore::angular) return lowest_parts(scores, count);
+  std::vector<Index> run(static_cast<std::size_t>(count));
+  std::iota(run.begin(), run.end(), lowest_parts(scores, 1).front());
+  return run;
+}
+
+std::vector<std::vector<double>> expert_scores(StructureScore score,
                                                const engine::Checkpoint& checkpoint,
                                                const CalibrationWindows* windows,
                                                const pare::Execution& execution) {
   const engine::ModelConfig& config = checkpoint.config();
-  std::vector<pare::Vector<float>> scores(static_cast<std::size_t>(config.layers));
+  std::vector<std::vector<double>> scores(static_cast<std::size_t>(config.layers));
   if (score == StructureScore::random) {
     for (Index i = 0; i < config.layers; ++i) {
       if (!config.block(i).experts) continue;
       const Index count = config.block(i).experts->count;
       const auto random = pare::random_scores({1, count}, static_cast<std::uint64_t>(i));
-      scores[static_cast<std::size_t>(i)] = pare::Vector<float>(random.view().row(0));
+      scores[static_cast<std::size_t>(i)].assign(random.data(), random.data() + count);
     }
     return scores;
   }

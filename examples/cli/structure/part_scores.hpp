@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "cli/pipeline/calibration_stream.hpp"
@@ -17,6 +18,9 @@ namespace cli {
                                                const CalibrationWindows* windows,
                                                const pare::Execution& execution);
 
+/// The `count` lowest of some scores, ascending; of equal ones the first.
+[[nodiscard]] std::vector<Index> lowest_parts(std::span<const double> scores, Index count);
+
 /// Which blocks go: `count` of them, ascending.
 [[nodiscard]] std::vector<Index> removed_blocks(StructureScore score, Index count,
                                                 const engine::Checkpoint& checkpoint,
@@ -24,7 +28,7 @@ namespace cli {
                                                 const pare::Execution& execution);
 
 /// How important the experts of each block are; empty of blocks that have none.
-[[nodiscard]] std::vector<pare::Vector<float>> expert_scores(StructureScore score,
+[[nodiscard]] std::vector<std::vector<double>> expert_scores(StructureScore score,
                                                              const engine::Checkpoint& checkpoint,
                                                              const CalibrationWindows* windows,
                                                              const pare::Execution& execution);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -21,7 +20,6 @@
 #include "cli/structure/structure_step.hpp"
 #include "engine/config_changes.hpp"
 #include "pare/io/json.hpp"
-#include "pare/pruning/scores/reap.hpp"
 
 namespace cli {
 namespace {
@@ -92,7 +90,7 @@ void remove_blocks(const Work& work, StructurePlan& plan, OutputDirectory& direc
 
 void remove_experts(const Work& work, const StructurePlan& plan, OutputDirectory& directory) {
   const engine::ModelConfig& config = work.checkpoint.config();
-  std::vector<pare::Vector<float>> scores;
+  std::vector<std::vector<double>> scores;
   if (!plan.edits)
     scores = expert_scores(work.recipe.own_score(), work.checkpoint, work.windows, work.execution);
   StructureEdits edits{Structure::experts, {}};
@@ -105,14 +103,8 @@ void remove_experts(const Work& work, const StructurePlan& plan, OutputDirectory
       for (const auto& edit : plan.edits->of_block(i))
         removed.insert(removed.end(), edit.indices.begin(), edit.indices.end());
     } else {
-      const auto& own = scores[static_cast<std::size_t>(i)];
-      const Index count = experts->count - plan.now.block(i).experts->count;
-      removed.resize(static_cast<std::size_t>(experts->count));
-      std::iota(removed.begin(), removed.end(), Index{0});
-      std::stable_sort(removed.begin(), removed.end(),
-                       [&](Index a, Index b) { return own[a] < own[b]; });
-      removed.resize(static_cast<std::size_t>(count));
-      std::sort(removed.begin(), removed.end());
+      removed = lowest_parts(scores[static_cast<std::size_t>(i)],
+                             experts->count - plan.now.block(i).experts->count);
     }
     for (Index e = 0; e < experts->count; ++e)
       if (std::find(removed.begin(), removed.end(), e) == removed.end())
