@@ -4,6 +4,7 @@
 
 #include "pare/calibration.hpp"
 #include "pare/core.hpp"
+#include "pare/distillation.hpp"
 #include "pare/formats.hpp"
 #include "pare/io.hpp"
 #include "pare/kernels.hpp"
