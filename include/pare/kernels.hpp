@@ -19,6 +19,7 @@
 #include "pare/kernels/pack_sparse.hpp"
 #include "pare/kernels/packed_matrix.hpp"
 #include "pare/kernels/quantized_activations.hpp"
+#include "pare/kernels/rank.hpp"
 #include "pare/kernels/sparse_matrix.hpp"
 #include "pare/kernels/two_four.hpp"
 #include "pare/kernels/unpack.hpp"

@@ -1,5 +1,10 @@
 #pragma once
 
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
 #include "pare/core/config.hpp"
 #include "pare/core/index.hpp"
 
@@ -36,6 +41,24 @@ void transform(const float* a, const float* b, Index count, float* out, F f) noe
   double sum = 0.0;
   for (const double lane : lanes) sum += lane;
   return sum;
+}
+
+/// All bits of a lane, or none, for each byte of a mask: how a loop over floats reads one without
+/// branches.
+struct LaneMasks {
+  static constexpr Index lanes = 8;
+  std::array<std::array<std::uint32_t, lanes>, 256> of_byte{};
+
+  constexpr LaneMasks() {
+    for (std::size_t byte = 0; byte < of_byte.size(); ++byte)
+      for (std::size_t l = 0; l < lanes; ++l) of_byte[byte][l] = (byte >> l & 1) != 0 ? ~0u : 0u;
+  }
+};
+inline constexpr LaneMasks lane_masks;
+
+/// x where the mask of the lane has bits, else 0.
+[[nodiscard]] inline float where(std::uint32_t lane, float x) noexcept {
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & lane);
 }
 
 }  // namespace pare::detail

@@ -44,9 +44,14 @@ class Mask {
     std::uint64_t& bits = words_[word(row, col)];
     bits = kept ? bits | bit : bits & ~bit;
   }
-  /// Bits beyond the end of the row must be 0. Words may be written concurrently.
-  void set_word(Index row, Index word_of_row, std::uint64_t bits) noexcept {
-    words_[static_cast<std::size_t>(row * words_per_row_ + word_of_row)] = bits;
+  /// The words of a row from one on, to be written, concurrently too: bits beyond the end of the
+  /// row must be 0.
+  [[nodiscard]] std::uint64_t* words_from(Index row, Index word_of_row) noexcept {
+    return words_.data() + row * words_per_row_ + word_of_row;
+  }
+  /// Bits of columns [8 byte_of_row, 8 byte_of_row + 8), of those beyond the end of the row 0.
+  [[nodiscard]] std::uint8_t byte(Index row, Index byte_of_row) const noexcept {
+    return static_cast<std::uint8_t>(words_[word(row, 8 * byte_of_row)] >> byte_of_row % 8 * 8);
   }
   [[nodiscard]] std::span<const std::uint64_t> row_words(Index row) const noexcept {
     return {words_.data() + row * words_per_row_, static_cast<std::size_t>(words_per_row_)};

@@ -11,12 +11,14 @@
 
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
+#include "pare/core/float_environment.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/formats/mask.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/solvers/n_of_m.hpp"
 #include "pare/solvers/removed_count.hpp"
 #include "pare/solvers/smallest_keys.hpp"
+#include "pare/solvers/smallest_values.hpp"
 
 namespace pare {
 
@@ -60,15 +62,20 @@ inline void require_valid(const Selection& s, const Shape<2>& shape) {
                      " does not fit scores of shape " + to_string(shape));
 }
 
+/// Throws NumericError for a score of row i that is NaN.
+template <class T>
+void require_ordered(MatrixView<T> scores, Index i, const kernels::RankKernel& kernel) {
+  if constexpr (std::is_same_v<std::remove_const_t<T>, float>)
+    if (scores.cols() > 0 && scores.stride(1) == 1 && !kernel.has_nan(&scores(i, 0), scores.cols()))
+      return;
+  for (Index j = 0; j < scores.cols(); ++j)
+    if (is_nan(scores(i, j)))
+      throw NumericError("the score at " + to_string(Shape<2>{i, j}) + " is NaN");
+}
 template <class T>
 void require_ordered(MatrixView<T> scores, const Execution& execution = {}) {
-  execution.parallel_for(scores.rows(), [&](Index i) {
-    bool any = false;
-    for (Index j = 0; j < scores.cols(); ++j) any |= is_nan(scores(i, j));
-    for (Index j = 0; any && j < scores.cols(); ++j)
-      if (is_nan(scores(i, j)))
-        throw NumericError("the score at " + to_string(Shape<2>{i, j}) + " is NaN");
-  });
+  const kernels::RankKernel kernel = kernels::select_rank_kernel(execution);
+  execution.parallel_for(scores.rows(), [&](Index i) { require_ordered(scores, i, kernel); });
 }
 
 /// How many of `n` go.
@@ -115,6 +122,35 @@ Matrix<double> block_scores(MatrixView<T> scores, Index height, Index width, con
   return means;
 }
 
+/// No pattern, and nothing removed yet.
+[[nodiscard]] inline bool is_plain(const Selection& s) noexcept {
+  return s.of == 0 && s.block_rows == 1 && s.block_cols == 1 && !s.within;
+}
+
+/// Such a selection of floats whose rows lie in memory without gaps.
+[[nodiscard]] inline Mask select_plain(MatrixView<const float> scores, const Selection& selection,
+                                       const Execution& execution) {
+  const Index rows = scores.rows(), cols = scores.cols();
+  const kernels::RankKernel kernel = kernels::select_rank_kernel(execution);
+  Mask mask(rows, cols);
+  const auto write = [&](Index i, SmallestValues smallest) {
+    write_bits_from(kernel, &scores(i, 0), cols, smallest, i, 0, mask);
+  };
+  with_standard_floats(execution, [&](const Execution& standard) {
+    if (selection.scope == SelectionScope::matrix) {
+      require_ordered(scores, standard);
+      const Index count = count_of(selection, rows * cols);
+      return for_each_row_of_smallest(kernel, scores, count, write, standard);
+    }
+    const Index count = count_of(selection, cols);
+    standard.parallel_for(rows, [&](Index i) {
+      require_ordered(scores, i, kernel);
+      if (count > 0) write(i, smallest_of_row(kernel, &scores(i, 0), cols, count));
+    });
+  });
+  return mask;
+}
+
 }  // namespace detail
 
 /// Removes what is unimportant: exactly as many as the selection says, the lowest scores; of equal
@@ -136,6 +172,9 @@ requires std::is_floating_point_v<std::remove_const_t<T>>
                           const Execution& execution = {}) {
   const Shape<2> shape = scores.shape();
   detail::require_valid(selection, shape);
+  if constexpr (std::is_same_v<std::remove_const_t<T>, float>)
+    if (detail::is_plain(selection) && scores.stride(1) == 1)
+      return detail::select_plain(scores, selection, execution);
   detail::require_ordered(scores, execution);
   Mask mask = selection.within ? *selection.within : Mask(shape[0], shape[1]);
   if (selection.of != 0) {
@@ -171,16 +210,6 @@ requires std::is_floating_point_v<std::remove_const_t<T>>
   }
   const Index count = detail::count_of(selection, shape[1]);
   if (count == 0) return mask;
-  if constexpr (sizeof(T) == sizeof(float))
-    if (!selection.within && scores.stride(1) == 1) {
-      execution.parallel_for(shape[0], [&](Index i) {
-        const float* const row = &scores(i, 0);
-        const auto key = [row](Index j) { return detail::order_key(row[j]); };
-        auto smallest = detail::smallest_keys(shape[1], count, key);
-        detail::write_row_without(smallest, key, i, mask);
-      });
-      return mask;
-    }
   execution.parallel_for(
       shape[0], [&](Index i) { detail::remove_smallest(scores, i, i + 1, count, mask, {}); });
   return mask;

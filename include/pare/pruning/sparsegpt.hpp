@@ -8,11 +8,36 @@
 #include "pare/core/error.hpp"
 #include "pare/core/finite.hpp"
 #include "pare/core/float_environment.hpp"
+#include "pare/core/lanes.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/pruning/prune_result.hpp"
 #include "pare/solvers/obs_mask.hpp"
 
 namespace pare {
+
+namespace detail {
+
+/// sum (a_j - b_j)^2 in float64.
+[[nodiscard]] inline double squared_distance(VectorView<const float> a,
+                                             VectorView<const float> b) noexcept {
+  constexpr Index lanes = step_lanes;  // sums that do not wait for each other
+  double sums[lanes] = {};
+  Index j = 0;
+  const auto square = [&](Index at) {
+    const double d = static_cast<double>(a[at]) - static_cast<double>(b[at]);
+    return d * d;
+  };
+  for (; j + lanes <= a.size(); j += lanes) {
+    PARE_UNROLL
+    for (Index l = 0; l < lanes; ++l) sums[l] += square(j + l);
+  }
+  for (; j < a.size(); ++j) sums[0] += square(j);
+  double sum = 0.0;
+  for (const double some : sums) sum += some;
+  return sum;
+}
+
+}  // namespace detail
 
 struct SparseGptOptions {
   /// Which weights go: a share of each block of columns, N:M, or all but a support.
@@ -51,8 +76,11 @@ struct SparseGptOptions {
     const bool in_order = !factor.options().act_order;
     Matrix<float> visited({w.rows(), w.cols()});
     standard.parallel_for(w.rows(), [&](Index i) {
-      for (Index p = 0; p < w.cols(); ++p)
-        visited(i, p) = w(i, in_order ? p : factor.order()[static_cast<std::size_t>(p)]);
+      if (in_order)
+        copy(w.row(i), visited.view().row(i));
+      else
+        for (Index p = 0; p < w.cols(); ++p)
+          visited(i, p) = w(i, factor.order()[static_cast<std::size_t>(p)]);
       if (factor.dead_inputs() == 0) return;
       for (Index p = 0; p < w.cols(); ++p)
         if (factor.is_dead(factor.order()[static_cast<std::size_t>(p)])) visited(i, p) = 0.0f;
@@ -61,21 +89,18 @@ struct SparseGptOptions {
     MaskedRule rule(&mask, keep);
     const double damped = obs_sweep(visited, factor.inverse().upper, rule,
                                     mask.sweep_options(options.block_size), standard);
-    result.weight = Matrix<float>({w.rows(), w.cols()});
+    if (in_order) {
+      result.weight = std::move(visited);
+    } else {
+      result.weight = Matrix<float>({w.rows(), w.cols()});
+      standard.parallel_for(w.rows(), [&](Index i) {
+        for (Index p = 0; p < w.cols(); ++p)
+          result.weight(i, factor.order()[static_cast<std::size_t>(p)]) = visited(i, p);
+      });
+    }
     Vector<double> moved({w.rows()});
     standard.parallel_for(w.rows(), [&](Index i) {
-      const auto column = [&](Index p) {
-        return in_order ? p : Index{factor.order()[static_cast<std::size_t>(p)]};
-      };
-      constexpr Index lanes = 4;  // sums that do not wait for each other
-      double sums[lanes] = {};
-      for (Index p = 0; p < w.cols(); ++p) {
-        const Index j = column(p);
-        result.weight(i, j) = visited(i, p);
-        const double d = static_cast<double>(w(i, j)) - static_cast<double>(visited(i, p));
-        sums[p % lanes] += d * d;
-      }
-      moved[i] = sums[0] + sums[1] + sums[2] + sums[3];
+      moved[i] = detail::squared_distance(w.row(i), result.weight.view().row(i));
       if (factor.dead_inputs() == 0) return;
       for (Index j = 0; j < w.cols(); ++j)
         if (factor.is_dead(j))

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "pare/core/config.hpp"
+#include "pare/core/lanes.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/formats/mask.hpp"
 #include "pare/kernels/execution.hpp"
@@ -105,24 +105,6 @@ class SupportSelector {
   ParallelFor parallel_for_;
   std::vector<RadixRank<std::uint32_t, 2, std::uint32_t>> parts_;
 };
-
-/// All bits of a lane, or none, for each byte of a mask: how a loop over floats reads one without
-/// branches.
-struct LaneMasks {
-  static constexpr Index lanes = 8;
-  std::array<std::array<std::uint32_t, lanes>, 256> of_byte{};
-
-  constexpr LaneMasks() {
-    for (std::size_t byte = 0; byte < of_byte.size(); ++byte)
-      for (std::size_t l = 0; l < lanes; ++l) of_byte[byte][l] = (byte >> l & 1) != 0 ? ~0u : 0u;
-  }
-};
-inline constexpr LaneMasks lane_masks;
-
-/// x where the mask of the lane has bits, else 0.
-[[nodiscard]] inline float where(std::uint32_t lane, float x) noexcept {
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & lane);
-}
 
 /// out[j] = f(kept, a[j], b[j]) for a row of a mask, `kept` for where(); out may be a or b.
 template <class F>

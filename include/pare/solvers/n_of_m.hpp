@@ -87,7 +87,7 @@ void write_n_of_m_row(Index keep, Index of, KeyOf key, Index row, Mask& mask) {
           bits |= std::uint64_t{group.ahead[static_cast<std::size_t>(k)] < most}
                   << (first - begin + k);
       }
-      mask.set_word(row, begin / Mask::word_bits, bits);
+      *mask.words_from(row, begin / Mask::word_bits) = bits;
     }
   });
 }

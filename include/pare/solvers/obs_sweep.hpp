@@ -5,6 +5,7 @@
 
 #include "pare/core/error.hpp"
 #include "pare/core/float_arithmetic.hpp"
+#include "pare/core/lanes.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/execution.hpp"
 #include "pare/kernels/gemm.hpp"
@@ -20,9 +21,10 @@ namespace pare {
 ///
 /// `begin_block` comes before columns [begin, end) are visited; w holds in all columns what
 /// previous blocks left. `keep` sets kept[l] for the weights values[l] of rows row + l, l < rows,
-/// rows <= lane_count; the block's k-th next column is at values + k lane_count, updated so far up
-/// to the end of the column's strip (ObsSweepOptions). Different rows are kept concurrently, the
-/// columns of a row in order.
+/// rows <= lane_count; both have lane_count elements, row is a multiple of it, and what is beyond
+/// the rows counts nowhere; the block's k-th next column is at values + k lane_count, updated so
+/// far up to the end of the column's strip (ObsSweepOptions). Different rows are kept concurrently,
+/// the columns of a row in order.
 template <class R>
 concept ColumnRule = requires(R& rule, MatrixView<const float> w, Index i, const float* values,
                               float* kept, const Execution& execution) {
@@ -74,8 +76,14 @@ void obs_sweep_tile(const ObsBlock& block, MatrixView<float> w, Index row, Rule&
       const float* u = &block.upper(k, k);
       rule.keep(block.begin + k, row, rows, values, kept);
       const Quotients by_pivot(u[0]);
-      for (Index l = 0; l < lanes; ++l) error[l] = by_pivot(values[l] - kept[l]);
-      for (Index l = 0; l < lanes; ++l) values[l] = kept[l];
+      for (Index first = 0; first < lanes; first += step_lanes) {
+        float some[step_lanes];
+        PARE_UNROLL
+        for (Index l = 0; l < step_lanes; ++l)
+          some[l] = by_pivot(values[first + l] - kept[first + l]);
+        std::copy_n(some, step_lanes, error + first);
+      }
+      std::copy_n(kept, lanes, values);
       block.update(1, u + 1, 0, error, end - k - 1, values + lanes);
     }
     for (Index c = strip; c < end && end < width; c += obs_update_depth)

@@ -244,7 +244,7 @@ void write_bits_without(SmallestKeys<std::uint32_t>& smallest, KeyOf key, Index 
       bits |= std::uint64_t{static_cast<std::uint32_t>(byte)} << l;
     }
     for (; l < width; ++l) bits |= std::uint64_t{key(begin + l) >= smallest.threshold} << l;
-    mask.set_word(row, (first + begin) / Mask::word_bits, bits);
+    *mask.words_from(row, (first + begin) / Mask::word_bits) = bits;
   }
   for (Index j = 0; j < cols && smallest.ties > 0; ++j)
     if (key(j) == smallest.threshold) {

@@ -1,0 +1,3 @@
+#pragma once
+
+#include "pare/kernels/dispatch/rank.hpp"
