@@ -91,6 +91,12 @@ class ObcPath;
 struct PruneResult;
 class WoodFisher;
 
+struct LossOptions;
+struct SampleOptions;
+struct ResponseOptions;
+template <class T>
+class StandardizedLogits;
+
 class AtomicFile;
 class MappedFile;
 class PackedEntry;
