@@ -37,20 +37,24 @@ struct SmallestValues {
   }
 };
 
-/// Two values of a sample that probably enclose the k-th smallest of all; the sample is reordered.
+/// Two values of a sample that probably enclose the k-th smallest of all.
 struct Enclosure {
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
-
-  Enclosure(std::span<float> sample, Index count, Index n, double deviations) {
-    const auto size = static_cast<double>(sample.size());
-    const double rank = static_cast<double>(count) / static_cast<double>(n) * size;
-    const double spread = deviations * std::sqrt(rank * (1.0 - rank / size)) + 1.0;
-    std::sort(sample.begin(), sample.end());
-    if (rank >= spread) low = sample[static_cast<std::size_t>(rank - spread)];
-    if (rank + spread < size) high = sample[static_cast<std::size_t>(rank + spread)];
-  }
 };
+
+/// `nth(r)` is the value of a sample of that many that r others precede; so many standard
+/// deviations of a rank are between it and each of the two.
+template <class Nth>
+[[nodiscard]] Enclosure enclose(Index sampled, Index count, Index n, double deviations, Nth nth) {
+  const auto size = static_cast<double>(sampled);
+  const double rank = static_cast<double>(count) / static_cast<double>(n) * size;
+  const double spread = deviations * std::sqrt(rank * (1.0 - rank / size)) + 1.0;
+  Enclosure between;
+  if (rank >= spread) between.low = nth(static_cast<Index>(rank - spread));
+  if (rank + spread < size) between.high = nth(static_cast<Index>(rank + spread));
+  return between;
+}
 
 /// The k-th smallest, from 1, of values of which `less` others are smaller; reorders them.
 [[nodiscard]] inline SmallestValues smallest_of_few(std::span<float> values, Index count,
@@ -69,8 +73,8 @@ struct Enclosure {
 /// The `count` smallest, 0 < count <= n, of a row that stays in a first-level cache.
 [[nodiscard]] inline SmallestValues smallest_of_row(const kernels::RankKernel& kernel,
                                                     const float* row, Index n, Index count) {
-  constexpr std::size_t sampled = 64;
-  constexpr Index few = 128;
+  constexpr Index sampled = 16;
+  constexpr Index few = 32;
   // Fewer than `count` values are below the key `low`, at least as many up to `high`.
   std::uint32_t low = order_key(-std::numeric_limits<float>::infinity());
   std::uint32_t high = order_key(std::numeric_limits<float>::infinity());
@@ -86,11 +90,22 @@ struct Enclosure {
       below_low = found;
     }
   };
-  if (n > 4 * Index{sampled}) {
+  if (n > 4 * sampled) {
     std::array<float, sampled> sample;
-    for (std::size_t j = 0; j < sampled; ++j)
-      sample[j] = row[static_cast<Index>(j) * (n / Index{sampled})];
-    const Enclosure enclosure(sample, count, n, 2.0);
+    for (Index j = 0; j < sampled; ++j)
+      sample[static_cast<std::size_t>(j)] = row[j * (n / sampled)];
+    // Counting finds a rank among few sooner than sorting does.
+    const Enclosure enclosure = enclose(sampled, count, n, 2.0, [&](Index rank) {
+      float nth = sample[0];
+      Index before = -1;
+      for (const float value : sample)
+        if (const Index below = kernel.count_below(sample.data(), sampled, value);
+            below <= rank && below > before) {
+          nth = value;
+          before = below;
+        }
+      return nth;
+    });
     try_key(order_key(enclosure.low));
     try_key(order_key(enclosure.high));
   }
@@ -123,7 +138,10 @@ struct Enclosure {
                                        static_cast<double>(n));
     sample[k] = values(at / cols, at % cols);
   }
-  Enclosure enclosure(sample, count, n, 3.0);
+  Enclosure enclosure = enclose(std::ssize(sample), count, n, 3.0, [&](Index rank) {
+    std::nth_element(sample.begin(), sample.begin() + rank, sample.end());
+    return sample[static_cast<std::size_t>(rank)];
+  });
   struct Piece {
     Index below = 0;
     std::vector<float> between{};
