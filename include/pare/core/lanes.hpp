@@ -7,6 +7,7 @@
 
 #include "pare/core/config.hpp"
 #include "pare/core/index.hpp"
+#include "pare/core/tensor_view.hpp"
 
 /// Loops over float arrays in steps of eight, written so that compilers make vectors of them at
 /// -O2, whatever they know of lengths and aliases.
@@ -38,6 +39,31 @@ void transform(const float* a, const float* b, Index count, float* out, F f) noe
       lanes[l] += static_cast<double>(a[i + l]) * static_cast<double>(b[i + l]);
   }
   for (; i < count; ++i) lanes[0] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  double sum = 0.0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+/// sum (a[i] - b[i])^2 in float64; strides count elements.
+[[nodiscard]] inline double squared_distance(VectorView<const float> a,
+                                             VectorView<const float> b) noexcept {
+  double lanes[step_lanes] = {};
+  const auto add = [&](auto x, auto y) {
+    const auto square = [&](Index i) {
+      const double d = static_cast<double>(x(i)) - static_cast<double>(y(i));
+      return d * d;
+    };
+    Index i = 0;
+    for (; i + step_lanes <= a.size(); i += step_lanes) {
+      PARE_UNROLL
+      for (Index l = 0; l < step_lanes; ++l) lanes[l] += square(i + l);
+    }
+    for (; i < a.size(); ++i) lanes[0] += square(i);
+  };
+  if (a.stride(0) == 1 && b.stride(0) == 1)
+    add([p = a.data()](Index i) { return p[i]; }, [p = b.data()](Index i) { return p[i]; });
+  else
+    add([a](Index i) { return a[i]; }, [b](Index i) { return b[i]; });
   double sum = 0.0;
   for (const double lane : lanes) sum += lane;
   return sum;

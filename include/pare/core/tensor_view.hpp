@@ -261,7 +261,11 @@ void copy(TensorView<S, Rank> src, TensorView<D, Rank> dst) {
   if constexpr (Rank == 0) {
     dst() = static_cast<D>(src());
   } else if constexpr (Rank == 1) {
-    for (Index i = 0; i < src.extent(0); ++i) dst[i] = static_cast<D>(src[i]);
+    const Index n = src.extent(0);
+    if (src.stride(0) == 1 && dst.stride(0) == 1)  // a block of memory, when the types agree
+      for (Index i = 0; i < n; ++i) dst.data()[i] = static_cast<D>(src.data()[i]);
+    else
+      for (Index i = 0; i < n; ++i) dst[i] = static_cast<D>(src[i]);
   } else {
     for (Index i = 0; i < src.extent(0); ++i) copy(src.row(i), dst.row(i));
   }

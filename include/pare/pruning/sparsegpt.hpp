@@ -15,30 +15,6 @@
 
 namespace pare {
 
-namespace detail {
-
-/// sum (a_j - b_j)^2 in float64.
-[[nodiscard]] inline double squared_distance(VectorView<const float> a,
-                                             VectorView<const float> b) noexcept {
-  constexpr Index lanes = step_lanes;  // sums that do not wait for each other
-  double sums[lanes] = {};
-  Index j = 0;
-  const auto square = [&](Index at) {
-    const double d = static_cast<double>(a[at]) - static_cast<double>(b[at]);
-    return d * d;
-  };
-  for (; j + lanes <= a.size(); j += lanes) {
-    PARE_UNROLL
-    for (Index l = 0; l < lanes; ++l) sums[l] += square(j + l);
-  }
-  for (; j < a.size(); ++j) sums[0] += square(j);
-  double sum = 0.0;
-  for (const double some : sums) sum += some;
-  return sum;
-}
-
-}  // namespace detail
-
 struct SparseGptOptions {
   /// Which weights go: a share of each block of columns, N:M, or all but a support.
   ObsMaskOptions mask{};
