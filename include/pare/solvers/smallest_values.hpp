@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "pare/core/finite.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/formats/mask.hpp"
 #include "pare/kernels/execution.hpp"
@@ -110,11 +111,14 @@ template <class Nth>
     try_key(order_key(enclosure.high));
   }
   for (int pass = 0; low < high && up_to_high - below_low > few; ++pass) {
-    // Where it would be if keys were spread evenly; halves as well, since they may not be.
-    const double share = pass % 3 == 2 ? 0.5
-                                       : (static_cast<double>(count - below_low) - 0.5) /
-                                             static_cast<double>(up_to_high - below_low);
-    try_key(low + static_cast<std::uint32_t>(static_cast<double>(high - low) * share));
+    // Where it would be if values were spread evenly; halves of the keys as well, since they may
+    // not be.
+    const double share = (static_cast<double>(count - below_low) - 0.5) /
+                         static_cast<double>(up_to_high - below_low);
+    const double first = value_of_key(low), last = value_of_key(high);
+    const auto guess = static_cast<float>(first + (last - first) * share);
+    try_key(pass % 3 == 2 || !is_finite(guess) ? low + (high - low) / 2
+                                               : std::clamp(order_key(guess), low, high - 1));
   }
   if (low == high) {
     if (up_to_high == count) return {value_of_key(low + 1), 0};
