@@ -18,7 +18,7 @@ template <class T>
   Vector<double> cross_entropy({static_cast<Index>(models.size())});
   for (std::size_t m = 0; m < models.size(); ++m) {
     const Softmax p = softmax_of(models[m].row(i), 1.0, "teacher", i);
-    if (p.log(labels[i]) == minus_infinity)
+    if (is_excluded(p.log(labels[i])))
       throw NumericError("the label of sample " + std::to_string(i) + " is class " +
                          std::to_string(labels[i]) + ", whose logit is -infinity");
     cross_entropy[static_cast<Index>(m)] = -p.log(labels[i]);

@@ -40,14 +40,14 @@ double cross_entropy_loss(LossInput<T> student, Labels labels,
   return detail::student_loss<T>(student, classes, response, gradient, execution,
                                  [&](Index i, const detail::Softmax& q, std::span<double> h) {
                                    const Index label = labels[i];
-                                   if (q.log(label) == detail::minus_infinity)
+                                   if (detail::is_excluded(q.log(label)))
                                      throw NumericError("the label of sample " + std::to_string(i) +
                                                         " is class " + std::to_string(label) +
                                                         ", whose logit is -infinity");
                                    double smooth = 0.0;
                                    const double share = smoothing / static_cast<double>(classes);
                                    for (Index j = 0; smoothing != 0.0 && j < classes; ++j) {
-                                     if (q.log(j) == detail::minus_infinity) continue;
+                                     if (detail::is_excluded(q.log(j))) continue;
                                      smooth += share * q.log(j);
                                      h[static_cast<std::size_t>(j)] = -share;
                                    }

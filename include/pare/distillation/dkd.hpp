@@ -22,7 +22,7 @@ namespace detail {
   double largest = minus_infinity;
   for (Index j = 0; j < p.size(); ++j)
     if (j != y) largest = std::max(largest, p.log(j));
-  if (largest == minus_infinity) return minus_infinity;
+  if (is_excluded(largest)) return minus_infinity;
   double sum = 0.0;
   for (Index j = 0; j < p.size(); ++j)
     if (j != y) sum += std::exp(p.log(j) - largest);
@@ -63,19 +63,18 @@ double dkd_loss(LossInput<T> student, LossInput<T> teacher, const DkdOptions& op
         const double log_q_others = detail::log_of_others(q, y),
                      log_p_others = detail::log_of_others(p, y);
         const auto binary = [](double log_p, double log_q) {
-          return log_p == detail::minus_infinity || log_q == detail::minus_infinity
+          return detail::is_excluded(log_p) || detail::is_excluded(log_q)
                      ? 0.0
                      : std::exp(log_p) * (log_p - log_q);
         };
         double loss =
             options.alpha * (binary(p.log(y), q.log(y)) + binary(log_p_others, log_q_others));
         const bool has_others =
-            log_q_others != detail::minus_infinity && log_p_others != detail::minus_infinity;
+            !detail::is_excluded(log_q_others) && !detail::is_excluded(log_p_others);
         if (!has_others) return loss;
         // Gradients of tempered logits, 0 in sum: q_y - p_y for y goes from the others as they have
         // shares in them, and among themselves they have a softmax of their own.
-        const double target =
-            q.log(y) == detail::minus_infinity ? 0.0 : options.alpha * (q[y] - p[y]);
+        const double target = detail::is_excluded(q.log(y)) ? 0.0 : options.alpha * (q[y] - p[y]);
         double pulled = 0.0;
         for (Index j = 0; j < q.size(); ++j) {
           double& h_j = h[static_cast<std::size_t>(j)];

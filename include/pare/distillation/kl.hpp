@@ -10,13 +10,13 @@ namespace detail {
 /// class that either side excludes (log-probability -inf) is left out: the divergence is finite.
 [[nodiscard]] inline double forward_kl_term(double, double log_q, double p, double log_p,
                                             double& h) noexcept {
-  const bool is_left_out = log_q == minus_infinity || log_p == minus_infinity;
+  const bool is_left_out = is_excluded(log_q) || is_excluded(log_p);
   h = is_left_out ? 0.0 : -p;
   return is_left_out ? 0.0 : p * (log_p - log_q);
 }
 [[nodiscard]] inline double reverse_kl_term(double q, double log_q, double, double log_p,
                                             double& h) noexcept {
-  const bool is_left_out = log_q == minus_infinity || log_p == minus_infinity;
+  const bool is_left_out = is_excluded(log_q) || is_excluded(log_p);
   h = is_left_out ? 0.0 : q * (log_q - log_p + 1.0);
   return is_left_out ? 0.0 : q * (log_q - log_p);
 }

@@ -44,7 +44,7 @@ double skew_kl_loss(LossInput<T> student, LossInput<T> teacher, const SkewKlOpti
       student, teacher, options.response, gradient, execution,
       [share](double, double log_q, double p, double log_p, double& h) {
         const double log_m = detail::log_sum_exp(share.of + log_p, share.rest + log_q);
-        if (p == 0.0 || log_m == detail::minus_infinity) return 0.0;
+        if (p == 0.0 || detail::is_excluded(log_m)) return 0.0;
         h = -p * std::exp(share.rest + log_q - log_m);
         return p * (log_p - log_m);
       });
@@ -68,7 +68,7 @@ double skew_reverse_kl_loss(LossInput<T> student, LossInput<T> teacher,
       student, teacher, options.response, gradient, execution,
       [share](double q, double log_q, double, double log_p, double& h) {
         const double log_m = detail::log_sum_exp(share.of + log_q, share.rest + log_p);
-        if (q == 0.0 || log_m == detail::minus_infinity) return 0.0;
+        if (q == 0.0 || detail::is_excluded(log_m)) return 0.0;
         h = q * (log_q - log_m + 1.0 - std::exp(share.of + log_q - log_m));
         return q * (log_q - log_m);
       });

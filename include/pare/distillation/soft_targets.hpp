@@ -29,7 +29,7 @@ template <class T, class F>
             throw NumericError("the target at [" + std::to_string(i) + ", " + std::to_string(j) +
                                "] is " + std::to_string(p) + ", not a probability");
           sum += p;
-          if (p == 0.0 || q.log(j) == minus_infinity) continue;
+          if (p == 0.0 || is_excluded(q.log(j))) continue;
           loss += term(q.log(j), p);
           h[static_cast<std::size_t>(j)] = -p;
         }

@@ -5,11 +5,15 @@
 #include <limits>
 #include <vector>
 
+#include "pare/core/finite.hpp"
 #include "pare/core/tensor_view.hpp"
 
 namespace pare::detail {
 
 inline constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
+
+/// True of the log-probability -inf. Not by a comparison, which -ffast-math may leave out.
+[[nodiscard]] constexpr bool is_excluded(double log_p) noexcept { return !is_finite(log_p); }
 
 /// Log-probabilities and probabilities of one row of logits at a temperature, in double.
 class Softmax {
@@ -60,7 +64,7 @@ class Softmax {
 /// log(exp(a) + exp(b)), where both may be -inf.
 [[nodiscard]] inline double log_sum_exp(double a, double b) noexcept {
   const double larger = std::max(a, b);
-  return larger == minus_infinity ? larger : larger + std::log1p(std::exp(std::min(a, b) - larger));
+  return is_excluded(larger) ? larger : larger + std::log1p(std::exp(std::min(a, b) - larger));
 }
 
 /// The entropy of a row of probabilities, in nats.

@@ -262,6 +262,19 @@ TEST_CASE("losses between logits are their authors'") {
   SECTION("float") { check_response_cases<float>(); }
 }
 
+TEST_CASE("DistilBERT's logits learn from teacher and labels") {
+  const DistillationOracle oracle;
+  const std::string name = "distilbert.total";
+  const auto student = oracle.input<double>(name, "zs"), teacher = oracle.input<double>(name, "zt");
+  const auto labels = oracle.indices(name, "y");
+  Matrix<double> gradient(student.shape());
+  (void)kd_loss<double>(
+      student, teacher,
+      {.teacher_weight = 5, .label_weight = 2, .labels = labels, .response = {.temperature = 2}},
+      gradient);
+  CHECK(test::error_of_largest(gradient, oracle.gradient(name, "zs")) < 1e-6);
+}
+
 TEST_CASE("gradients of losses between logits are central differences") {
   const std::vector<Shape<2>> shapes{{1, 11}, {2, 10}, {5, 17}, {3, 33}};
   for (const ResponseCase<double>& c : response_cases<double>()) {
