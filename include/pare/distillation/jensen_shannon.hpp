@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cmath>
+
 #include "pare/distillation/kl.hpp"
+#include "pare/distillation/reverse_kl.hpp"
 
 namespace pare {
 

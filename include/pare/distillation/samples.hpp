@@ -26,6 +26,8 @@ template <class F>
                           std::to_string(weights[i]) + ": it must be a number from 0");
     counted += weights[i] > 0.0 ? 1.0 : 0.0;
   }
+  if (!is_finite(options.weight))
+    throw ArgumentError("the weight of a loss is " + std::to_string(options.weight));
   if (!is_finite(options.divisor) || options.divisor < 0.0)
     throw ArgumentError(
         "a sum is divided by a positive number or by that of its samples (0), not by " +

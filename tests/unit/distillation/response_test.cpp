@@ -12,9 +12,11 @@
 #include "pare/distillation/kl.hpp"
 #include "pare/distillation/logit_mse.hpp"
 #include "pare/distillation/logit_standardization.hpp"
+#include "pare/distillation/reverse_kl.hpp"
 #include "pare/distillation/skew_kl.hpp"
 #include "pare/distillation/soft_cross_entropy.hpp"
 #include "pare/distillation/soft_targets.hpp"
+#include "pare/distillation/symmetric_kl.hpp"
 #include "pare/distillation/top_k.hpp"
 #include "pare/distillation/total_variation.hpp"
 #include "support/catch.hpp"
@@ -627,6 +629,8 @@ TEST_CASE("bad logits and options are one clear line") {
               Matrix<float> gradient({2, 4});
               return kl_loss(z, z, {}, gradient);
             }},
+           {"the weight of a loss is nan",
+            [&] { return kl_loss(z, z, {.common = {.weight = std::nan("")}}); }},
            {"is divided by a positive number",
             [&] { return kl_loss(z, z, {.common = {.divisor = -1}}); }},
        }) {
