@@ -108,6 +108,13 @@ Tokens evaluation_tokens(const TextOptions& options, const engine::Checkpoint& c
                      checkpoint);
 }
 
+Tokens training_tokens(const TrainCommand& options, const engine::Checkpoint& checkpoint) {
+  return read_tokens(options.tokens, options.data, "calib",
+                     "no text to train on: give --data FILE or --tokens FILE (there is no "
+                     "calib.txt beside the model)",
+                     checkpoint);
+}
+
 CalibrationWindows calibration_windows(const CalibrationOptions& options,
                                        const engine::Checkpoint& checkpoint, Index length) {
   if (options.windows < 0)

@@ -28,6 +28,11 @@ void refuse_masks(const engine::Checkpoint& checkpoint);
 [[nodiscard]] Tokens evaluation_tokens(const TextOptions& options,
                                        const engine::Checkpoint& checkpoint);
 
+/// The text that a model is trained on: --tokens, --data, or calib.txt / calib.npy beside the
+/// model.
+[[nodiscard]] Tokens training_tokens(const TrainCommand& options,
+                                     const engine::Checkpoint& checkpoint);
+
 /// `option`, else BESIDE.safetensors in the model's directory; empty where that is not there.
 [[nodiscard]] std::filesystem::path inputs_file(const std::filesystem::path& option,
                                                 const char* beside,

@@ -367,6 +367,31 @@ int run(int argc, char** argv) {
   add_window(*r, prune.model);
   add_calibration(*r, prune.calibration);
 
+  cli::TrainCommand train;
+  train.model.model = demo;
+  StepArguments<cli::TrainRecipe> train_recipe;
+  auto* n = app.add_subcommand(
+      "train",
+      "train a model, from a teacher, with its layers rounded, or both, into a new model "
+      "directory; after a kill or Ctrl-C the same command goes on");
+  add_model(*n, train.model);
+  n->add_option("--data", train.data, "text to train on (default: calib.txt beside the model)")
+      ->type_name("FILE");
+  n->add_option("--tokens", train.tokens, "token ids instead: .npy or raw int32")
+      ->type_name("FILE");
+  n->add_option("--teacher", train.teachers, "a model whose answers are learned; may be repeated")
+      ->type_name("DIR");
+  n->add_option("--out", train.out, "directory to write")->required()->type_name("DIR");
+  n->add_flag("--force", train.force, "replace an existing --out");
+  train_recipe.add(*n);
+  add_window(*n, train.model);
+  n->add_option("--log", train.log, "also write steps.jsonl there, a line for each step")
+      ->type_name("DIR");
+  n->add_option("--save-every", train.save_every,
+                "steps between states that a killed run goes on from")
+      ->capture_default_str();
+  n->add_option("--print-every", train.print_every, "steps between lines")->capture_default_str();
+
   cli::SensitivityCommand sensitivity;
   sensitivity.model.model = demo;
   auto* s = add_sensitivity(app, sensitivity);
@@ -499,6 +524,9 @@ int run(int argc, char** argv) {
   } else if (r->parsed()) {
     read_recipe(prune, prune_recipe);
     cli::prune(prune);
+  } else if (n->parsed()) {
+    train.recipe = cli::step_from_values<cli::TrainRecipe>(train_recipe.values());
+    cli::train(train);
   } else if (s->parsed()) {
     cli::sensitivity(sensitivity);
   } else if (p->parsed()) {

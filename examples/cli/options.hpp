@@ -8,6 +8,7 @@
 
 #include "cli/recipe_file.hpp"
 #include "cli/runtime.hpp"
+#include "cli/train_recipe.hpp"
 
 namespace cli {
 
@@ -81,6 +82,17 @@ struct SensitivityCommand {
   std::filesystem::path report, plot;
 };
 
+struct TrainCommand {
+  ModelOptions model;
+  std::filesystem::path data, tokens;  // text, or ids
+  std::vector<std::filesystem::path> teachers;
+  TrainRecipe recipe;
+  std::filesystem::path out;
+  bool force = false;
+  std::filesystem::path log;
+  Index save_every = 50, print_every = 10;
+};
+
 struct PackCommand {
   ModelOptions model;
   std::filesystem::path out;
@@ -141,6 +153,7 @@ struct MakeCheckpointCommand {
 void compare(const CompareOptions& options);
 void quantize(const QuantizeCommand& options);
 void prune(const PruneCommand& options);
+void train(const TrainCommand& options);
 void sensitivity(const SensitivityCommand& options);
 void pack(const PackCommand& options);
 void eval(const EvalCommand& options);

@@ -65,6 +65,7 @@ bool holds_manifest(const fs::path& directory) {
 /// A file whose presence says that a part of the work is done.
 bool is_part(std::string_view name) {
   return (name.starts_with("model-") && name.ends_with(".safetensors")) ||
+         name == training_state_name ||
          ((name.starts_with("block-") || name.starts_with("output-layer")) &&
           name.ends_with(".pack"));
 }
@@ -377,6 +378,8 @@ bool OutputDirectory::has_file(const std::string& name) const {
 }
 
 void OutputDirectory::finish() {
+  if (is_there(file_path(training_state_name)))
+    remove_files(path_.partial(), {training_state_name});
   write_index();
   manifest_["files"] = nlohmann::json::array();
   for (const std::string& name : names_in(path_.partial()))

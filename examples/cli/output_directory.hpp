@@ -44,6 +44,9 @@ class OutputPath {
   bool replace_;
 };
 
+/// What a training goes on from: finished work while it lasts, no part of the model.
+inline constexpr const char* training_state_name = "training_state.safetensors";
+
 /// A model directory in the making: shards and settings gather in OUT.partial, which is renamed to
 /// OUT when complete.
 ///

@@ -22,6 +22,7 @@ ModelWriter::ModelWriter(const Output& output, const engine::Checkpoint& checkpo
     : layout_(output.layout),
       recipe_(output.recipe),
       smaller_(output.smaller),
+      other_values_(output.other_values),
       checkpoint_(checkpoint),
       blocks_(checkpoint.config().layers),
       replaces_output_layer_(replaces_output_layer),
@@ -215,16 +216,34 @@ void ModelWriter::write_output_layer(const engine::QuantizedLinear& linear) {
 }
 
 void ModelWriter::finish() {
-  if (!directory_.has_shard(compressed_shards_))
-    copy_tensors(checkpoint_.files(), other_tensors(), directory_.shard_path(compressed_shards_),
-                 layout_.float_type(pare::DType::BF16) == pare::DType::F16
-                     ? CopiedType::f16_for_bf16
-                     : CopiedType::unchanged);
+  if (!directory_.has_shard(compressed_shards_)) write_other_tensors();
   write_settings();
   if (smaller_) write_edits();
   pare::write_json(directory_.file_path(recipe_file_name), recipe_);
   copy_tokenizer(checkpoint_.files(), directory_);
   directory_.finish();
+}
+
+void ModelWriter::write_other_tensors() {
+  const fs::path path = directory_.shard_path(compressed_shards_);
+  if (!other_values_)
+    return copy_tensors(checkpoint_.files(), other_tensors(), path,
+                        layout_.float_type(pare::DType::BF16) == pare::DType::F16
+                            ? CopiedType::f16_for_bf16
+                            : CopiedType::unchanged);
+  std::vector<pare::NamedTensor> tensors;
+  std::vector<pare::TensorSpec> specs;
+  for (const std::string& name : other_tensors()) {
+    const pare::TensorInfo& info = checkpoint_.tensors().info(name);
+    if (const auto values = other_values_(name))
+      tensors.push_back(stored(name, values->view()));
+    else
+      tensors.push_back({name, info.dtype, info.shape, {info.bytes.begin(), info.bytes.end()}});
+    specs.push_back(tensors.back().spec());
+  }
+  pare::SafetensorsWriter writer(path, specs);
+  for (const pare::NamedTensor& tensor : tensors) writer.write(tensor);
+  writer.finish();
 }
 
 void ModelWriter::write_shard(const fs::path& path, Shard shard,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -29,6 +30,8 @@ struct Output {
     nlohmann::json edits;  ///< what pare_edits.json says beside the edits
   };
   std::optional<Smaller> smaller{};
+  /// New values of tensors outside blocks, for those that it knows: embeddings, the last norm.
+  std::function<std::optional<pare::Matrix<float>>(const std::string& tensor)> other_values{};
 };
 
 inline constexpr const char* recipe_file_name = "pare_recipe.json";
@@ -59,6 +62,8 @@ class ModelWriter final : public ExpertStore {
   /// The rest of the model, its settings, and the directory's name.
   void finish();
 
+  [[nodiscard]] const OutputDirectory& directory() const noexcept { return directory_; }
+
  private:
   /// What a file holds while it is made.
   struct Shard {
@@ -85,6 +90,7 @@ class ModelWriter final : public ExpertStore {
                    const std::vector<std::filesystem::path>& pieces = {}) const;
   [[nodiscard]] nlohmann::json layers_of_shard(const pare::SafetensorsReader& reader) const;
   [[nodiscard]] std::vector<std::string> other_tensors() const;
+  void write_other_tensors();
   void write_settings();
   void write_edits() const;
   [[nodiscard]] const engine::ModelConfig& config() const {
@@ -94,6 +100,7 @@ class ModelWriter final : public ExpertStore {
   FileLayout layout_;
   nlohmann::json recipe_;
   std::optional<Output::Smaller> smaller_;
+  std::function<std::optional<pare::Matrix<float>>(const std::string&)> other_values_;
   const engine::Checkpoint& checkpoint_;
   Index blocks_;
   bool replaces_output_layer_;

@@ -13,7 +13,8 @@ std::map<std::string, Index> compress_model(const engine::Checkpoint& checkpoint
                                             const Steps& steps, const Output& output,
                                             const CalibrationWindows* windows,
                                             const pare::Execution& execution,
-                                            const std::string& title, Index least_expert_tokens) {
+                                            const std::string& title, Index least_expert_tokens,
+                                            const BeforeBlocks& before) {
   const std::string& output_layer = checkpoint.config().names.output;
   const auto wants_it = [&](const auto& step) { return step->wants(output_layer); };
   const auto owner = checkpoint.config().tied_embeddings
@@ -22,6 +23,8 @@ std::map<std::string, Index> compress_model(const engine::Checkpoint& checkpoint
   ModelWriter writer(output, checkpoint, owner != steps.end());
   const Index blocks = checkpoint.config().layers, done = writer.finished_blocks();
   if (done > 0) std::fprintf(stderr, "resuming: %td of %td blocks are done\n", done, blocks);
+
+  if (before) before(writer.directory());
 
   const engine::BlockRunner runner(checkpoint.config(), execution);
   const auto embedding = windows ? checkpoint.embedding() : engine::Embedding{};

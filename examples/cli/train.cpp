@@ -1,0 +1,325 @@
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <utility>
+
+#include "cli/content_hash.hpp"
+#include "cli/evaluation.hpp"
+#include "cli/inputs.hpp"
+#include "cli/model_copy.hpp"
+#include "cli/model_fingerprint.hpp"
+#include "cli/options.hpp"
+#include "cli/output_directory.hpp"
+#include "cli/pipeline/pipeline.hpp"
+#include "cli/progress.hpp"
+#include "cli/run_manifest.hpp"
+#include "pare/io/json.hpp"
+#include "pare/quantization/quantize.hpp"
+#include "training/trainer.hpp"
+#include "training/training_state.hpp"
+
+namespace cli {
+namespace {
+
+/// Set by Ctrl-C: the step that runs is finished, its state saved.
+std::atomic<bool> interrupted{false};
+
+/// Between its making and its end Ctrl-C sets `interrupted`.
+class CatchInterrupt {
+ public:
+  CatchInterrupt() : before_(std::signal(SIGINT, [](int) { interrupted.store(true); })) {
+    interrupted.store(false);
+  }
+  CatchInterrupt(const CatchInterrupt&) = delete;
+  CatchInterrupt& operator=(const CatchInterrupt&) = delete;
+  ~CatchInterrupt() { std::signal(SIGINT, before_); }
+
+ private:
+  void (*before_)(int);
+};
+
+/// A model in memory whose layers are float: those that are quantized as what their codes stand
+/// for, which are kept beside.
+struct FloatModel {
+  engine::Model model;
+  std::map<std::string, pare::AnyQuantizedMatrix> codes;  ///< by the layer's name
+  std::map<std::string, pare::ActivationOptions> activations;
+};
+
+FloatModel load_float(const engine::Checkpoint& checkpoint, const pare::Execution& execution) {
+  FloatModel loaded{checkpoint.load(execution), {}, {}};
+  for (Index b = 0; b < checkpoint.config().layers; ++b) {
+    engine::Block& block = loaded.model.blocks[static_cast<std::size_t>(b)];
+    for (std::size_t i = 0; i < block.linears.size(); ++i) {
+      const std::string name = checkpoint.config().linear_name(b, i);
+      auto codes = checkpoint.quantized_linear(name);
+      if (!codes) continue;
+      pare::Vector<float> bias = block.linears[i].bias();
+      block.linears[i] = engine::Linear(codes->weight.dequantize());
+      if (!bias.empty()) block.linears[i].set_bias(std::move(bias));
+      if (codes->activations) loaded.activations.emplace(name, *codes->activations);
+      loaded.codes.emplace(name, std::move(codes->weight));
+    }
+  }
+  return loaded;
+}
+
+/// Puts what was trained into the blocks on their way to the new model.
+class TrainedStep final : public Step {
+ public:
+  TrainedStep(const engine::Model& trained,
+              const std::map<std::string, engine::QuantizedLinear>& quantized)
+      : trained_(trained), quantized_(quantized) {}
+
+  [[nodiscard]] Needs needs() const override { return {}; }
+  [[nodiscard]] bool wants(const std::string& layer) const override {
+    return layer != trained_.config.names.output;
+  }
+  void compress(BlockInWork& work, const Observations&, const Listener&) override {
+    const engine::Block& from = trained_.blocks[static_cast<std::size_t>(work.index)];
+    work.block.norms = from.norms;
+    work.block.query_norm = from.query_norm;
+    work.block.key_norm = from.key_norm;
+    for (std::size_t i = 0; i < from.linears.size(); ++i) work.block.linears[i] = from.linears[i];
+    for (const Layer& layer : work.layers)
+      if (const auto found = quantized_.find(layer.name); found != quantized_.end())
+        work.quantized.emplace(layer.name, found->second);
+  }
+  [[nodiscard]] engine::QuantizedLinear compress_output_layer(
+      const std::string& name, pare::MatrixView<const float>) override {
+    throw pare::Error(name + ": the output layer is not quantized");
+  }
+
+ private:
+  const engine::Model& trained_;
+  const std::map<std::string, engine::QuantizedLinear>& quantized_;
+};
+
+/// A line for each step that is printed, and one in a file where there is one.
+class TrainingLog {
+ public:
+  TrainingLog(const std::filesystem::path& directory, bool goes_on) {
+    if (directory.empty()) return;
+    std::error_code error;
+    std::filesystem::create_directories(directory, error);
+    const std::filesystem::path file = directory / "steps.jsonl";
+    file_.open(file, goes_on ? std::ios::app : std::ios::trunc);
+    if (!file_) throw pare::IoError(file.string() + ": cannot be written");
+  }
+  void add(std::int64_t step, const training::StepReport& report, double tokens_per_second) {
+    if (!file_.is_open()) return;
+    nlohmann::json line{{"step", step},
+                        {"loss", report.loss},
+                        {"gradient_norm", report.gradient_norm},
+                        {"lr", report.rate},
+                        {"tokens_per_second", tokens_per_second}};
+    for (const auto& term : report.terms) line["terms"][term.name] = term.value;
+    file_ << line.dump() << "\n" << std::flush;
+  }
+
+ private:
+  std::ofstream file_;
+};
+
+std::string step_text(const training::StepReport& report, double tokens_per_second) {
+  char text[160];
+  std::snprintf(text, sizeof text, "loss %.5f, gradient %.3f, %.0f tokens/s", report.loss,
+                report.gradient_norm, tokens_per_second);
+  return text;
+}
+
+training::TrainerOptions trainer_options(const TrainRecipe& recipe, bool is_quantized) {
+  using training::Trained;
+  const std::string train = !recipe.train.empty() ? recipe.train
+                            : is_quantized        ? "layers"
+                                                  : "everything";
+  return {.rate = {.peak = recipe.rate,
+                   .warm_up = recipe.warm_up,
+                   .steps = recipe.steps,
+                   .last_share = recipe.last_rate},
+          .clip = recipe.clip,
+          .accumulate = recipe.accumulate,
+          .trained = train == "layers"  ? Trained::layers
+                     : train == "norms" ? Trained::norms
+                                        : Trained::everything,
+          .scale_rate = recipe.scale_rate,
+          .again = recipe.recompute};
+}
+
+std::unique_ptr<training::Optimizer> make_optimizer(const TrainRecipe& recipe, bool is_quantized) {
+  const double decay = recipe.weight_decay.value_or(is_quantized ? 0.0 : 0.1);
+  if (recipe.optimizer == "sgd") return training::make_sgd({.weight_decay = decay});
+  return training::make_adamw({.weight_decay = decay});
+}
+
+/// Codes to begin with: those of the model, or its weights rounded to nearest.
+training::QuantizedWeights begin_quantized(const TrainRecipe& recipe, const FloatModel& model,
+                                           training::LanguageModel<float>& trained,
+                                           const pare::Execution& execution) {
+  training::QuantizedWeights weights;
+  const auto format = recipe.quantized();
+  for (const std::size_t p : trained.layers()) {
+    const training::Parameter<float>& parameter = trained.parameters()[p];
+    const std::string name = parameter.name.substr(0, parameter.name.rfind(".weight"));
+    pare::with_context(name, [&] {
+      if (const auto found = model.codes.find(name); found != model.codes.end())
+        return weights.add(p, found->second);
+      if (!format) return;
+      pare::with_format(format->format, [&]<class F>(pare::TypeTag<F>) {
+        weights.add(
+            p, pare::quantize<F>(parameter.value, {.group_size = format->group_size}, execution));
+      });
+    });
+  }
+  return weights;
+}
+
+}  // namespace
+
+void train(const TrainCommand& options) {
+  const TrainRecipe& recipe = options.recipe;
+  recipe.validate();
+  Runtime runtime = options.model.runtime();
+  const pare::Execution execution = runtime.execution();
+  InputPaths inputs = input_paths(options.model);
+  inputs.add_file(options.data);
+  inputs.add_file(options.tokens);
+  for (const auto& teacher : options.teachers) inputs.add_model(teacher);
+  const OutputPath out(options.out, options.force, inputs);
+
+  const engine::Checkpoint checkpoint(options.model.model);
+  checkpoint.require_forward();
+  refuse_masks(checkpoint);
+  if (checkpoint.packed())
+    throw pare::ArgumentError(options.model.model.string() +
+                              " is packed, to be run: train the model that it was packed from");
+  require_text_files(checkpoint.files());
+  const bool stores_codes = !checkpoint.quantization().empty();
+  if (stores_codes && !recipe.quantize.empty())
+    throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " +
+                              checkpoint.quantization() +
+                              "), and is trained as it is: leave --quantize out");
+  const bool is_quantized = stores_codes || !recipe.quantize.empty();
+  const Index length = window_length(options.model, checkpoint.config());
+  const Tokens tokens = training_tokens(options, checkpoint);
+  const training::TextBatches batches(tokens.ids, length, recipe.batch,
+                                      static_cast<std::uint64_t>(recipe.seed));
+
+  std::vector<engine::Model> teachers;
+  std::vector<const engine::Model*> teacher_pointers;
+  nlohmann::json teacher_fingerprints = nlohmann::json::array();
+  for (const auto& directory : options.teachers) {
+    const engine::Checkpoint teacher(directory);
+    teacher.require_forward();
+    if (teacher.config().encoder)
+      throw pare::ArgumentError(directory.string() + " is an encoder and teaches no decoder");
+    teachers.push_back(teacher.load(execution));
+    teacher_fingerprints.push_back(
+        model_fingerprint(teacher.files(), [](const std::string&) { return false; }));
+  }
+  for (const engine::Model& teacher : teachers) teacher_pointers.push_back(&teacher);
+
+  TrainRecipe stated = recipe;
+  if (stated.loss.empty()) stated.loss = teachers.empty() ? "ce" : "kd";
+  nlohmann::json values = manifest_of_step(stated);
+  ContentHash data;
+  data.add(
+      {reinterpret_cast<const char*>(tokens.ids.data()), tokens.ids.size() * sizeof tokens.ids[0]});
+  values["data"] = data.hex();
+  values["window"] = length;
+  values["teachers"] = teacher_fingerprints;
+  nlohmann::json manifest = run_manifest(values, {}, checkpoint, std::nullopt);
+  const std::string key = manifest.dump();
+
+  const FloatModel loaded = load_float(checkpoint, execution);
+  training::LanguageModel<float> model(loaded.model);
+  training::Trainer trainer(model, batches, training::parse_objective(stated.loss),
+                            teacher_pointers, make_optimizer(recipe, is_quantized),
+                            trainer_options(recipe, is_quantized));
+  if (is_quantized) trainer.quantize(begin_quantized(recipe, loaded, model, execution));
+  if (recipe.keep_zeros) trainer.keep_zeros();
+
+  engine::Model trained = loaded.model;
+  std::map<std::string, engine::QuantizedLinear> quantized;
+  const Stopwatch watch;
+  const auto run = [&](const OutputDirectory& directory) {
+    const std::filesystem::path state = directory.file_path(training_state_name);
+    const std::int64_t done =
+        training::load_state(state, key, trainer.trainables(), trainer.optimizer()).value_or(0);
+    if (done > 0)
+      std::fprintf(stderr, "resuming: %lld of %td steps are done\n", static_cast<long long>(done),
+                   recipe.steps);
+    TrainingLog log(options.log, done > 0);
+    const CatchInterrupt catch_interrupt;
+    const Index every = options.save_every > 0 ? options.save_every : 50;
+    const Index printed = options.print_every > 0 ? options.print_every : 10;
+    const auto save = [&](std::int64_t steps) {
+      training::save_state(state, key, trainer.trainables(), trainer.optimizer(), steps);
+    };
+    Progress progress("training", recipe.steps, done, "step");
+    std::int64_t saved = done;
+    for (std::int64_t step = done; step < recipe.steps; ++step) {
+      progress.pass(step);
+      const Stopwatch one;
+      training::StepReport report;
+      try {
+        report = trainer.step(step, execution);
+      } catch (const pare::NumericError&) {
+        if (saved < step) save(step);
+        throw;
+      }
+      const double speed =
+          static_cast<double>(batches.tokens() * recipe.accumulate) / one.seconds();
+      log.add(step, report, speed);
+      if (step % printed == 0 || step + 1 == recipe.steps) {
+        progress.clear();
+        std::printf("step %5lld: %s\n", static_cast<long long>(step),
+                    step_text(report, speed).c_str());
+        std::fflush(stdout);
+      }
+      progress.step(step_text(report, speed), 1.0);
+      if (interrupted.load() || (step + 1) % every == 0 || step + 1 == recipe.steps) {
+        save(step + 1);
+        saved = step + 1;
+      }
+      if (interrupted.load() && step + 1 < recipe.steps)
+        throw pare::Error("interrupted after step " + std::to_string(step));
+    }
+    progress.clear();
+    trainer.settle(execution);
+    trained = model.to_engine(loaded.model);
+    trainer.quantized().finish(
+        model, [&](const std::string& weight, pare::AnyQuantizedMatrix codes) {
+          const std::string name = weight.substr(0, weight.rfind(".weight"));
+          const auto activations = loaded.activations.find(name);
+          quantized.emplace(name, engine::QuantizedLinear{
+                                      std::move(codes), activations == loaded.activations.end()
+                                                            ? std::nullopt
+                                                            : std::optional(activations->second)});
+        });
+  };
+  const auto other_values = [&](const std::string& name) -> std::optional<pare::Matrix<float>> {
+    for (const auto& parameter : model.parameters())
+      if (parameter.name == name) return pare::Matrix<float>(parameter.read());
+    return std::nullopt;
+  };
+  nlohmann::json step_json = values_of_step(stated);
+  step_json["step"] = "train";
+  Steps steps;
+  steps.push_back(std::make_unique<TrainedStep>(trained, quantized));
+  (void)compress_model(checkpoint, steps,
+                       {.path = out,
+                        .layout = is_quantized ? FileLayout() : FileLayout::of_float_model(),
+                        .manifest = manifest,
+                        .recipe = {{"version", 1}, {"steps", nlohmann::json::array({step_json})}},
+                        .other_values = other_values},
+                       nullptr, execution, "writing", 0, run);
+  std::printf("%s: %td steps of %td tokens, %.1f s\n", options.out.string().c_str(), recipe.steps,
+              batches.tokens() * recipe.accumulate, watch.seconds());
+}
+
+}  // namespace cli

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "cli/step_option.hpp"
+#include "pare/core/index.hpp"
+
+namespace cli {
+
+using pare::Index;
+
+/// One way to train a model. Its options are described in train_recipe.cpp.
+struct TrainRecipe {
+  Index steps = 200;
+  /// Terms of the loss, see training/objective.hpp. Empty: "kd" with a teacher, else "ce".
+  std::string loss{};
+  std::string optimizer = "adamw";
+  double rate = 1e-3;
+  Index warm_up = 20;
+  double last_rate = 0.05;  ///< a share
+  Index batch = 8;          ///< sequences
+  Index accumulate = 1;     ///< batches a step
+  std::optional<double> weight_decay{};
+  double clip = 1.0;
+  Index seed = 1;
+  /// "everything", "layers" or "norms"; unset: layers where they are quantized, else everything.
+  std::string train{};
+  /// "FORMAT:GROUP": the layers are rounded to codes on their way. Empty: as the model is stored.
+  std::string quantize{};
+  double scale_rate = 0.2;  ///< of their scales, on the rate
+  bool keep_zeros = false;
+  bool recompute = false;
+
+  struct Quantized {
+    std::string format;
+    Index group_size = -1;
+  };
+  [[nodiscard]] std::optional<Quantized> quantized() const;
+
+  /// Refuses what cannot be, in one line that says what would work.
+  void validate() const;
+};
+
+template <>
+std::span<const StepOption<TrainRecipe>> options_of<TrainRecipe>();
+
+}  // namespace cli

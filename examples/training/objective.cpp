@@ -1,0 +1,249 @@
+#include "training/objective.hpp"
+
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "pare/core/error.hpp"
+#include "pare/distillation/cross_entropy.hpp"
+#include "pare/distillation/kl.hpp"
+#include "pare/distillation/logit_mse.hpp"
+#include "pare/distillation/reverse_kl.hpp"
+
+namespace training {
+namespace {
+
+using pare::SampleOptions;
+
+/// Options of a term, "T" -> 2.
+using Values = std::map<std::string, double>;
+
+/// Takes an option out, so that what is left is unknown.
+double take(Values& values, const std::string& name, double otherwise) {
+  const auto found = values.find(name);
+  if (found == values.end()) return otherwise;
+  const double value = found->second;
+  values.erase(found);
+  return value;
+}
+
+/// Where gradients of the logits go.
+pare::MatrixView<float> logits_of(const Lesson& lesson, PassGradients<float>& gradients) {
+  if (gradients.logits.shape() != lesson.student.logits.shape())
+    gradients.logits = pare::Matrix<float>(lesson.student.logits.shape());
+  return gradients.logits;
+}
+
+/// Teachers count alike.
+template <class Loss>
+double mean_over_teachers(const Lesson& lesson, double weight, const Loss& loss) {
+  double sum = 0.0;
+  const double share = 1.0 / static_cast<double>(lesson.teachers.size());
+  for (const Lesson::Teacher& teacher : lesson.teachers) sum += loss(teacher, weight * share);
+  return weight == 0.0 ? 0.0 : sum / weight;
+}
+
+class CrossEntropy final : public LossTerm {
+ public:
+  explicit CrossEntropy(Values& values) : smoothing_(take(values, "smoothing", 0.0)) {}
+  [[nodiscard]] bool needs_teacher() const override { return false; }
+  double add(const Lesson& lesson, double weight, PassGradients<float>& gradients,
+             const pare::Execution& execution) override {
+    const std::vector<Index> labels(lesson.labels.begin(), lesson.labels.end());
+    return pare::cross_entropy_loss(
+               lesson.student.logits, labels,
+               {.label_smoothing = smoothing_,
+                .common = {.weight = weight, .add_gradient = true, .divisor = lesson.divisor}},
+               logits_of(lesson, gradients), execution) /
+           weight;
+  }
+
+ private:
+  double smoothing_;
+};
+
+/// A loss between logits, with its options.
+template <class Call>
+class LogitTerm final : public LossTerm {
+ public:
+  LogitTerm(pare::ResponseOptions options, Call call) : options_(options), call_(call) {}
+  void require_fit(const engine::ModelConfig& student,
+                   const engine::ModelConfig& teacher) const override {
+    if (student.vocab_size != teacher.vocab_size)
+      throw pare::ArgumentError("the teacher's vocabulary has " +
+                                std::to_string(teacher.vocab_size) + " tokens, the student's " +
+                                std::to_string(student.vocab_size));
+  }
+  double add(const Lesson& lesson, double weight, PassGradients<float>& gradients,
+             const pare::Execution& execution) override {
+    const auto gradient = logits_of(lesson, gradients);
+    return mean_over_teachers(lesson, weight, [&](const Lesson::Teacher& teacher, double own) {
+      pare::ResponseOptions options = options_;
+      options.common = {.weight = own, .add_gradient = true, .divisor = lesson.divisor};
+      return call_(lesson.student.logits, teacher.logits, options, gradient, execution);
+    });
+  }
+
+ private:
+  pare::ResponseOptions options_;
+  Call call_;
+};
+
+template <class Call>
+std::unique_ptr<LossTerm> logit_term(Values& values, double temperature, Call call) {
+  pare::ResponseOptions options;
+  options.temperature = take(values, "T", temperature);
+  return std::make_unique<LogitTerm<Call>>(options, call);
+}
+
+/// Hidden states of blocks that are as far into their models: student's i of n is teacher's i N /
+/// n.
+class HiddenStates final : public LossTerm {
+ public:
+  explicit HiddenStates(Values&) {}
+  [[nodiscard]] bool needs_hidden() const override { return true; }
+  void require_fit(const engine::ModelConfig& student,
+                   const engine::ModelConfig& teacher) const override {
+    if (student.hidden_size != teacher.hidden_size)
+      throw pare::ArgumentError("hidden states of " + std::to_string(student.hidden_size) +
+                                " and " + std::to_string(teacher.hidden_size) +
+                                " features cannot be compared");
+    if (teacher.layers % student.layers != 0)
+      throw pare::ArgumentError("the teacher's " + std::to_string(teacher.layers) +
+                                " blocks are no multiple of the student's " +
+                                std::to_string(student.layers));
+  }
+  double add(const Lesson& lesson, double weight, PassGradients<float>& gradients,
+             const pare::Execution& execution) override {
+    const auto& own = lesson.student.hidden;
+    gradients.hidden.resize(own.size());
+    return mean_over_teachers(lesson, weight, [&](const Lesson::Teacher& teacher, double factor) {
+      double loss = 0.0;
+      const std::size_t every = (teacher.hidden.size() - 1) / (own.size() - 1);
+      for (std::size_t b = 0; b < own.size(); ++b) {
+        const pare::Matrix<float>& wanted = teacher.hidden[b * every];
+        pare::Matrix<float>& d = gradients.hidden[b];
+        if (d.shape() != own[b].shape()) d = pare::Matrix<float>(own[b].shape());
+        // Sums in an order of their own, whatever the threads: row by row.
+        pare::Vector<double> squares({wanted.rows()}), differences({wanted.rows()});
+        execution.parallel_for(wanted.rows(), [&](Index t) {
+          for (Index j = 0; j < wanted.cols(); ++j) {
+            const auto w = static_cast<double>(wanted(t, j));
+            const double difference = static_cast<double>(own[b](t, j)) - w;
+            squares[t] += w * w;
+            differences[t] += difference * difference;
+          }
+        });
+        double square = 0.0, difference = 0.0;
+        for (Index t = 0; t < wanted.rows(); ++t) {
+          square += squares[t];
+          difference += differences[t];
+        }
+        // A share of the step's tokens, as every other mean.
+        const double share =
+            lesson.divisor > 0.0 ? static_cast<double>(wanted.rows()) / lesson.divisor : 1.0;
+        const double scale = factor * share / square;
+        loss += scale * difference;
+        execution.parallel_for(wanted.rows(), [&](Index t) {
+          for (Index j = 0; j < wanted.cols(); ++j)
+            d(t, j) += static_cast<float>(
+                2.0 * scale *
+                (static_cast<double>(own[b](t, j)) - static_cast<double>(wanted(t, j))));
+        });
+      }
+      return loss;
+    });
+  }
+};
+
+struct TermKind {
+  std::string_view name;
+  std::unique_ptr<LossTerm> (*make)(Values& values);
+};
+
+/// All terms, in the order of the help.
+constexpr TermKind term_kinds[] = {
+    {"ce",
+     [](Values& v) -> std::unique_ptr<LossTerm> { return std::make_unique<CrossEntropy>(v); }},
+    {"kd",
+     [](Values& v) {
+       return logit_term(v, 1.0,
+                         [](const auto& s, const auto& t, const auto& o, auto g, const auto& e) {
+                           return pare::kl_loss(s, t, o, g, e);
+                         });
+     }},
+    {"reverse-kd",
+     [](Values& v) {
+       return logit_term(v, 1.0,
+                         [](const auto& s, const auto& t, const auto& o, auto g, const auto& e) {
+                           return pare::reverse_kl_loss(s, t, o, g, e);
+                         });
+     }},
+    {"logits",
+     [](Values& v) {
+       return logit_term(v, 1.0,
+                         [](const auto& s, const auto& t, const auto& o, auto g, const auto& e) {
+                           return pare::logit_mse_loss(s, t, o, g, e);
+                         });
+     }},
+    {"hidden",
+     [](Values& v) -> std::unique_ptr<LossTerm> { return std::make_unique<HiddenStates>(v); }},
+};
+
+std::string known_terms() {
+  std::string names;
+  for (const TermKind& kind : term_kinds)
+    names += (names.empty() ? "" : ", ") + std::string(kind.name);
+  return names;
+}
+
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> parts{""};
+  for (const char c : text)
+    if (c == at)
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  return parts;
+}
+
+double number(const std::string& text, const std::string& term) {
+  double value = 0.0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) ||
+      value <= 0.0)
+    throw pare::ArgumentError("the loss \"" + term + "\" says \"" + text +
+                              "\", which is no positive number");
+  return value;
+}
+
+}  // namespace
+
+std::vector<WeightedTerm> parse_objective(const std::string& text) {
+  std::vector<WeightedTerm> terms;
+  for (const std::string& part : split(text, ',')) {
+    const std::vector<std::string> words = split(part, ':');
+    WeightedTerm term{words[0], 1.0, nullptr};
+    Values values;
+    for (std::size_t i = 1; i < words.size(); ++i)
+      if (const auto equals = words[i].find('='); equals != std::string::npos)
+        values[words[i].substr(0, equals)] = number(words[i].substr(equals + 1), part);
+      else
+        term.weight = number(words[i], part);
+    for (const TermKind& kind : term_kinds)
+      if (kind.name == term.name) term.term = kind.make(values);
+    if (!term.term)
+      throw pare::ArgumentError("there is no loss \"" + term.name + "\"; there are " +
+                                known_terms());
+    if (!values.empty())
+      throw pare::ArgumentError("the loss " + term.name + " has no option \"" +
+                                values.begin()->first + "\"");
+    for (const WeightedTerm& other : terms)
+      if (other.name == term.name)
+        throw pare::ArgumentError("the loss " + term.name + " is named twice");
+    terms.push_back(std::move(term));
+  }
+  return terms;
+}
+
+}  // namespace training

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "training/language_model.hpp"
+
+namespace training {
+
+/// What is learned from: a batch, what the student makes of it, and what its teachers do, if there
+/// are any.
+struct Lesson {
+  Index length = 0;
+  std::span<const std::int32_t> labels;
+  const Pass<float>& student;
+  struct Teacher {
+    pare::Matrix<float> logits;
+    std::vector<pare::Matrix<float>> hidden;  ///< as Pass::hidden; empty unless a term asks for it
+  };
+  std::span<const Teacher> teachers;
+  /// Of all micro batches of a step: what a mean is divided by.
+  double divisor = 0.0;
+};
+
+/// A part of what is minimized.
+class LossTerm {
+ public:
+  LossTerm() = default;
+  LossTerm(const LossTerm&) = delete;
+  LossTerm& operator=(const LossTerm&) = delete;
+  virtual ~LossTerm() = default;
+
+  [[nodiscard]] virtual bool needs_teacher() const { return true; }
+  [[nodiscard]] virtual bool needs_hidden() const { return false; }
+  /// Throws pare::ArgumentError for models that it cannot compare.
+  virtual void require_fit(const engine::ModelConfig& /*student*/,
+                           const engine::ModelConfig& /*teacher*/) const {}
+  /// Its value; its gradients times `weight` are added.
+  virtual double add(const Lesson& lesson, double weight, PassGradients<float>& gradients,
+                     const pare::Execution& execution) = 0;
+};
+
+/// A term of an objective and how much it counts.
+struct WeightedTerm {
+  std::string name;  ///< "kd"
+  double weight = 1.0;
+  std::unique_ptr<LossTerm> term;
+};
+
+/// "ce:0.5,kd:0.5:T=2": names of terms, separated by commas, each perhaps with its weight and
+/// options.
+///
+///     ce         cross entropy with the next token
+///     kd         T^2 KL(teacher || student) of logits at temperature T
+///     reverse-kd T^2 KL(student || teacher)
+///     logits     the mean squared difference of logits
+///     hidden     the mean squared difference of hidden states over the mean square of the
+///     teacher's
+///
+/// Throws pare::ArgumentError that lists what there is.
+[[nodiscard]] std::vector<WeightedTerm> parse_objective(const std::string& text);
+
+}  // namespace training
