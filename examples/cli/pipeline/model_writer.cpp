@@ -123,6 +123,8 @@ void ModelWriter::round_as_stored(BlockInWork& work) const {
   };
   for (const Layer& layer : work.layers) {
     engine::Linear& linear = work.block.linears[layer.index];
+    // Of layers that are quantized already nothing float is stored.
+    if (!checkpoint_.tensors().contains(layer.name + ".weight")) continue;
     const auto type_of = [&](const std::string& tensor) {
       const std::string& like =
           checkpoint_.tensors().contains(tensor) ? tensor : layer.name + ".weight";
@@ -279,8 +281,13 @@ nlohmann::json ModelWriter::layers_of_shard(const pare::SafetensorsReader& reade
 std::vector<std::string> ModelWriter::other_tensors() const {
   std::vector<std::string> names = checkpoint_.tensors().names();
   const std::string output_layer = checkpoint_.config().names.output + ".weight";
+  // Codes and scales of a quantized layer, which its new ones replace.
+  const auto is_of_codes = [&](const std::string& name) {
+    const std::string layer = name.substr(0, name.rfind('.'));
+    return layer != checkpoint_.config().names.output && checkpoint_.has_codes(layer);
+  };
   std::erase_if(names, [&](const std::string& name) {
-    return engine::is_block_tensor(checkpoint_.config(), name) ||
+    return engine::is_block_tensor(checkpoint_.config(), name) || is_of_codes(name) ||
            (replaces_output_layer_ && name == output_layer);
   });
   return names;

@@ -1,0 +1,283 @@
+#include "training/trainer.hpp"
+
+#include <cmath>
+#include <numeric>
+
+#include "engine/checkpoint.hpp"
+#include "oracle_models.hpp"
+#include "pare/quantization/gptq.hpp"
+#include "pare/quantization/quantize.hpp"
+#include "support/catch.hpp"
+#include "support/temporary_directory.hpp"
+#include "training/training_state.hpp"
+
+using namespace pare;
+
+namespace {
+
+/// A text in which every token says the next one.
+std::vector<std::int32_t> counting_text(Index tokens, std::int32_t vocabulary) {
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens));
+  for (std::size_t t = 0; t < ids.size(); ++t) ids[t] = static_cast<std::int32_t>(t) % vocabulary;
+  return ids;
+}
+
+engine::Model tiny_llama() {
+  return engine::Checkpoint(directory_of(test::OracleModel{"llama", "llama"})).load();
+}
+
+struct OptimizerCase {
+  const char* name;
+  std::unique_ptr<training::Optimizer> (*make)();
+  std::vector<float> expected;
+};
+
+}  // namespace
+
+TEST_CASE("optimizers do what PyTorch's do") {
+  // torch 2.15: five steps from {0.5, -1, 2, 0} with gradients {0.1 (s + 1), -0.3, 0.02 s, 1e-4},
+  // lr 0.01.
+  const OptimizerCase cases[] = {
+      {"AdamW, decay 0.1",
+       [] { return training::make_adamw(); },
+       {0.44975197f, -0.94511002f, 1.95738041f, -0.04989511f}},
+      {"SGD, momentum 0.9, decay 0.05",
+       [] { return training::make_sgd({.momentum = 0.9, .weight_decay = 0.05}); },
+       {0.46504006f, -0.95404994f, 1.98316145f, -1.31286e-05f}},
+      {"the same with Nesterov's momentum",
+       [] { return training::make_sgd({.momentum = 0.9, .weight_decay = 0.05, .nesterov = true}); },
+       {0.45232850f, -0.94121593f, 1.97786903f, -1.67955e-05f}},
+  };
+  for (const OptimizerCase& c : cases) {
+    CAPTURE(c.name);
+    std::vector<float> w{0.5f, -1.0f, 2.0f, 0.0f}, g(4);
+    const training::Trainable parameter{"w", w, g};
+    const auto optimizer = c.make();
+    for (int s = 0; s < 5; ++s) {
+      // Twice the gradients, scaled by a half.
+      g = {0.2f * static_cast<float>(s + 1), -0.6f, 0.04f * static_cast<float>(s), 2e-4f};
+      optimizer->step(std::span(&parameter, 1), s, 1e-2, 0.5, {});
+    }
+    for (std::size_t i = 0; i < w.size(); ++i)
+      CHECK(w[i] == Approx(c.expected[i]).epsilon(2e-6).margin(1e-9));
+  }
+}
+
+TEST_CASE("the learning rate climbs, then falls along half a cosine") {
+  const training::LearningRate rate{.peak = 2.0, .warm_up = 4, .steps = 104, .last_share = 0.1};
+  CHECK(rate.at(0) == 0.5);
+  CHECK(rate.at(3) == 2.0);
+  CHECK(rate.at(4) == 2.0);
+  CHECK(rate.at(54) == Approx(1.1));
+  CHECK(rate.at(104) == Approx(0.2));
+  CHECK(rate.at(1000) == Approx(0.2));
+}
+
+TEST_CASE("a batch is a function of its number, and its labels are the next tokens") {
+  const std::vector<std::int32_t> ids = counting_text(100, 1000);
+  const training::TextBatches batches(ids, 10, 3, 5);
+  const training::TextBatch one = batches.at(7), other = batches.at(8);
+  CHECK(one.inputs == batches.at(7).inputs);
+  CHECK(one.inputs != other.inputs);
+  REQUIRE(one.inputs.size() == 30);
+  for (std::size_t t = 0; t < 30; ++t) CHECK(one.labels[t] == one.inputs[t] + 1);
+  CHECK_THROWS_WITH(training::TextBatches(ids, 100, 1, 1), ContainsSubstring("too short"));
+}
+
+TEST_CASE("objectives that are none are refused with what there is") {
+  const auto refusal = [](const char* text) {
+    try {
+      (void)training::parse_objective(text);
+    } catch (const ArgumentError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK_THAT(refusal("crossentropy"), ContainsSubstring("there are ce, kd"));
+  CHECK_THAT(refusal("kd:T=0"), ContainsSubstring("no positive number"));
+  CHECK_THAT(refusal("kd:-1"), ContainsSubstring("no positive number"));
+  CHECK_THAT(refusal("ce:T=2"), ContainsSubstring("no option \"T\""));
+  CHECK_THAT(refusal("ce,ce"), ContainsSubstring("twice"));
+  CHECK_THAT(refusal(""), ContainsSubstring("there is no loss \"\""));
+  CHECK(training::parse_objective("ce:0.5,kd:0.5:T=2,hidden").size() == 3);
+}
+
+TEST_CASE("gradients of an objective agree with differences of its loss") {
+  const engine::Model teacher = tiny_llama();
+  engine::Model other = teacher;
+  for (engine::Block& block : other.blocks)
+    for (engine::Linear& linear : block.linears)
+      for (float& w : linear.dense()) w *= 0.8f;
+  training::LanguageModel<float> student(other);
+  const std::vector<std::int32_t> ids = counting_text(40, 90);
+  const training::TextBatches batches(ids, 8, 2, 1);
+  for (const char* text : {"ce", "kd:T=2", "reverse-kd", "logits", "hidden:3", "ce:0.5,kd:0.5"}) {
+    CAPTURE(text);
+    // A step of a rate that is nearly 0 reports the loss and leaves the gradients.
+    training::TrainerOptions options{.rate = {.peak = 1e-30, .warm_up = 0}, .clip = 0.0};
+    training::Trainer trainer(student, batches, training::parse_objective(text), {&teacher},
+                              training::make_sgd(), options);
+    const auto report = trainer.step(3, {});
+    double squares = 0.0;
+    std::vector<std::vector<float>> direction;
+    for (const training::Trainable& p : trainer.trainables()) {
+      direction.emplace_back(p.gradient.begin(), p.gradient.end());
+      for (const float g : p.gradient) squares += static_cast<double>(g) * static_cast<double>(g);
+    }
+    CHECK(report.gradient_norm == Approx(std::sqrt(squares)));
+    const auto loss_at = [&](double distance) {
+      const auto move = [&](double by) {
+        for (std::size_t p = 0; p < direction.size(); ++p)
+          for (std::size_t i = 0; i < direction[p].size(); ++i)
+            trainer.trainables()[p].value[i] +=
+                static_cast<float>(by * static_cast<double>(direction[p][i]) / std::sqrt(squares));
+      };
+      move(distance);
+      const double loss = trainer.step(3, {}).loss;
+      move(-distance);
+      return loss;
+    };
+    const double slope = (loss_at(2e-3) - loss_at(-2e-3)) / 4e-3;
+    CHECK(slope == Approx(std::sqrt(squares)).epsilon(0.02));
+  }
+}
+
+TEST_CASE("batches that are accumulated make the step of the large one") {
+  const std::vector<std::int32_t> ids = counting_text(60, 90);
+  const engine::Model model = tiny_llama();
+  const auto gradient_of = [&](Index accumulate) {
+    training::LanguageModel<float> student(model);
+    const training::TextBatches batches(ids, 8, 1, 1);
+    training::Trainer trainer(student, batches, training::parse_objective("ce,kd,hidden"), {&model},
+                              training::make_sgd(),
+                              {.rate = {.peak = 0.0}, .clip = 0.0, .accumulate = accumulate});
+    (void)trainer.step(0, {});
+    const auto& gradient = student.parameters()[0].gradient;
+    return std::vector<float>(gradient.begin(), gradient.end());
+  };
+  // Step 0 of two batches is the mean of the batches 0 and 1.
+  const std::vector<float> both = gradient_of(2), first = gradient_of(1);
+  training::LanguageModel<float> student(model);
+  const training::TextBatches batches(ids, 8, 1, 1);
+  training::Trainer trainer(student, batches, training::parse_objective("ce,kd,hidden"), {&model},
+                            training::make_sgd(), {.rate = {.peak = 0.0}, .clip = 0.0});
+  (void)trainer.step(1, {});
+  for (std::size_t i = 0; i < both.size(); ++i)
+    CHECK(both[i] == Approx(0.5f * (first[i] + student.parameters()[0].gradient.data()[i]))
+                         .epsilon(1e-4)
+                         .margin(1e-7));
+}
+
+TEST_CASE("what quantized layers ship is what was trained, bit for bit") {
+  const engine::Model model = tiny_llama();
+  const std::vector<std::int32_t> ids = counting_text(60, 90);
+  const training::TextBatches batches(ids, 8, 2, 1);
+  const auto check = [&]<Format F>(TypeTag<F>, bool act_order) {
+    CAPTURE(F::name, act_order);
+    training::LanguageModel<float> student(model);
+    training::QuantizedWeights weights;
+    for (const std::size_t p : student.layers()) {
+      const Matrix<float>& w = student.parameters()[p].value;
+      Hessian h(w.cols());
+      Matrix<float> x({3 * w.cols(), w.cols()});
+      for (Index i = 0; i < x.size(); ++i)
+        x.data()[i] = std::sin(static_cast<float>(i)) * static_cast<float>(1 + i % w.cols());
+      h.add(x);
+      if (act_order)
+        weights.add(p, gptq<F>(w, h, {.group_size = 8, .act_order = true}));
+      else
+        weights.add(p, quantize<F>(w, {.group_size = 8}));
+    }
+    training::Trainer trainer(
+        student, batches, training::parse_objective("kd"), {&model}, training::make_adamw(),
+        {.rate = {.peak = 1e-4, .warm_up = 0}, .trained = training::Trained::layers});
+    trainer.quantize(std::move(weights));
+    const double before = trainer.step(0, {}).loss;
+    for (std::int64_t step = 1; step < 20; ++step) (void)trainer.step(step, {});
+    CHECK(trainer.step(0, {}).loss < before);
+    trainer.settle({});
+    int layers = 0;
+    trainer.quantized().finish(student, [&](const std::string& name, AnyQuantizedMatrix codes) {
+      for (const auto& parameter : student.parameters())
+        if (parameter.name == name) {
+          CHECK(codes.dequantize() == parameter.used);
+          ++layers;
+        }
+    });
+    CHECK(layers == std::ssize(student.layers()));
+  };
+  check(TypeTag<Int<3>>{}, false);
+  check(TypeTag<UInt<2>>{}, false);
+  check(TypeTag<UInt<4>>{}, true);
+  const Matrix<float> w({4, 8});
+  CHECK_THROWS_WITH(training::make_quantized_layer(quantize<NF4>(w)),
+                    ContainsSubstring("integer formats"));
+  CHECK_THROWS_WITH(training::make_quantized_layer(quantize<Int<4>>(w, {.group_size = 3})),
+                    ContainsSubstring("do not divide"));
+}
+
+TEST_CASE("zeros that are kept stay, and other weights learn") {
+  engine::Model model = tiny_llama();
+  for (engine::Block& block : model.blocks)
+    for (engine::Linear& linear : block.linears)
+      for (Index i = 0; i < linear.dense().size(); i += 2) linear.dense().data()[i] = 0.0f;
+  training::LanguageModel<float> student(model);
+  const std::vector<std::int32_t> ids = counting_text(60, 90);
+  const training::TextBatches batches(ids, 8, 2, 1);
+  training::Trainer trainer(student, batches, training::parse_objective("ce"), {},
+                            training::make_adamw(), {});
+  trainer.keep_zeros();
+  for (std::int64_t step = 0; step < 3; ++step) (void)trainer.step(step, {});
+  for (const std::size_t p : student.layers()) {
+    const Matrix<float>& w = student.parameters()[p].value;
+    Index moved = 0;
+    for (Index i = 0; i < w.size(); ++i)
+      if (i % 2 == 0)
+        REQUIRE(w.data()[i] == 0.0f);
+      else
+        moved += w.data()[i] != 0.0f;
+    CHECK(moved > w.size() / 3);
+  }
+}
+
+TEST_CASE("a loss that is not finite stops the step before anything changes") {
+  training::LanguageModel<float> student(tiny_llama());
+  auto& norm = student.parameters()[1];
+  norm.value.data()[0] = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<std::int32_t> ids = counting_text(60, 90);
+  const training::TextBatches batches(ids, 8, 2, 1);
+  training::Trainer trainer(student, batches, training::parse_objective("ce"), {},
+                            training::make_adamw(), {});
+  const Matrix<float> before = student.parameters()[0].value;
+  CHECK_THROWS_AS(trainer.step(0, {}), NumericError);
+  CHECK(student.parameters()[0].value == before);
+}
+
+TEST_CASE("a state brings back values, memories and steps, or says why not") {
+  const test::TemporaryDirectory directory;
+  const auto file = directory / "state.safetensors";
+  std::vector<float> w{1.0f, 2.0f}, g{0.5f, -0.5f};
+  const std::vector<training::Trainable> parameters{{"w", w, g}};
+  const auto optimizer = training::make_adamw();
+  CHECK(training::load_state(file, "key", parameters, *optimizer) == std::nullopt);
+  optimizer->step(parameters, 0, 0.1, 1.0, {});
+  training::save_state(file, "key", parameters, *optimizer, 1);
+  const std::vector<float> saved = w;
+  optimizer->step(parameters, 1, 0.1, 1.0, {});
+  const std::vector<float> expected = w;
+
+  w = {7.0f, 7.0f};
+  const auto again = training::make_adamw();
+  CHECK(training::load_state(file, "key", parameters, *again) == 1);
+  CHECK(w == saved);
+  again->step(parameters, 1, 0.1, 1.0, {});
+  CHECK(w == expected);
+
+  CHECK_THROWS_WITH(training::load_state(file, "other", parameters, *again),
+                    ContainsSubstring("another training"));
+  std::vector<float> longer(3);
+  const std::vector<training::Trainable> others{{"w", longer, longer}};
+  const auto fresh = training::make_adamw();
+  CHECK_THROWS_WITH(training::load_state(file, "key", others, *fresh),
+                    ContainsSubstring("no fitting tensor"));
+}
