@@ -385,7 +385,9 @@ int run(int argc, char** argv) {
   n->add_flag("--force", train.force, "replace an existing --out");
   train_recipe.add(*n);
   add_window(*n, train.model);
-  n->add_option("--log", train.log, "also write steps.jsonl there, a line for each step")
+  n->add_option(
+       "--log", train.log,
+       "also write the numbers of each step there: for TensorBoard, as CSV and as JSON lines")
       ->type_name("DIR");
   n->add_option("--save-every", train.save_every,
                 "steps between states that a killed run goes on from")

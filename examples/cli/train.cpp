@@ -3,8 +3,8 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
-#include <fstream>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "cli/content_hash.hpp"
@@ -19,6 +19,7 @@
 #include "cli/run_manifest.hpp"
 #include "pare/io/json.hpp"
 #include "pare/quantization/quantize.hpp"
+#include "training/log/step_log.hpp"
 #include "training/trainer.hpp"
 #include "training/training_state.hpp"
 
@@ -99,31 +100,16 @@ class TrainedStep final : public Step {
   const std::map<std::string, engine::QuantizedLinear>& quantized_;
 };
 
-/// A line for each step that is printed, and one in a file where there is one.
-class TrainingLog {
- public:
-  TrainingLog(const std::filesystem::path& directory, bool goes_on) {
-    if (directory.empty()) return;
-    std::error_code error;
-    std::filesystem::create_directories(directory, error);
-    const std::filesystem::path file = directory / "steps.jsonl";
-    file_.open(file, goes_on ? std::ios::app : std::ios::trunc);
-    if (!file_) throw pare::IoError(file.string() + ": cannot be written");
-  }
-  void add(std::int64_t step, const training::StepReport& report, double tokens_per_second) {
-    if (!file_.is_open()) return;
-    nlohmann::json line{{"step", step},
-                        {"loss", report.loss},
-                        {"gradient_norm", report.gradient_norm},
-                        {"lr", report.rate},
-                        {"tokens_per_second", tokens_per_second}};
-    for (const auto& term : report.terms) line["terms"][term.name] = term.value;
-    file_ << line.dump() << "\n" << std::flush;
-  }
-
- private:
-  std::ofstream file_;
-};
+/// What is logged of a step.
+std::vector<training::LoggedValue> scalars_of(const training::StepReport& report,
+                                              double tokens_per_second) {
+  std::vector<training::LoggedValue> scalars{{"loss", report.loss}};
+  for (const auto& term : report.terms) scalars.push_back({"loss/" + term.name, term.value});
+  scalars.push_back({"gradient_norm", report.gradient_norm});
+  scalars.push_back({"lr", report.rate});
+  scalars.push_back({"tokens_per_second", tokens_per_second});
+  return scalars;
+}
 
 std::string step_text(const training::StepReport& report, double tokens_per_second) {
   char text[160];
@@ -253,7 +239,8 @@ void train(const TrainCommand& options) {
     if (done > 0)
       std::fprintf(stderr, "resuming: %lld of %td steps are done\n", static_cast<long long>(done),
                    recipe.steps);
-    TrainingLog log(options.log, done > 0);
+    std::optional<training::StepLog> log;
+    if (!options.log.empty()) log.emplace(options.log, done);
     const CatchInterrupt catch_interrupt;
     const Index every = options.save_every > 0 ? options.save_every : 50;
     const Index printed = options.print_every > 0 ? options.print_every : 10;
@@ -274,7 +261,7 @@ void train(const TrainCommand& options) {
       }
       const double speed =
           static_cast<double>(batches.tokens() * recipe.accumulate) / one.seconds();
-      log.add(step, report, speed);
+      if (log) log->add(step, scalars_of(report, speed));
       if (step % printed == 0 || step + 1 == recipe.steps) {
         progress.clear();
         std::printf("step %5lld: %s\n", static_cast<long long>(step),
