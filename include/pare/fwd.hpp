@@ -95,6 +95,8 @@ struct LossOptions;
 struct SampleOptions;
 struct ResponseOptions;
 template <class T>
+class Regression;
+template <class T>
 class StandardizedLogits;
 
 class AtomicFile;

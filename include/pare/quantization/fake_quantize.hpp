@@ -14,11 +14,19 @@
 
 namespace pare {
 
+/// Which values gradients take to be inside the range of codes.
+enum class InsideRange : std::uint8_t {
+  after_rounding,   ///< those whose rounded code is: PyTorch
+  before_rounding,  ///< those whose level is, the ends included: the paper of LSQ, and lsq-net
+};
+
 /// What fake quantization simulates: codes lo..hi.
 struct FakeQuantizeOptions {
   std::int32_t lo = -128;
   std::int32_t hi = 127;
   QuotientPolicy quotient = QuotientPolicy::reciprocal;
+  /// Of gradients alone; values are the same.
+  InsideRange inside = InsideRange::after_rounding;
 };
 
 /// The options whose codes are those of an integer format.
@@ -46,15 +54,20 @@ class FakeQuantizer {
         zero_point_(p.zero_point),
         lo_(options.lo),
         hi_(options.hi),
-        divide_(options.quotient == QuotientPolicy::divide) {}
+        divide_(options.quotient == QuotientPolicy::divide),
+        before_rounding_(options.inside == InsideRange::before_rounding) {}
 
   /// The code before clipping as far as it matters: lo - 1 stands for all below, hi + 1 for all
   /// above.
   [[nodiscard]] std::int32_t code(float x) const noexcept {
-    const float level = divide_ ? quotient(x, scale_) : rounded(x * reciprocal_);
-    return round_to_code(level, zero_point_, lo_ - 1, hi_ + 1);
+    return round_to_code(level_of(x), zero_point_, lo_ - 1, hi_ + 1);
   }
-  [[nodiscard]] bool inside(std::int32_t code) const noexcept { return code >= lo_ && code <= hi_; }
+  /// Whether gradients take x, whose code it is, to be inside.
+  [[nodiscard]] bool inside(float x, std::int32_t code) const noexcept {
+    if (!before_rounding_) return code >= lo_ && code <= hi_;
+    const float level = level_of(x) + static_cast<float>(zero_point_);
+    return level >= static_cast<float>(lo_) && level <= static_cast<float>(hi_);
+  }
 
   /// The clipped code without its zero point.
   [[nodiscard]] float level(std::int32_t code) const noexcept {
@@ -65,13 +78,16 @@ class FakeQuantizer {
 
   /// A product: outside the range the result is a zero with the sign of dy.
   [[nodiscard]] float backward(float x, float dy) const noexcept {
-    return dy * rounded(inside(code(x)) ? 1.0f : 0.0f);
+    return dy * rounded(inside(x, code(x)) ? 1.0f : 0.0f);
   }
 
  private:
+  [[nodiscard]] float level_of(float x) const noexcept {
+    return divide_ ? quotient(x, scale_) : rounded(x * reciprocal_);
+  }
   float scale_, reciprocal_;
   std::int32_t zero_point_, lo_, hi_;
-  bool divide_;
+  bool divide_, before_rounding_;
 };
 
 inline void require_fake_quantizable(Shape<2> x, VectorView<const AffineParameters> parameters,
@@ -165,6 +181,8 @@ inline void fake_quantize(MatrixView<const float> x, const AffineParameters& par
 /// The straight-through gradient: passes dy where x was not clipped.
 ///
 ///     dx = dy * (lo <= round_half_even(quotient(x, scale)) + zero_point <= hi)
+///
+/// or, where `inside` says so, without the rounding.
 ///
 /// Shapes, errors and order as fake_quantize; dx may be dy. Of x and dy no value is checked: a
 /// clipped element gives dy * 0, so -0 and NaN survive.

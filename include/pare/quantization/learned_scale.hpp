@@ -21,7 +21,8 @@ namespace pare {
 /// Accuracy  sums in float64
 /// Order     independent of the number of threads; dx may be dy
 /// Source    Esser et al., "Learned step size quantization", 2020, eq. 3; as PyTorch does it,
-///           "inside" is decided after rounding, the paper before.
+///           "inside" is decided after rounding unless the options say otherwise; the paper decides
+///           before.
 inline void learned_scale_backward(MatrixView<const float> x,
                                    VectorView<const AffineParameters> parameters,
                                    const FakeQuantizeOptions& options, float factor,
@@ -42,7 +43,7 @@ inline void learned_scale_backward(MatrixView<const float> x,
         const float upstream = dy(i, j);
         const std::int32_t code = channel.code(x(i, j));
         const float level = channel.level(code);
-        const bool inside = channel.inside(code);
+        const bool inside = channel.inside(x(i, j), code);
         const float slope = inside ? rounded(std::fma(level, scale, -x(i, j))) * reciprocal : level;
         sum = rounded(sum + static_cast<double>(upstream) * static_cast<double>(rounded(slope)));
         dx(i, j) = upstream * rounded(inside ? 1.0f : 0.0f);
@@ -64,6 +65,35 @@ inline void learned_scale_backward(MatrixView<const float> x,
   double sum = 0.0;
   for (Index i = 0; i < rows.size(); ++i) sum += rows[i];
   return sum;
+}
+
+/// The gradient of a zero point that is trained too: what is outside moves with it.
+///
+///     d zero point = factor * sum over the channel of dy * { -scale  outside the codes
+///                                                          { 0       inside
+///
+/// Shapes, errors, accuracy, order as learned_scale_backward
+/// Source    PyTorch, _fake_quantize_learnable_per_channel_affine
+inline void learned_zero_point_backward(MatrixView<const float> x,
+                                        VectorView<const AffineParameters> parameters,
+                                        const FakeQuantizeOptions& options, float factor,
+                                        MatrixView<const float> dy, VectorView<double> d_zero_point,
+                                        const Execution& execution = {}) {
+  detail::require_fake_quantizable(x.shape(), parameters, options);
+  detail::require_same_shape(x.shape(), dy.shape(), "dy");
+  if (d_zero_point.size() != x.rows())
+    throw ShapeError("d_zero_point has " + std::to_string(d_zero_point.size()) + " entries for " +
+                     std::to_string(x.rows()) + " channels");
+  with_standard_floats(execution, [&](const Execution& standard) {
+    standard.parallel_for(x.rows(), [&](Index i) {
+      const detail::FakeQuantizer channel(parameters[i], options);
+      double sum = 0.0;
+      for (Index j = 0; j < x.cols(); ++j)
+        if (!channel.inside(x(i, j), channel.code(x(i, j)))) sum += static_cast<double>(dy(i, j));
+      d_zero_point[i] =
+          -sum * static_cast<double>(parameters[i].scale) * static_cast<double>(factor);
+    });
+  });
 }
 
 /// LSQ's gradient factor, 1 / sqrt(count * hi), for `count` weights or activation features.
