@@ -381,6 +381,9 @@ int run(int argc, char** argv) {
       ->type_name("FILE");
   n->add_option("--teacher", train.teachers, "a model whose answers are learned; may be repeated")
       ->type_name("DIR");
+  n->add_option("--teacher-cache", train.teacher_cache,
+                "keep what teachers say in FILE, and ask them only what is not there")
+      ->type_name("FILE");
   n->add_option("--out", train.out, "directory to write")->required()->type_name("DIR");
   n->add_flag("--force", train.force, "replace an existing --out");
   train_recipe.add(*n);

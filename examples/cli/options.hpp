@@ -89,7 +89,7 @@ struct TrainCommand {
   TrainRecipe recipe;
   std::filesystem::path out;
   bool force = false;
-  std::filesystem::path log;
+  std::filesystem::path log, teacher_cache;
   Index save_every = 50, print_every = 10;
 };
 

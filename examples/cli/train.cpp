@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -126,7 +127,10 @@ training::TrainerOptions trainer_options(const TrainRecipe& recipe, bool is_quan
   return {.rate = {.peak = recipe.rate,
                    .warm_up = recipe.warm_up,
                    .steps = recipe.steps,
-                   .last_share = recipe.last_rate},
+                   .last_share = recipe.last_rate,
+                   .fall = recipe.schedule == "linear"     ? training::RateFall::linear
+                           : recipe.schedule == "constant" ? training::RateFall::none
+                                                           : training::RateFall::cosine},
           .clip = recipe.clip,
           .accumulate = recipe.accumulate,
           .trained = train == "layers"  ? Trained::layers
@@ -164,6 +168,36 @@ training::QuantizedWeights begin_quantized(const TrainRecipe& recipe, const Floa
   return weights;
 }
 
+/// The masks that --masks and --keep-zeros name.
+training::WeightMasks begin_masks(const TrainRecipe& recipe,
+                                  const training::LanguageModel<float>& model) {
+  training::WeightMasks masks;
+  if (recipe.keep_zeros) masks.keep_zeros(model);
+  if (recipe.masks.empty()) return masks;
+  if (const auto gradual = recipe.gradual_pruning()) {
+    masks.remove_gradually(model, *gradual);
+    return masks;
+  }
+  const engine::Checkpoint pattern(recipe.masks);
+  pattern.require_forward();
+  if (!pattern.quantization().empty() && !pattern.is_masked())
+    throw pare::ArgumentError(recipe.masks +
+                              " is quantized: --masks takes the zeros of a pruned model");
+  if (pattern.config().layers != std::ssize(model.blocks()))
+    throw pare::ArgumentError(recipe.masks + " has " + std::to_string(pattern.config().layers) +
+                              " blocks, the model " + std::to_string(model.blocks().size()));
+  for (std::size_t b = 0; b < model.blocks().size(); ++b) {
+    const engine::Block block = pattern.block(static_cast<Index>(b));
+    const auto& layers = model.blocks()[b].linears;
+    for (std::size_t i = 0; i < layers.size(); ++i)
+      pare::with_context(recipe.masks, [&] {
+        masks.keep(model, layers[i].weight, pare::nonzero_mask(block.linears.at(i).dense()));
+      });
+    pattern.release_pages();
+  }
+  return masks;
+}
+
 }  // namespace
 
 void train(const TrainCommand& options) {
@@ -174,7 +208,9 @@ void train(const TrainCommand& options) {
   InputPaths inputs = input_paths(options.model);
   inputs.add_file(options.data);
   inputs.add_file(options.tokens);
+  inputs.add_file(options.teacher_cache);
   for (const auto& teacher : options.teachers) inputs.add_model(teacher);
+  if (!recipe.masks.empty() && !recipe.gradual_pruning()) inputs.add_model(recipe.masks);
   const OutputPath out(options.out, options.force, inputs);
 
   const engine::Checkpoint checkpoint(options.model.model);
@@ -211,6 +247,10 @@ void train(const TrainCommand& options) {
 
   TrainRecipe stated = recipe;
   if (stated.loss.empty()) stated.loss = teachers.empty() ? "ce" : "kd";
+  if (recipe.top_k > 0 && options.teacher_cache.empty())
+    throw pare::ArgumentError("--teacher-top-k goes with --teacher-cache");
+  if (stated.top_k == 0 && !options.teacher_cache.empty())
+    stated.top_k = std::min<Index>(64, checkpoint.config().vocab_size);
   nlohmann::json values = manifest_of_step(stated);
   ContentHash data;
   data.add(
@@ -218,6 +258,14 @@ void train(const TrainCommand& options) {
   values["data"] = data.hex();
   values["window"] = length;
   values["teachers"] = teacher_fingerprints;
+  const nlohmann::json answers_key{{"teachers", teacher_fingerprints},
+                                   {"data", data.hex()},
+                                   {"window", length},
+                                   {"batch", recipe.batch},
+                                   {"seed", recipe.seed}};
+  if (!recipe.masks.empty() && !recipe.gradual_pruning())
+    values["masks_of"] = model_fingerprint(engine::Checkpoint(recipe.masks).files(),
+                                           [](const std::string&) { return false; });
   nlohmann::json manifest = run_manifest(values, {}, checkpoint, std::nullopt);
   const std::string key = manifest.dump();
 
@@ -227,15 +275,25 @@ void train(const TrainCommand& options) {
                             teacher_pointers, make_optimizer(recipe, is_quantized),
                             trainer_options(recipe, is_quantized));
   if (is_quantized) trainer.quantize(begin_quantized(recipe, loaded, model, execution));
-  if (recipe.keep_zeros) trainer.keep_zeros();
+  if (!options.teacher_cache.empty())
+    trainer.cache(std::make_unique<training::TeacherCache>(
+        options.teacher_cache, answers_key.dump(),
+        training::TeacherCacheOptions{
+            .tokens = batches.tokens(),
+            .classes = checkpoint.config().vocab_size,
+            .kept = stated.top_k,
+            .temperature = training::top_k_temperature(training::parse_objective(stated.loss))}));
+  trainer.mask(begin_masks(recipe, model));
+  if (recipe.average > 0.0) trainer.average(recipe.average);
 
   engine::Model trained = loaded.model;
   std::map<std::string, engine::QuantizedLinear> quantized;
   const Stopwatch watch;
   const auto run = [&](const OutputDirectory& directory) {
     const std::filesystem::path state = directory.file_path(training_state_name);
-    const std::int64_t done =
-        training::load_state(state, key, trainer.trainables(), trainer.optimizer()).value_or(0);
+    const std::int64_t done = training::load_state(state, key, trainer.trainables(),
+                                                   trainer.optimizer(), trainer.state_parts())
+                                  .value_or(0);
     if (done > 0)
       std::fprintf(stderr, "resuming: %lld of %td steps are done\n", static_cast<long long>(done),
                    recipe.steps);
@@ -245,7 +303,8 @@ void train(const TrainCommand& options) {
     const Index every = options.save_every > 0 ? options.save_every : 50;
     const Index printed = options.print_every > 0 ? options.print_every : 10;
     const auto save = [&](std::int64_t steps) {
-      training::save_state(state, key, trainer.trainables(), trainer.optimizer(), steps);
+      training::save_state(state, key, trainer.trainables(), trainer.optimizer(), steps,
+                           trainer.state_parts());
     };
     Progress progress("training", recipe.steps, done, "step");
     std::int64_t saved = done;
@@ -277,7 +336,7 @@ void train(const TrainCommand& options) {
         throw pare::Error("interrupted after step " + std::to_string(step));
     }
     progress.clear();
-    trainer.settle(execution);
+    trainer.settle(recipe.steps, execution);
     trained = model.to_engine(loaded.model);
     trainer.quantized().finish(
         model, [&](const std::string& weight, pare::AnyQuantizedMatrix codes) {

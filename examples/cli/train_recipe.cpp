@@ -1,5 +1,6 @@
 #include "cli/train_recipe.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <vector>
@@ -102,6 +103,21 @@ std::span<const StepOption<TrainRecipe>> options_of<TrainRecipe>() {
       train_option<&R::keep_zeros>("keep_zeros", "--keep-zeros",
                                    "weights of layers that are zero stay zero: a pruned model "
                                    "keeps its pattern"),
+      train_option<&R::masks>(
+          "masks", "--masks",
+          "remove weights of layers: those that are zero in a model DIR, or, more and more until "
+          "three fifths of the steps, a share of each layer: cubic:0.7 the smallest, movement:0.7 "
+          "those that do not move away from zero",
+          "none"),
+      train_option<&R::schedule>("schedule", "--schedule",
+                                 "how the learning rate falls: cosine, linear or constant"),
+      train_option<&R::top_k>("teacher_top_k", "--teacher-top-k",
+                              "tokens of a teacher's answer that --teacher-cache keeps, the most "
+                              "likely; the others are one",
+                              "64, or none without a cache"),
+      train_option<&R::average>("average", "--average",
+                                "write a moving average of what is learned, with this momentum, "
+                                "like 0.99; 0 for the last values"),
       train_option<&R::recompute>("recompute", "--recompute",
                                   "compute blocks again on the way back: less memory, a third "
                                   "more time"),
@@ -129,12 +145,36 @@ std::optional<TrainRecipe::Quantized> TrainRecipe::quantized() const {
   return found;
 }
 
+std::optional<training::GradualPruning> TrainRecipe::gradual_pruning() const {
+  using Score = training::GradualPruning::Score;
+  const auto colon = masks.find(':');
+  const std::string kind = masks.substr(0, colon);
+  if (kind != "cubic" && kind != "movement") return std::nullopt;
+  double share = -1.0;
+  if (colon != std::string::npos) {
+    const char* const begin = masks.data() + colon + 1;
+    const char* const last = masks.data() + masks.size();
+    const auto [end, error] = std::from_chars(begin, last, share);
+    if (error != std::errc() || end != last) share = -1.0;
+  }
+  if (!(share > 0.0 && share < 1.0))
+    throw pare::ArgumentError("--masks " + masks + " names no share between 0 and 1: " + kind +
+                              ":0.7 removes 70 % of each layer");
+  // What is left of the steps, others make up for what is gone.
+  return training::GradualPruning{
+      .score = kind == "cubic" ? Score::magnitude : Score::movement,
+      .schedule = {.final = share,
+                   .begin = std::min(warm_up, steps * 3 / 5),
+                   .span = std::max<Index>(0, steps * 3 / 5 - warm_up)}};
+}
+
 void TrainRecipe::validate() const {
   require_positive(steps, "--steps");
   require_positive(batch, "--batch");
   require_positive(accumulate, "--accumulate");
   require_from_zero(static_cast<double>(warm_up), "--warm-up");
   require_from_zero(static_cast<double>(seed), "--seed");
+  require_from_zero(static_cast<double>(top_k), "--teacher-top-k");
   require_from_zero(rate, "--lr");
   require_from_zero(last_rate, "--last-lr");
   require_from_zero(clip, "--clip");
@@ -145,11 +185,20 @@ void TrainRecipe::validate() const {
                               "\"; there are adamw and sgd");
   if (!train.empty() && train != "everything" && train != "layers" && train != "norms")
     throw pare::ArgumentError("--train \"" + train + "\" is none of everything, layers, norms");
+  if (schedule != "cosine" && schedule != "linear" && schedule != "constant")
+    throw pare::ArgumentError("--schedule \"" + schedule +
+                              "\" is none of cosine, linear, constant");
+  if (!(average >= 0.0 && average < 1.0))
+    throw pare::ArgumentError("--average " + std::to_string(average) +
+                              " is no momentum from 0 to below 1");
+  if (const auto gradual = gradual_pruning();
+      gradual && gradual->score == training::GradualPruning::Score::movement && !quantize.empty())
+    throw pare::ArgumentError(
+        "--masks movement goes with float weights: quantize what was pruned with it");
+  if (keep_zeros && !masks.empty())
+    throw pare::ArgumentError("--keep-zeros keeps the model's own zeros: --masks says others");
   if (!loss.empty()) (void)training::parse_objective(loss);
   (void)quantized();
-  if (keep_zeros && !quantize.empty())
-    throw pare::ArgumentError(
-        "--keep-zeros goes with float weights: quantize what was trained with it");
 }
 
 }  // namespace cli

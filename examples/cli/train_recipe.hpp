@@ -6,6 +6,7 @@
 
 #include "cli/step_option.hpp"
 #include "pare/core/index.hpp"
+#include "training/weight_masks.hpp"
 
 namespace cli {
 
@@ -31,6 +32,11 @@ struct TrainRecipe {
   std::string quantize{};
   double scale_rate = 0.2;  ///< of their scales, on the rate
   bool keep_zeros = false;
+  /// A directory whose zeros are taken, or "cubic:SHARE" or "movement:SHARE". Empty: none.
+  std::string masks{};
+  std::string schedule = "cosine";
+  Index top_k = 0;  ///< classes of a teacher that a cache keeps; 0: as many as it keeps unasked
+  double average = 0.0;  ///< the momentum of a moving average of what is learned
   bool recompute = false;
 
   struct Quantized {
@@ -38,6 +44,8 @@ struct TrainRecipe {
     Index group_size = -1;
   };
   [[nodiscard]] std::optional<Quantized> quantized() const;
+  /// Nothing where `masks` is a directory.
+  [[nodiscard]] std::optional<training::GradualPruning> gradual_pruning() const;
 
   /// Refuses what cannot be, in one line that says what would work.
   void validate() const;

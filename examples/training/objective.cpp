@@ -64,7 +64,7 @@ class CrossEntropy final : public LossTerm {
 
 /// A loss between logits, with its options.
 template <class Call>
-class LogitTerm final : public LossTerm {
+class LogitTerm : public LossTerm {
  public:
   LogitTerm(pare::ResponseOptions options, Call call) : options_(options), call_(call) {}
   void require_fit(const engine::ModelConfig& student,
@@ -84,16 +84,40 @@ class LogitTerm final : public LossTerm {
     });
   }
 
+ protected:
+  [[nodiscard]] const pare::ResponseOptions& options() const noexcept { return options_; }
+
  private:
   pare::ResponseOptions options_;
   Call call_;
 };
 
+/// KL to the teacher's logits, or to what a cache keeps of them.
 template <class Call>
+class DivergenceTerm final : public LogitTerm<Call> {
+ public:
+  using LogitTerm<Call>::LogitTerm;
+  [[nodiscard]] std::optional<double> top_k_temperature() const override {
+    return this->options().temperature;
+  }
+  double add(const Lesson& lesson, double weight, PassGradients<float>& gradients,
+             const pare::Execution& execution) override {
+    if (!lesson.teachers[0].top) return LogitTerm<Call>::add(lesson, weight, gradients, execution);
+    const auto gradient = logits_of(lesson, gradients);
+    return mean_over_teachers(lesson, weight, [&](const Lesson::Teacher& teacher, double own) {
+      return pare::top_k_kl_loss<float>(
+          lesson.student.logits, *teacher.top,
+          {.common = {.weight = own, .add_gradient = true, .divisor = lesson.divisor}}, gradient,
+          execution);
+    });
+  }
+};
+
+template <template <class> class Term = LogitTerm, class Call>
 std::unique_ptr<LossTerm> logit_term(Values& values, double temperature, Call call) {
   pare::ResponseOptions options;
   options.temperature = take(values, "T", temperature);
-  return std::make_unique<LogitTerm<Call>>(options, call);
+  return std::make_unique<Term<Call>>(options, call);
 }
 
 /// Hidden states of blocks that are as far into their models: student's i of n is teacher's i N /
@@ -167,10 +191,10 @@ constexpr TermKind term_kinds[] = {
      [](Values& v) -> std::unique_ptr<LossTerm> { return std::make_unique<CrossEntropy>(v); }},
     {"kd",
      [](Values& v) {
-       return logit_term(v, 1.0,
-                         [](const auto& s, const auto& t, const auto& o, auto g, const auto& e) {
-                           return pare::kl_loss(s, t, o, g, e);
-                         });
+       return logit_term<DivergenceTerm>(
+           v, 1.0, [](const auto& s, const auto& t, const auto& o, auto g, const auto& e) {
+             return pare::kl_loss(s, t, o, g, e);
+           });
      }},
     {"reverse-kd",
      [](Values& v) {
@@ -244,6 +268,22 @@ std::vector<WeightedTerm> parse_objective(const std::string& text) {
     terms.push_back(std::move(term));
   }
   return terms;
+}
+
+double top_k_temperature(std::span<const WeightedTerm> objective) {
+  std::optional<double> temperature;
+  for (const WeightedTerm& term : objective) {
+    if (!term.term->needs_teacher()) continue;
+    const auto its = term.term->top_k_temperature();
+    if (!its)
+      throw pare::ArgumentError("the loss " + term.name +
+                                " reads more of a teacher than a cache holds; kd does not");
+    if (temperature && *temperature != *its)
+      throw pare::ArgumentError("a cache holds a teacher's probabilities at one temperature");
+    temperature = its;
+  }
+  if (!temperature) throw pare::ArgumentError("no loss reads what a cache of a teacher holds");
+  return *temperature;
 }
 
 }  // namespace training

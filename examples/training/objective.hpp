@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "pare/distillation/top_k.hpp"
 #include "training/language_model.hpp"
 
 namespace training {
@@ -18,8 +20,9 @@ struct Lesson {
   std::span<const std::int32_t> labels;
   const Pass<float>& student;
   struct Teacher {
-    pare::Matrix<float> logits;
+    pare::Matrix<float> logits;               ///< empty where `top` is there
     std::vector<pare::Matrix<float>> hidden;  ///< as Pass::hidden; empty unless a term asks for it
+    std::optional<pare::TopKLogits<float>> top{};  ///< in place of logits: of a cache
   };
   std::span<const Teacher> teachers;
   /// Of all micro batches of a step: what a mean is divided by.
@@ -36,6 +39,8 @@ class LossTerm {
 
   [[nodiscard]] virtual bool needs_teacher() const { return true; }
   [[nodiscard]] virtual bool needs_hidden() const { return false; }
+  /// Where a teacher's most likely classes are enough: at which temperature.
+  [[nodiscard]] virtual std::optional<double> top_k_temperature() const { return std::nullopt; }
   /// Throws pare::ArgumentError for models that it cannot compare.
   virtual void require_fit(const engine::ModelConfig& /*student*/,
                            const engine::ModelConfig& /*teacher*/) const {}
@@ -63,5 +68,9 @@ struct WeightedTerm {
 ///
 /// Throws pare::ArgumentError that lists what there is.
 [[nodiscard]] std::vector<WeightedTerm> parse_objective(const std::string& text);
+
+/// The temperature of what a cache of the teacher must hold. Throws pare::ArgumentError naming a
+/// term that reads more of a teacher, and when terms differ or none reads any.
+[[nodiscard]] double top_k_temperature(std::span<const WeightedTerm> objective);
 
 }  // namespace training

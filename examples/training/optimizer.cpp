@@ -41,6 +41,9 @@ class AdamW final : public Optimizer {
     const auto root_correction = static_cast<float>(std::sqrt(1.0 - std::pow(options_.beta2, t)));
     const auto beta1 = static_cast<float>(options_.beta1);
     const auto beta2 = static_cast<float>(options_.beta2);
+    // 1 - 0.999 in float is wrong in its fifth digit.
+    const auto new1 = static_cast<float>(1.0 - options_.beta1);
+    const auto new2 = static_cast<float>(1.0 - options_.beta2);
     const auto epsilon = static_cast<float>(options_.epsilon);
     const auto factor = static_cast<float>(scale);
     for_each_piece(parameters, execution, [&](std::size_t, std::size_t p, Index begin, Index end) {
@@ -55,8 +58,8 @@ class AdamW final : public Optimizer {
       float* const square = memories_[1].of_parameter[p].data();
       for (Index i = begin; i < end; ++i) {
         const float g = gradient[i] * factor;
-        mean[i] = beta1 * mean[i] + (1.0f - beta1) * g;
-        square[i] = beta2 * square[i] + (1.0f - beta2) * g * g;
+        mean[i] = beta1 * mean[i] + new1 * g;
+        square[i] = beta2 * square[i] + new2 * g * g;
         w[i] = w[i] * kept - size * mean[i] / (std::sqrt(square[i]) / root_correction + epsilon);
       }
     });

@@ -51,41 +51,58 @@ void Trainer::quantize(QuantizedWeights weights) {
   find_trainables();
 }
 
-void Trainer::keep_zeros() {
-  masks_.clear();
-  for (const std::size_t p : model_.layers())
-    masks_.emplace_back(p, pare::nonzero_mask(model_.parameters()[p].value));
+void Trainer::mask(WeightMasks masks) {
+  if (masks.makes_copies() && !quantized_.empty())
+    throw pare::ArgumentError(
+        "weights are removed by movement or rounded, not both: quantize what was pruned");
+  masks_ = std::move(masks);
 }
 
-void Trainer::apply_masks(bool to_gradients) {
-  for (const auto& [p, mask] : masks_)
-    mask.apply(to_gradients ? model_.parameters()[p].gradient : model_.parameters()[p].value);
+void Trainer::cache(std::unique_ptr<TeacherCache> answers) {
+  const double temperature = top_k_temperature(objective_);
+  const TeacherCacheOptions& held = answers->options();
+  if (held.temperature != temperature || held.tokens != batches_.tokens() ||
+      held.classes != model_.config().vocab_size)
+    throw pare::ArgumentError(
+        "the cache of the teacher is of other batches, classes or another "
+        "temperature than what is trained");
+  cache_ = std::move(answers);
+}
+
+std::vector<Lesson::Teacher> Trainer::ask(const TextBatch& batch, std::int64_t number,
+                                          const pare::Execution& execution) {
+  const auto any = [&](auto needs) {
+    return std::any_of(objective_.begin(), objective_.end(),
+                       [&](const WeightedTerm& term) { return needs(*term.term); });
+  };
+  std::vector<Lesson::Teacher> answers;
+  if (!any([](const LossTerm& term) { return term.needs_teacher(); })) return answers;
+  const bool needs_hidden = any([](const LossTerm& term) { return term.needs_hidden(); });
+  const auto count = static_cast<std::int64_t>(teachers_.size());
+  for (std::int64_t t = 0; t < count; ++t) {
+    Lesson::Teacher& teacher = answers.emplace_back();
+    if (cache_ && (teacher.top = cache_->read(number * count + t))) continue;
+    const engine::Decoder decoder(*teachers_[static_cast<std::size_t>(t)], execution);
+    const auto keep = [&](pare::MatrixView<const float> hidden) {
+      if (needs_hidden) teacher.hidden.emplace_back(hidden);
+    };
+    const auto normed = decoder.normed(batch.inputs, batches_.length(), keep);
+    teacher.logits = decoder.head(normed);
+    if (cache_) teacher.top = cache_->write(number * count + t, teacher.logits, execution);
+  }
+  return answers;
 }
 
 StepReport Trainer::step(std::int64_t number, const pare::Execution& execution) {
   StepReport report;
   for (const WeightedTerm& term : objective_) report.terms.push_back({term.name});
-  const bool needs_hidden =
-      std::any_of(objective_.begin(), objective_.end(),
-                  [](const WeightedTerm& term) { return term.term->needs_hidden(); });
-  const bool needs_teacher =
-      std::any_of(objective_.begin(), objective_.end(),
-                  [](const WeightedTerm& term) { return term.term->needs_teacher(); });
+  masks_.prepare(model_, number, execution);
   quantized_.round(model_, execution);
   model_.zero_gradients();
   for (Index part = 0; part < options_.accumulate; ++part) {
     const TextBatch batch = batches_.at(number * options_.accumulate + part);
-    std::vector<Lesson::Teacher> teachers;
-    for (const engine::Model* model : teachers_) {
-      if (!needs_teacher) break;
-      const engine::Decoder decoder(*model, execution);
-      Lesson::Teacher& teacher = teachers.emplace_back();
-      const auto keep = [&](pare::MatrixView<const float> hidden) {
-        if (needs_hidden) teacher.hidden.emplace_back(hidden);
-      };
-      const auto normed = decoder.normed(batch.inputs, batches_.length(), keep);
-      teacher.logits = decoder.head(normed);
-    }
+    const std::vector<Lesson::Teacher> teachers =
+        ask(batch, number * options_.accumulate + part, execution);
     model_.forward(batch.inputs, batches_.length(), pass_, execution, options_.again);
     gradients_.logits.fill(0.0f);
     for (auto& hidden : gradients_.hidden) hidden.fill(0.0f);
@@ -103,21 +120,36 @@ StepReport Trainer::step(std::int64_t number, const pare::Execution& execution) 
     model_.backward(pass_, gradients_, execution);
   }
   quantized_.backward(model_, execution);
-  apply_masks(true);
+  report.rate = options_.rate.at(number);
   report.gradient_norm = gradient_norm(trainables_, execution);
   if (!std::isfinite(report.gradient_norm))
     throw pare::NumericError("a gradient is not finite at step " + std::to_string(number) +
                              ": a smaller --lr may help");
-  report.rate = options_.rate.at(number);
+  if (!masks_.empty()) {
+    masks_.mask_gradients(model_, report.rate, execution);
+    report.gradient_norm = gradient_norm(trainables_, execution);
+  }
   const double scale = options_.clip > 0.0 && report.gradient_norm > options_.clip
                            ? options_.clip / report.gradient_norm
                            : 1.0;
   optimizer_->step(trainables_, number, report.rate, scale, execution);
   quantized_.keep_scales_usable();
-  apply_masks(false);
+  masks_.mask_values(model_, execution);
+  if (average_) average_->update(trainables_, number, execution);
   return report;
 }
 
-void Trainer::settle(const pare::Execution& execution) { quantized_.round(model_, execution); }
+void Trainer::settle(std::int64_t steps, const pare::Execution& execution) {
+  if (average_) average_->take(trainables_);
+  masks_.prepare(model_, steps, execution);
+  quantized_.round(model_, execution);
+}
+
+std::vector<StatePart> Trainer::state_parts() {
+  std::vector<StatePart> parts;
+  masks_.add_parts(model_, parts);
+  if (average_) average_->add_parts(trainables_, parts);
+  return parts;
+}
 
 }  // namespace training

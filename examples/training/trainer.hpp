@@ -1,16 +1,20 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/model.hpp"
-#include "pare/formats/mask.hpp"
 #include "training/learning_rate.hpp"
+#include "training/moving_average.hpp"
 #include "training/objective.hpp"
 #include "training/optimizer.hpp"
 #include "training/quantized_weights.hpp"
+#include "training/teacher_cache.hpp"
 #include "training/text_batches.hpp"
+#include "training/training_state.hpp"
+#include "training/weight_masks.hpp"
 
 namespace training {
 
@@ -51,24 +55,38 @@ class Trainer {
 
   /// Layers that are rounded to codes on their way.
   void quantize(QuantizedWeights weights);
-  /// What is zero now stays zero.
-  void keep_zeros();
+  /// Weights that are removed before or while others learn. Throws pare::ArgumentError where
+  /// layers are rounded, too, and the masks make copies.
+  void mask(WeightMasks masks);
+  /// The model that comes out is a moving average of what was learned. The last call before steps.
+  void average(double momentum) { average_.emplace(trainables_, momentum); }
+
+  /// Teachers are asked what is not in the cache, which is kept there. Throws pare::ArgumentError
+  /// when a term reads more than that, see top_k_temperature, or the cache is of other batches.
+  void cache(std::unique_ptr<TeacherCache> answers);
 
   /// One step of the optimizer. Throws pare::NumericError, before anything is changed, when the
   /// loss or a gradient is not finite; it names the term.
   StepReport step(std::int64_t number, const pare::Execution& execution);
 
-  /// After the last step, or where a state was loaded: parameters are as operations read them.
-  void settle(const pare::Execution& execution);
+  /// After the last of `steps` steps: parameters are as operations read them.
+  void settle(std::int64_t steps, const pare::Execution& execution);
+
+  /// What a training goes on from, beside trainables and what the optimizer remembers:
+  /// where it lies until the next step.
+  [[nodiscard]] std::vector<StatePart> state_parts();
 
   [[nodiscard]] std::vector<Trainable>& trainables() noexcept { return trainables_; }
   [[nodiscard]] Optimizer& optimizer() noexcept { return *optimizer_; }
   [[nodiscard]] const QuantizedWeights& quantized() const noexcept { return quantized_; }
+  [[nodiscard]] const WeightMasks& masks() const noexcept { return masks_; }
 
  private:
+  /// What the teachers say of a batch.
+  [[nodiscard]] std::vector<Lesson::Teacher> ask(const TextBatch& batch, std::int64_t number,
+                                                 const pare::Execution& execution);
   [[nodiscard]] bool learns(std::size_t parameter) const;
   void find_trainables();
-  void apply_masks(bool to_gradients);
 
   LanguageModel<float>& model_;
   const TextBatches& batches_;
@@ -77,7 +95,9 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   TrainerOptions options_;
   QuantizedWeights quantized_;
-  std::vector<std::pair<std::size_t, pare::Mask>> masks_;
+  WeightMasks masks_;
+  std::optional<MovingAverage> average_;
+  std::unique_ptr<TeacherCache> cache_;
   std::vector<Trainable> trainables_;
   Pass<float> pass_;
   PassGradients<float> gradients_;

@@ -11,35 +11,43 @@
 namespace training {
 namespace {
 
-/// Calls use(name in the file, values) for all that a state holds.
+/// Calls use(name in the file, type there, bytes) for all that a state holds.
 template <class Use>
-void for_each_part(std::span<const Trainable> parameters, Optimizer& optimizer, const Use& use) {
-  for (const Trainable& parameter : parameters) use("value." + parameter.name, parameter.value);
+void for_each_part(std::span<const Trainable> parameters, Optimizer& optimizer,
+                   std::span<const StatePart> more, const Use& use) {
+  const auto floats = [&](const std::string& name, std::span<float> values) {
+    use(name, pare::DType::F32, std::as_writable_bytes(values));
+  };
+  for (const Trainable& parameter : parameters) floats("value." + parameter.name, parameter.value);
   for (Optimizer::Memory& memory : optimizer.memories())
     for (std::size_t p = 0; p < parameters.size(); ++p)
-      use(std::string(memory.name) + "." + parameters[p].name,
-          std::span<float>(memory.of_parameter[p]));
+      floats(std::string(memory.name) + "." + parameters[p].name, memory.of_parameter[p]);
+  for (const StatePart& part : more) use(part.name, pare::DType::U8, part.bytes);
 }
 
 }  // namespace
 
 void save_state(const std::filesystem::path& file, const std::string& key,
-                std::span<const Trainable> parameters, Optimizer& optimizer, std::int64_t steps) {
+                std::span<const Trainable> parameters, Optimizer& optimizer, std::int64_t steps,
+                std::span<const StatePart> more) {
   optimizer.allocate(parameters);
+  using Bytes = std::span<std::byte>;
   std::vector<pare::TensorSpec> specs;
-  for_each_part(parameters, optimizer, [&](const std::string& name, std::span<float> values) {
-    specs.push_back({name, pare::DType::F32, {std::ssize(values)}});
-  });
+  for_each_part(parameters, optimizer, more,
+                [&](const std::string& name, pare::DType type, Bytes bytes) {
+                  const Index size = type == pare::DType::F32 ? 4 : 1;
+                  specs.push_back({name, type, {std::ssize(bytes) / size}});
+                });
   pare::SafetensorsWriter writer(file, specs, {{"key", key}, {"steps", std::to_string(steps)}});
-  for_each_part(parameters, optimizer, [&](const std::string& name, std::span<float> values) {
-    writer.write(name, std::as_bytes(values));
-  });
+  for_each_part(
+      parameters, optimizer, more,
+      [&](const std::string& name, pare::DType, Bytes bytes) { writer.write(name, bytes); });
   writer.finish();
 }
 
 std::optional<std::int64_t> load_state(const std::filesystem::path& file, const std::string& key,
-                                       std::span<const Trainable> parameters,
-                                       Optimizer& optimizer) {
+                                       std::span<const Trainable> parameters, Optimizer& optimizer,
+                                       std::span<const StatePart> more) {
   if (!std::filesystem::exists(file)) return std::nullopt;
   const auto refuse = [&](const std::string& why) -> pare::FormatError {
     return pare::FormatError(file.string() + " " + why + ": remove it to train from the beginning");
@@ -57,12 +65,16 @@ std::optional<std::int64_t> load_state(const std::filesystem::path& file, const 
   if (error != std::errc() || end != text.data() + text.size() || steps < 0)
     throw refuse("has no number of steps");
   optimizer.allocate(parameters);
-  for_each_part(parameters, optimizer, [&](const std::string& name, std::span<float> values) {
-    if (!reader.contains(name) || reader.info(name).dtype != pare::DType::F32 ||
-        reader.info(name).bytes.size() != values.size_bytes())
-      throw refuse("has no fitting tensor " + name);
-    std::memcpy(values.data(), reader.info(name).bytes.data(), values.size_bytes());
-  });
+  // All are looked at before any is taken.
+  for (const bool takes : {false, true})
+    for_each_part(parameters, optimizer, more,
+                  [&](const std::string& name, pare::DType type, std::span<std::byte> bytes) {
+                    if (!reader.contains(name) || reader.info(name).dtype != type ||
+                        reader.info(name).bytes.size() != bytes.size())
+                      throw refuse("has no fitting tensor " + name);
+                    if (takes && !bytes.empty())
+                      std::memcpy(bytes.data(), reader.info(name).bytes.data(), bytes.size());
+                  });
   return steps;
 }
 

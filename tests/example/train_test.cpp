@@ -43,7 +43,11 @@ class TrainFixture {
 TEST_CASE("training is the same for any threads, and after kills") {
   const TrainFixture fixture;
   const std::vector<std::vector<std::string>> recipes{
-      {}, {"--teacher", fixture.teacher(), "--quantize", "int3:16"}};
+      {},
+      {"--teacher", fixture.teacher(), "--quantize", "int3:16", "--masks", "cubic:0.5"},
+      {"--teacher", fixture.teacher(), "--teacher-cache", (fixture.directory / "cache").string(),
+       "--masks", "movement:0.5", "--average", "0.9", "--log",
+       (fixture.directory / "log").string()}};
   for (const auto& recipe : recipes) {
     CAPTURE(recipe);
     auto with = [&](std::vector<std::string> more) {
@@ -54,6 +58,7 @@ TEST_CASE("training is the same for any threads, and after kills") {
     (void)output_of(fixture.command(with({"--threads", "1"}), "one"));
     const auto expected = directory_content(fixture.directory / "one");
     std::filesystem::remove_all(fixture.directory / "t");
+    std::filesystem::remove_all(fixture.directory / "cache");
     // A state after each step; whenever the kill comes, the rest is the same.
     const auto killed = fixture.command(with({"--threads", "3", "--save-every", "1"}));
     (void)killed_run(killed, fixture.directory / "t", ".safetensors", 1);
@@ -77,7 +82,8 @@ TEST_CASE("a model that is trained learns its text, and other tools' files stay"
       output_of(fixture.command({"--steps", "60", "--log", (fixture.directory / "log").string()}));
   CHECK_THAT(out, ContainsSubstring("60 steps of 32 tokens"));
   CHECK(bits("t") < bits("m") - 0.5);
-  CHECK(exists(fixture.directory / "log" / "steps.jsonl"));
+  for (const char* name : {"steps.jsonl", "steps.csv", "events.out.tfevents.0.pare"})
+    CHECK(exists(fixture.directory / "log" / name));
   CHECK_FALSE(exists(fixture.directory / "t" / "training_state.safetensors"));
 
   // Trained as it is stored: a quantized model goes on, and gets better.
@@ -87,6 +93,30 @@ TEST_CASE("a model that is trained learns its text, and other tools' files stay"
       {"--teacher", (fixture.directory / "t").string(), "--steps", "40", "--lr", "0.003"}, "q2",
       "q"));
   CHECK(bits("q2") < bits("q"));
+}
+
+TEST_CASE("a pruned model's zeros are masks for others") {
+  const TrainFixture fixture;
+  const auto zeros_of = [&](const std::string& model) {
+    std::vector<std::vector<bool>> zeros;
+    for (const engine::Block& block : engine::Checkpoint(fixture.directory / model).load().blocks)
+      for (const engine::Linear& layer : block.linears) {
+        auto& of_layer = zeros.emplace_back();
+        for (const float w : layer.dense()) of_layer.push_back(w == 0.0f);
+      }
+    return zeros;
+  };
+  (void)output_of({"prune", fixture.teacher(), "--out", (fixture.directory / "p").string(),
+                   "--score", "magnitude", "--sparsity", "0.5"});
+  (void)output_of(fixture.command({"--masks", (fixture.directory / "p").string()}));
+  const auto wanted = zeros_of("p");
+  CHECK(zeros_of("t") == wanted);
+  CHECK(std::count(wanted[0].begin(), wanted[0].end(), true) ==
+        Approx(0.5 * static_cast<double>(wanted[0].size())));
+  // And rounded, too.
+  (void)output_of(fixture.command(
+      {"--masks", (fixture.directory / "p").string(), "--quantize", "int4:16"}, "q"));
+  CHECK_THAT(output_of({"inspect", (fixture.directory / "q").string()}), ContainsSubstring("int4"));
 }
 
 TEST_CASE("train refuses what cannot be, in one line, before the work") {
@@ -107,7 +137,17 @@ TEST_CASE("train refuses what cannot be, in one line, before the work") {
       {{"--quantize", "int9:16"}, "int2, int3"},
       {{"--quantize", "int4:x"}, "no group size"},
       {{"--quantize", "int4:24"}, "do not divide"},
-      {{"--quantize", "int4:16", "--keep-zeros"}, "--keep-zeros"},
+      {{"--quantize", "int4:16", "--masks", "movement:0.5"}, "quantize what was pruned"},
+      {{"--masks", "cubic:1.5"}, "no share between 0 and 1"},
+      {{"--masks", "movement"}, "movement:0.7"},
+      {{"--masks", (fixture.directory / "none").string()}, "none"},
+      {{"--masks", fixture.teacher(), "--keep-zeros"}, "--keep-zeros"},
+      {{"--schedule", "step"}, "cosine, linear, constant"},
+      {{"--average", "1"}, "no momentum"},
+      {{"--teacher-top-k", "8"}, "--teacher-cache"},
+      {{"--teacher-cache", (fixture.directory / "c").string()}, "no loss reads"},
+      {{"--teacher", fixture.teacher(), "--teacher-cache", fixture.teacher() + "/config.json"},
+       "no cache of a teacher"},
       {{"--window", "4096"}, "context"},
       {{"--data", (fixture.directory / "none").string()}, "none"},
       {{"--teacher", (fixture.directory / "none").string()}, "none"},

@@ -9,6 +9,7 @@
 #include "pare/quantization/quantize.hpp"
 #include "support/catch.hpp"
 #include "support/temporary_directory.hpp"
+#include "training/teacher_cache.hpp"
 #include "training/training_state.hpp"
 
 using namespace pare;
@@ -63,7 +64,60 @@ TEST_CASE("optimizers do what PyTorch's do") {
   }
 }
 
-TEST_CASE("the learning rate climbs, then falls along half a cosine") {
+TEST_CASE("groups of parameters have rates and decays of their own, under a clipped gradient") {
+  // torch 2.15: five steps of two groups, the second without decay and at a fifth of the rate,
+  // which is 0.1 / (step + 1).
+  struct Case {
+    const char* name;
+    std::unique_ptr<training::Optimizer> (*make)();
+    double clip;  ///< of the norm of both gradients; 0 for none
+    std::vector<float> expected;
+  };
+  const Case cases[] = {
+      {"AdamW",
+       [] { return training::make_adamw(); },
+       0.0,
+       {0.615456462f, -0.191365212f, 0.811442614f, 0.158431113f, -2.02763772f}},
+      {"AdamW with a large epsilon",
+       [] { return training::make_adamw({.beta1 = 0.8, .beta2 = 0.999, .epsilon = 1e-2}); },
+       0.0,
+       {0.603340864f, -0.192433149f, 0.823594153f, 0.154666439f, -2.02515006f}},
+      {"AdamW, clipped",
+       [] { return training::make_adamw(); },
+       0.3,
+       {0.610800683f, -0.193152517f, 0.814944565f, 0.157885477f, -2.02638149f}},
+      {"SGD",
+       [] { return training::make_sgd({.weight_decay = 0.1}); },
+       0.0,
+       {0.520139277f, -0.214824751f, 0.888215244f, 0.132742867f, -2.00792837f}},
+      {"SGD with Nesterov's momentum",
+       [] { return training::make_sgd({.weight_decay = 0.1, .nesterov = true}); },
+       0.0,
+       {0.525814652f, -0.199014261f, 0.844399631f, 0.134885281f, -2.01115608f}},
+      {"SGD without momentum",
+       [] { return training::make_sgd({.momentum = 0.0, .weight_decay = 0.1}); },
+       0.0,
+       {0.508427441f, -0.230348572f, 0.943386436f, 0.127916664f, -2.00402069f}},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.name);
+    std::vector<float> w{0.5f, -0.25f, 1.0f}, b{0.125f, -2.0f}, dw(3), db(2);
+    const std::vector<training::Trainable> parameters{{"w", w, dw}, {"b", b, db, false, 0.2}};
+    const auto optimizer = c.make();
+    for (int s = 0; s < 5; ++s) {
+      for (int i = 0; i < 5; ++i)
+        (i < 3 ? dw[static_cast<std::size_t>(i)] : db[static_cast<std::size_t>(i - 3)]) =
+            static_cast<float>((s * 7 + i * 5) % 11 - 5) / 16.0f;
+      const double norm = training::gradient_norm(parameters, {});
+      const double scale = c.clip > 0.0 && norm > c.clip ? c.clip / norm : 1.0;
+      optimizer->step(parameters, s, 0.1 / (s + 1), scale, {});
+    }
+    for (std::size_t i = 0; i < 5; ++i)
+      CHECK((i < 3 ? w[i] : b[i - 3]) == Approx(c.expected[i]).epsilon(1e-6));
+  }
+}
+
+TEST_CASE("the learning rate climbs, then falls as it is told") {
   const training::LearningRate rate{.peak = 2.0, .warm_up = 4, .steps = 104, .last_share = 0.1};
   CHECK(rate.at(0) == 0.5);
   CHECK(rate.at(3) == 2.0);
@@ -71,6 +125,15 @@ TEST_CASE("the learning rate climbs, then falls along half a cosine") {
   CHECK(rate.at(54) == Approx(1.1));
   CHECK(rate.at(104) == Approx(0.2));
   CHECK(rate.at(1000) == Approx(0.2));
+  training::LearningRate other = rate;
+  other.fall = training::RateFall::linear;
+  CHECK(other.at(3) == 2.0);
+  CHECK(other.at(29) == Approx(2.0 * (0.1 + 0.9 * 0.75)));
+  CHECK(other.at(104) == Approx(0.2));
+  CHECK(other.at(1000) == Approx(0.2));
+  other.fall = training::RateFall::none;
+  CHECK(other.at(0) == 0.5);
+  CHECK(other.at(1000) == 2.0);
 }
 
 TEST_CASE("a batch is a function of its number, and its labels are the next tokens") {
@@ -195,7 +258,7 @@ TEST_CASE("what quantized layers ship is what was trained, bit for bit") {
     const double before = trainer.step(0, {}).loss;
     for (std::int64_t step = 1; step < 20; ++step) (void)trainer.step(step, {});
     CHECK(trainer.step(0, {}).loss < before);
-    trainer.settle({});
+    trainer.settle(20, {});
     int layers = 0;
     trainer.quantized().finish(student, [&](const std::string& name, AnyQuantizedMatrix codes) {
       for (const auto& parameter : student.parameters())
@@ -226,7 +289,9 @@ TEST_CASE("zeros that are kept stay, and other weights learn") {
   const training::TextBatches batches(ids, 8, 2, 1);
   training::Trainer trainer(student, batches, training::parse_objective("ce"), {},
                             training::make_adamw(), {});
-  trainer.keep_zeros();
+  training::WeightMasks masks;
+  masks.keep_zeros(student);
+  trainer.mask(std::move(masks));
   for (std::int64_t step = 0; step < 3; ++step) (void)trainer.step(step, {});
   for (const std::size_t p : student.layers()) {
     const Matrix<float>& w = student.parameters()[p].value;
@@ -238,6 +303,48 @@ TEST_CASE("zeros that are kept stay, and other weights learn") {
         moved += w.data()[i] != 0.0f;
     CHECK(moved > w.size() / 3);
   }
+}
+
+TEST_CASE("a teacher whose answers are cached is not asked again, and teaches the same") {
+  const test::TemporaryDirectory directory;
+  const engine::Model teacher = tiny_llama();
+  engine::Model silent = teacher;
+  for (float& w : silent.final_norm.weight) w = 0.0f;
+  const std::vector<std::int32_t> ids = counting_text(60, 90);
+  const training::TextBatches batches(ids, 8, 2, 1);
+  // Three steps of two batches each; losses, then what was learned.
+  const auto learn = [&](const char* objective, const engine::Model& from, Index kept) {
+    training::LanguageModel<float> student(tiny_llama());
+    for (const std::size_t p : student.layers())
+      for (float& w : student.parameters()[p].value) w *= 0.7f;
+    training::Trainer trainer(student, batches, training::parse_objective(objective), {&from},
+                              training::make_adamw(), {.accumulate = 2});
+    if (kept > 0)
+      trainer.cache(std::make_unique<training::TeacherCache>(
+          directory / std::to_string(kept), "key",
+          training::TeacherCacheOptions{.tokens = 16,
+                                        .classes = teacher.config.vocab_size,
+                                        .kept = kept,
+                                        .temperature = 2.0,
+                                        .is_half = false}));
+    std::vector<double> numbers;
+    for (std::int64_t step = 0; step < 3; ++step) numbers.push_back(trainer.step(step, {}).loss);
+    for (const auto& parameter : student.parameters())
+      numbers.insert(numbers.end(), parameter.value.begin(), parameter.value.end());
+    return numbers;
+  };
+  const char* const objective = "ce:0.5,kd:0.5:T=2";
+  const std::vector<double> whole = learn(objective, teacher, 0);
+  for (const Index kept : {Index{1000}, Index{8}}) {
+    CAPTURE(kept);
+    const std::vector<double> first = learn(objective, teacher, kept);
+    CHECK(learn(objective, silent, kept) == first);
+    CHECK((first[0] == Approx(whole[0]).epsilon(1e-5)) == (kept == 1000));
+    CHECK(first[0] <= whole[0] * (1.0 + 1e-5));  // some of the divergence is within the rest
+  }
+  CHECK_THROWS_WITH(learn("kd:T=2,hidden", teacher, 8), ContainsSubstring("hidden reads more"));
+  CHECK_THROWS_WITH(learn("kd:T=3", teacher, 8), ContainsSubstring("another temperature"));
+  CHECK_THROWS_WITH(learn("ce", teacher, 8), ContainsSubstring("no loss reads"));
 }
 
 TEST_CASE("a loss that is not finite stops the step before anything changes") {

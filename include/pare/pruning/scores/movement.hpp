@@ -41,6 +41,8 @@ class MovementScores {
   }
 
   [[nodiscard]] const Shape<2>& shape() const noexcept { return sums_.shape(); }
+  /// S in double, for a training that keeps it in a file and goes on from there.
+  [[nodiscard]] MatrixView<double> sums() noexcept { return sums_; }
   /// S. Throws NumericError for a sum beyond float.
   [[nodiscard]] Matrix<float> scores() const {
     return detail::scores_of(shape(), [&](Index i, Index j) { return sums_(i, j); });
