@@ -74,7 +74,7 @@ std::span<const StepOption<TrainRecipe>> options_of<TrainRecipe>() {
           "loss", "--loss",
           "what is minimized: NAME[:WEIGHT][:T=TEMPERATURE], separated by commas, of ce (cross "
           "entropy), kd (KL to the teacher's logits), reverse-kd, logits, hidden (states between "
-          "blocks)",
+          "blocks), relations (of attention in the last blocks)",
           "kd with a teacher, else ce"),
       train_option<&R::optimizer>("optimizer", "--optimizer", "adamw or sgd"),
       train_option<&R::rate>("lr", "--lr", "the largest learning rate"),

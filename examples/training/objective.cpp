@@ -5,6 +5,7 @@
 #include <map>
 
 #include "pare/core/error.hpp"
+#include "pare/distillation/attention_relation.hpp"
 #include "pare/distillation/cross_entropy.hpp"
 #include "pare/distillation/kl.hpp"
 #include "pare/distillation/logit_mse.hpp"
@@ -180,6 +181,55 @@ class HiddenStates final : public LossTerm {
   }
 };
 
+/// MiniLMv2 on the last blocks, causal: see pare::self_relation_loss.
+class Relations final : public LossTerm {
+ public:
+  explicit Relations(Values& values)
+      : heads_(static_cast<Index>(std::lround(take(values, "heads", 8.0)))) {}
+  [[nodiscard]] bool needs_attention() const override { return true; }
+  void require_fit(const engine::ModelConfig& student,
+                   const engine::ModelConfig& teacher) const override {
+    for (const engine::ModelConfig* config : {&student, &teacher})
+      if (config->q_size() % heads_ != 0 || config->kv_size() % heads_ != 0)
+        throw pare::ArgumentError(
+            std::to_string(heads_) + " relation heads do not divide queries of " +
+            std::to_string(config->q_size()) + " and keys of " + std::to_string(config->kv_size()) +
+            " features: relations:heads=N");
+  }
+  double add(const Lesson& lesson, double weight, PassGradients<float>& gradients,
+             const pare::Execution& /*execution*/) override {
+    using Kept = pare::Matrix<float> BlockState<float>::*;
+    const BlockState<float>& own = lesson.student.blocks.back();
+    AttentionGradients<float>& d = gradients.attention[lesson.student.hidden.size() - 2];
+    return mean_over_teachers(lesson, weight, [&](const Lesson::Teacher& teacher, double factor) {
+      double loss = 0.0;
+      const auto match = [&](Kept kept, pare::Matrix<float>& gradient) {
+        const auto states = [&](const pare::Matrix<float>& m) {
+          return pare::TensorView<const float, 3>(
+              m.data(), {m.rows() / lesson.length, lesson.length, m.cols()});
+        };
+        const pare::Matrix<float>& x = own.*kept;
+        if (gradient.shape() != x.shape()) gradient = pare::Matrix<float>(x.shape());
+        const double share =
+            lesson.divisor > 0.0 ? static_cast<double>(x.rows()) / lesson.divisor : 1.0;
+        loss += pare::self_relation_loss(
+            states(x), states(teacher.last_block->*kept),
+            {.heads = heads_,
+             .causal = true,
+             .common = {.weight = factor * share, .add_gradient = true}},
+            pare::TensorView<float, 3>(gradient.data(), states(x).shape()));
+      };
+      match(&BlockState<float>::queries, d.queries);
+      match(&BlockState<float>::keys, d.keys);
+      match(&BlockState<float>::values, d.values);
+      return loss;
+    });
+  }
+
+ private:
+  Index heads_;
+};
+
 struct TermKind {
   std::string_view name;
   std::unique_ptr<LossTerm> (*make)(Values& values);
@@ -212,6 +262,8 @@ constexpr TermKind term_kinds[] = {
      }},
     {"hidden",
      [](Values& v) -> std::unique_ptr<LossTerm> { return std::make_unique<HiddenStates>(v); }},
+    {"relations",
+     [](Values& v) -> std::unique_ptr<LossTerm> { return std::make_unique<Relations>(v); }},
 };
 
 std::string known_terms() {

@@ -23,6 +23,8 @@ struct Lesson {
     pare::Matrix<float> logits;               ///< empty where `top` is there
     std::vector<pare::Matrix<float>> hidden;  ///< as Pass::hidden; empty unless a term asks for it
     std::optional<pare::TopKLogits<float>> top{};  ///< in place of logits: of a cache
+    /// Of the last block, as attention reads them; null unless a term asks for it.
+    const BlockState<float>* last_block = nullptr;
   };
   std::span<const Teacher> teachers;
   /// Of all micro batches of a step: what a mean is divided by.
@@ -41,6 +43,8 @@ class LossTerm {
   [[nodiscard]] virtual bool needs_hidden() const { return false; }
   /// Where a teacher's most likely classes are enough: at which temperature.
   [[nodiscard]] virtual std::optional<double> top_k_temperature() const { return std::nullopt; }
+  /// Queries, keys and values of the teacher's last block.
+  [[nodiscard]] virtual bool needs_attention() const { return false; }
   /// Throws pare::ArgumentError for models that it cannot compare.
   virtual void require_fit(const engine::ModelConfig& /*student*/,
                            const engine::ModelConfig& /*teacher*/) const {}

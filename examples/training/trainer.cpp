@@ -23,6 +23,11 @@ Trainer::Trainer(LanguageModel<float>& model, const TextBatches& batches,
     for (const engine::Model* teacher : teachers_)
       term.term->require_fit(model_.config(), teacher->config);
   }
+  if (std::any_of(objective_.begin(), objective_.end(),
+                  [](const WeightedTerm& term) { return term.term->needs_attention(); }))
+    for (const engine::Model* teacher : teachers_)
+      open_teachers_.push_back(std::make_unique<LanguageModel<float>>(*teacher));
+  teacher_passes_.resize(open_teachers_.size());
   find_trainables();
 }
 
@@ -82,6 +87,16 @@ std::vector<Lesson::Teacher> Trainer::ask(const TextBatch& batch, std::int64_t n
   for (std::int64_t t = 0; t < count; ++t) {
     Lesson::Teacher& teacher = answers.emplace_back();
     if (cache_ && (teacher.top = cache_->read(number * count + t))) continue;
+    if (!open_teachers_.empty()) {
+      // Its last block alone is looked into.
+      Pass<float>& pass = teacher_passes_[static_cast<std::size_t>(t)];
+      open_teachers_[static_cast<std::size_t>(t)]->forward(batch.inputs, batches_.length(), pass,
+                                                           execution, true);
+      teacher.logits = pass.logits;
+      if (needs_hidden) teacher.hidden = pass.hidden;
+      teacher.last_block = &pass.blocks.back();
+      continue;
+    }
     const engine::Decoder decoder(*teachers_[static_cast<std::size_t>(t)], execution);
     const auto keep = [&](pare::MatrixView<const float> hidden) {
       if (needs_hidden) teacher.hidden.emplace_back(hidden);
@@ -106,6 +121,8 @@ StepReport Trainer::step(std::int64_t number, const pare::Execution& execution) 
     model_.forward(batch.inputs, batches_.length(), pass_, execution, options_.again);
     gradients_.logits.fill(0.0f);
     for (auto& hidden : gradients_.hidden) hidden.fill(0.0f);
+    for (auto& [block, d] : gradients_.attention)
+      for (pare::Matrix<float>* m : {&d.queries, &d.keys, &d.values}) m->fill(0.0f);
     const Lesson lesson{batches_.length(), batch.labels, pass_, teachers,
                         static_cast<double>(options_.accumulate * batches_.tokens())};
     for (std::size_t i = 0; i < objective_.size(); ++i) {

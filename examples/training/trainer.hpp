@@ -92,6 +92,9 @@ class Trainer {
   const TextBatches& batches_;
   std::vector<WeightedTerm> objective_;
   std::vector<const engine::Model*> teachers_;
+  /// The same where terms look into their blocks, and what they compute.
+  std::vector<std::unique_ptr<LanguageModel<float>>> open_teachers_;
+  std::vector<Pass<float>> teacher_passes_;
   std::unique_ptr<Optimizer> optimizer_;
   TrainerOptions options_;
   QuantizedWeights quantized_;

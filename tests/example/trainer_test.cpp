@@ -174,7 +174,8 @@ TEST_CASE("gradients of an objective agree with differences of its loss") {
   training::LanguageModel<float> student(other);
   const std::vector<std::int32_t> ids = counting_text(40, 90);
   const training::TextBatches batches(ids, 8, 2, 1);
-  for (const char* text : {"ce", "kd:T=2", "reverse-kd", "logits", "hidden:3", "ce:0.5,kd:0.5"}) {
+  for (const char* text : {"ce", "kd:T=2", "reverse-kd", "logits", "hidden:3",
+                           "relations:2:heads=4", "ce:0.5,kd:0.5"}) {
     CAPTURE(text);
     // A step of a rate that is nearly 0 reports the loss and leaves the gradients.
     training::TrainerOptions options{.rate = {.peak = 1e-30, .warm_up = 0}, .clip = 0.0};
