@@ -1,0 +1,56 @@
+#pragma once
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "labs/bits_per_byte.hpp"
+#include "pare/io/mapped_file.hpp"
+#include "training/trainer.hpp"
+
+namespace lab {
+
+/// A text of bytes as token ids.
+[[nodiscard]] inline std::vector<std::int32_t> read_ids(const std::filesystem::path& file) {
+  const pare::MappedFile mapped(file);
+  std::vector<std::int32_t> ids;
+  for (const std::byte b : mapped.bytes()) ids.push_back(static_cast<std::int32_t>(b));
+  return ids;
+}
+
+/// Quality and time of a model on a text.
+struct Measured {
+  double bits = 0.0, seconds = 0.0;
+};
+[[nodiscard]] inline Measured measure(const engine::Model& model, const std::string& text,
+                                      const pare::Execution& execution) {
+  const auto start = std::chrono::steady_clock::now();
+  const double bits = bits_per_byte(model, text, execution);
+  return {bits, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+}
+
+/// "quality 97.1 % (expected more than 95 %: met)": float bits per byte over those of a model.
+inline void print_quality(double float_bits, double bits, double expected_percent) {
+  const double percent = 100.0 * float_bits / bits;
+  std::printf("quality %5.1f %% (expected more than %.0f %%: %s)\n", percent, expected_percent,
+              percent > expected_percent ? "met" : "missed");
+  std::fflush(stdout);
+}
+
+/// Trains for so many steps of 8 sequences, and prints the loss at the beginning and at the end.
+inline void train(training::Trainer& trainer, std::int64_t steps,
+                  const pare::Execution& execution) {
+  double first = 0.0, last = 0.0;
+  for (std::int64_t step = 0; step < steps; ++step) {
+    last = trainer.step(step, execution).loss;
+    if (step == 0) first = last;
+  }
+  trainer.settle(execution);
+  std::printf("  %lld steps: loss %.4f, then %.4f\n", static_cast<long long>(steps), first, last);
+}
+
+}  // namespace lab
