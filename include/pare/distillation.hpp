@@ -9,6 +9,7 @@
 #include "pare/distillation/completion_source.hpp"
 #include "pare/distillation/confidence_weights.hpp"
 #include "pare/distillation/confident_features.hpp"
+#include "pare/distillation/convolution_hint.hpp"
 #include "pare/distillation/correlation_congruence.hpp"
 #include "pare/distillation/cosine.hpp"
 #include "pare/distillation/crd.hpp"

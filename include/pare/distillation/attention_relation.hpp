@@ -13,7 +13,7 @@ struct AttentionRelationOptions {
   Index heads = 1;
   /// Tokens see those before them only.
   bool causal = false;
-  /// (batch, tokens), 0 for padding: neither asked nor seen. Empty: all tokens are there.
+  /// (batch, tokens), 0 for padding: neither asked nor seen, nor read. Empty: all tokens are there.
   MatrixView<const double> mask{};
   LossOptions common{};
 };
@@ -76,7 +76,7 @@ class Relation {
 inline double relation_loss(const Tensor<double, 3>& as, const Tensor<double, 3>& bs,
                             const Tensor<double, 3>& at, const Tensor<double, 3>& bt,
                             const AttentionRelationOptions& options, Tensor<double, 3>& das,
-                            Tensor<double, 3>& dbs) {
+                            Tensor<double, 3>& dbs, const Execution& execution) {
   const Index batch = as.extent(0), tokens = as.extent(1);
   if (at.extent(0) != batch || at.extent(1) != tokens)
     throw ShapeError("the teacher's states have the shape " + to_string(at.shape()) +
@@ -84,28 +84,27 @@ inline double relation_loss(const Tensor<double, 3>& as, const Tensor<double, 3>
   if (options.heads < 1 || as.extent(2) % options.heads != 0 || at.extent(2) % options.heads != 0)
     throw ArgumentError(std::to_string(options.heads) + " heads do not divide the widths " +
                         std::to_string(as.extent(2)) + " and " + std::to_string(at.extent(2)));
-  if (!options.mask.empty() && options.mask.shape() != Shape<2>{batch, tokens})
-    throw ShapeError("the mask has the shape " + to_string(options.mask.shape()) + " for " +
-                     to_string(Shape<2>{batch, tokens}) + " tokens");
   double rows = 0.0;
   for (Index b = 0; b < batch; ++b)
     for (Index t = 0; t < tokens; ++t) rows += Relation::is_there(options, b, t) ? 1.0 : 0.0;
   if (rows == 0.0) throw ArgumentError("the mask leaves no token");
   rows *= static_cast<double>(options.heads);
-  double loss = 0.0;
-  for (Index b = 0; b < batch; ++b)
-    for (Index h = 0; h < options.heads; ++h) {
-      const Relation s(as, bs, b, h, options), t(at, bt, b, h, options);
-      Matrix<double> g(s.probabilities.shape());
-      for (Index i = 0; i < g.size(); ++i) {
-        const double q = s.probabilities.data()[i], p = t.probabilities.data()[i];
-        // A probability that is too small for a number has the gradient of one.
-        if (p > 0.0)
-          loss += p * std::log(p / std::max(q, std::numeric_limits<double>::min())) / rows;
-        g.data()[i] = (q - p) / rows;
-      }
-      s.pull_back(g, b, h, options, das, dbs);
+  Vector<double> losses({batch * options.heads});
+  execution.parallel_for(losses.size(), [&](Index part) {
+    const Index b = part / options.heads, h = part % options.heads;
+    const Relation s(as, bs, b, h, options), t(at, bt, b, h, options);
+    Matrix<double> g(s.probabilities.shape());
+    for (Index i = 0; i < g.size(); ++i) {
+      const double q = s.probabilities.data()[i], p = t.probabilities.data()[i];
+      // A probability that is too small for a number has the gradient of one.
+      if (p > 0.0)
+        losses[part] += p * std::log(p / std::max(q, std::numeric_limits<double>::min())) / rows;
+      g.data()[i] = (q - p) / rows;
     }
+    s.pull_back(g, b, h, options, das, dbs);
+  });
+  double loss = 0.0;
+  for (const double of_head : losses) loss += of_head;
   return loss;
 }
 
@@ -126,17 +125,18 @@ double attention_relation_loss(LossInput<T, 3> student_queries, LossInput<T, 3> 
                                LossInput<T, 3> teacher_queries, LossInput<T, 3> teacher_keys,
                                const AttentionRelationOptions& options = {},
                                LossGradient<T, 3> queries_gradient = {},
-                               LossGradient<T, 3> keys_gradient = {}) {
+                               LossGradient<T, 3> keys_gradient = {},
+                               const Execution& execution = {}) {
   detail::require_loss_shape(student_keys.shape(), student_queries.shape(), "student's keys");
   detail::require_loss_shape(teacher_keys.shape(), teacher_queries.shape(), "teacher's keys");
   detail::require_gradient_shape(queries_gradient, student_queries.shape());
   detail::require_gradient_shape(keys_gradient, student_queries.shape());
-  const auto qs = detail::feature_values(student_queries, "student");
-  const auto ks = detail::feature_values(student_keys, "student");
+  const auto qs = detail::state_values(student_queries, options.mask, "student");
+  const auto ks = detail::state_values(student_keys, options.mask, "student");
   Tensor<double, 3> dq(qs.shape()), dk(qs.shape());
-  const double loss =
-      detail::relation_loss(qs, ks, detail::feature_values(teacher_queries, "teacher"),
-                            detail::feature_values(teacher_keys, "teacher"), options, dq, dk);
+  const double loss = detail::relation_loss(
+      qs, ks, detail::state_values(teacher_queries, options.mask, "teacher"),
+      detail::state_values(teacher_keys, options.mask, "teacher"), options, dq, dk, execution);
   detail::put_gradients(dq, options.common, queries_gradient);
   detail::put_gradients(dk, options.common, keys_gradient);
   return options.common.weight * loss;
@@ -149,12 +149,12 @@ double attention_relation_loss(LossInput<T, 3> student_queries, LossInput<T, 3> 
 template <class T = float>
 double self_relation_loss(LossInput<T, 3> student, LossInput<T, 3> teacher,
                           const AttentionRelationOptions& options = {},
-                          LossGradient<T, 3> gradient = {}) {
+                          LossGradient<T, 3> gradient = {}, const Execution& execution = {}) {
   detail::require_gradient_shape(gradient, student.shape());
-  const auto s = detail::feature_values(student, "student");
-  const auto t = detail::feature_values(teacher, "teacher");
+  const auto s = detail::state_values(student, options.mask, "student");
+  const auto t = detail::state_values(teacher, options.mask, "teacher");
   Tensor<double, 3> d(s.shape());
-  const double loss = detail::relation_loss(s, s, t, t, options, d, d);
+  const double loss = detail::relation_loss(s, s, t, t, options, d, d, execution);
   detail::put_gradients(d, options.common, gradient);
   return options.common.weight * loss;
 }

@@ -25,7 +25,7 @@ struct AttentionTransferOptions {
 template <class T = float>
 double attention_transfer_loss(LossInput<T, 4> student, LossInput<T, 4> teacher,
                                const AttentionTransferOptions& options = {},
-                               LossGradient<T, 4> gradient = {}) {
+                               LossGradient<T, 4> gradient = {}, const Execution& execution = {}) {
   detail::require_same_batch(student.extent(0), teacher.extent(0));
   detail::require_gradient_shape(gradient, student.shape());
   if (!is_finite(options.power) || options.power < 1.0)
@@ -36,11 +36,12 @@ double attention_transfer_loss(LossInput<T, 4> student, LossInput<T, 4> teacher,
   const detail::GridPooling pool_t(detail::grid_of(teacher), grid);
   const auto attention = [&](const Tensor<double, 3>& f) {
     Matrix<double> v({f.extent(0), f.extent(2)});
-    for (Index b = 0; b < f.extent(0); ++b)
+    execution.parallel_for(f.extent(0), [&](Index b) {
       for (Index c = 0; c < f.extent(1); ++c)
         for (Index p = 0; p < f.extent(2); ++p)
           v(b, p) +=
               std::pow(std::fabs(f(b, c, p)), options.power) / static_cast<double>(f.extent(1));
+    });
     return v;
   };
   const auto fs = pool_s(detail::map_values(student, "student"));
@@ -56,13 +57,14 @@ double attention_transfer_loss(LossInput<T, 4> student, LossInput<T, 4> teacher,
   }
   qs.pull_back(dv);
   Tensor<double, 3> df(fs.shape());
-  for (Index b = 0; b < fs.extent(0); ++b)
+  execution.parallel_for(fs.extent(0), [&](Index b) {
     for (Index c = 0; c < fs.extent(1); ++c)
       for (Index p = 0; p < fs.extent(2); ++p) {
         const double f = fs(b, c, p);
         df(b, c, p) = dv(b, p) * options.power / static_cast<double>(fs.extent(1)) *
                       std::pow(std::fabs(f), options.power - 1.0) * (f < 0.0 ? -1.0 : 1.0);
       }
+  });
   detail::put_map_gradients(pool_s.pull_back(df), options.common, gradient);
   return options.common.weight * loss;
 }

@@ -21,9 +21,10 @@ struct CorrelationCongruenceOptions {
 template <class T = float>
 double correlation_congruence_loss(LossInput<T> student, LossInput<T> teacher,
                                    const CorrelationCongruenceOptions& options = {},
-                                   LossGradient<T> gradient = {}) {
+                                   LossGradient<T> gradient = {}, const Execution& execution = {}) {
   detail::require_same_batch(student.rows(), teacher.rows());
   detail::require_gradient_shape(gradient, student.shape());
+  detail::require_batch(student.rows(), 2, "pairs");
   if (options.order < 1 || !is_finite(options.gamma) || options.gamma <= 0.0)
     throw ArgumentError("a kernel of order " + std::to_string(options.order) + " and gamma " +
                         std::to_string(options.gamma) + " is none: both must be positive");
@@ -42,8 +43,8 @@ double correlation_congruence_loss(LossInput<T> student, LossInput<T> teacher,
     slope *= scale;
     return scale * value;
   };
-  const auto cs = detail::product_with_transpose(s.values(), s.values());
-  const auto ct = detail::product_with_transpose(t.values(), t.values());
+  const auto cs = detail::product_with_transpose(s.values(), s.values(), execution);
+  const auto ct = detail::product_with_transpose(t.values(), t.values(), execution);
   const auto pairs = static_cast<double>(cs.size());
   Matrix<double> dc(cs.shape());
   double loss = 0.0;
@@ -55,7 +56,7 @@ double correlation_congruence_loss(LossInput<T> student, LossInput<T> teacher,
     dc.data()[i] = 2.0 * difference * slope / pairs;
   }
   Matrix<double> df(s.values().shape());
-  detail::pull_back_gram(dc, s.values(), df);
+  detail::pull_back_gram(dc, s.values(), df, execution);
   s.pull_back(df);
   detail::put_gradients(df, options.common, gradient);
   return options.common.weight * loss;
@@ -73,7 +74,7 @@ double neighbour_difference_loss(LossInput<T> student, LossInput<T> teacher,
                                  const LossOptions& options = {}, LossGradient<T> gradient = {}) {
   detail::require_loss_shape(teacher.shape(), student.shape(), "teacher");
   detail::require_gradient_shape(gradient, student.shape());
-  if (student.rows() < 2) throw ShapeError("a batch of one sample has no neighbours");
+  detail::require_batch(student.rows(), 2, "neighbours");
   const auto fs = detail::feature_values(student, "student");
   const auto ft = detail::feature_values(teacher, "teacher");
   const auto pairs = static_cast<double>(fs.rows() - 1);

@@ -43,30 +43,46 @@ namespace detail {
 /// One side: v against a bank, whose rows are the sample itself and its negatives. Adds to dv.
 [[nodiscard]] inline double contrast(const Matrix<double>& v, const Matrix<double>& bank,
                                      MatrixView<const Index> chosen, const CrdOptions& options,
-                                     double& scale, Matrix<double>& dv) {
+                                     double& scale, Matrix<double>& dv,
+                                     const Execution& execution) {
   constexpr double epsilon = 1e-7;
   const Index batch = v.rows(), count = chosen.cols();
   const auto samples = static_cast<double>(bank.rows());
   Matrix<double> x({batch, count});
-  double sum = 0.0;
-  for (Index i = 0; i < batch; ++i)
+  execution.parallel_for(batch, [&](Index i) {
     for (Index k = 0; k < count; ++k) {
       double product = 0.0;
       for (Index j = 0; j < v.cols(); ++j) product += v(i, j) * bank(chosen(i, k), j);
-      sum += x(i, k) = std::exp(product / options.temperature);
+      x(i, k) = product / options.temperature;
     }
-  if (scale == 0.0) scale = sum / static_cast<double>(x.size()) * samples;
-  const double noise = static_cast<double>(count - 1) / samples;
-  double loss = 0.0;
-  for (Index i = 0; i < batch; ++i)
+  });
+  if (scale == 0.0) {
+    double sum = 0.0;
+    for (const double score : x) sum += std::exp(score);
+    scale = sum / static_cast<double>(x.size()) * samples;
+  }
+  if (!is_finite(scale) || scale <= 0.0)
+    throw NumericError("scores are divided by " + std::to_string(scale) +
+                       ": a larger temperature than " + std::to_string(options.temperature) +
+                       " makes them numbers");
+  const double log_scale = std::log(scale), noise = static_cast<double>(count - 1) / samples;
+  Vector<double> losses({batch});
+  execution.parallel_for(batch, [&](Index i) {
     for (Index k = 0; k < count; ++k) {
-      const double share = x(i, k) / scale;
-      const double all = share + noise + epsilon;
-      loss -= std::log((k == 0 ? share : noise) / all) / static_cast<double>(batch);
-      const double slope = (k == 0 ? share / all - 1.0 : share / all) / static_cast<double>(batch) /
-                           options.temperature;
+      // log(share + noise + epsilon) and the share of it, of shares that overflow too.
+      const double log_share = x(i, k) - log_scale, share = std::exp(log_share);
+      const double others = noise + epsilon;
+      const double log_all =
+          share > 1.0 ? log_share + std::log1p(others / share) : std::log(share + others);
+      const double of_all = share > 1.0 ? 1.0 / (1.0 + others / share) : share / (share + others);
+      losses[i] += log_all - (k == 0 ? log_share : std::log(noise));
+      const double slope =
+          (of_all - (k == 0 ? 1.0 : 0.0)) / static_cast<double>(batch) / options.temperature;
       for (Index j = 0; j < v.cols(); ++j) dv(i, j) += slope * bank(chosen(i, k), j);
     }
+  });
+  double loss = 0.0;
+  for (const double of_sample : losses) loss += of_sample / static_cast<double>(batch);
   return loss;
 }
 
@@ -102,7 +118,8 @@ inline void remember(const Matrix<double>& v, MatrixView<const Index> chosen, do
 template <class T = float>
 double crd_loss(LossInput<T> student, LossInput<T> teacher, MatrixView<const Index> chosen,
                 ContrastiveMemory& memory, const CrdOptions& options = {},
-                LossGradient<T> student_gradient = {}, LossGradient<T> teacher_gradient = {}) {
+                LossGradient<T> student_gradient = {}, LossGradient<T> teacher_gradient = {},
+                const Execution& execution = {}) {
   detail::require_loss_shape(teacher.shape(), student.shape(), "teacher");
   detail::require_gradient_shape(student_gradient, student.shape());
   detail::require_gradient_shape(teacher_gradient, student.shape());
@@ -121,12 +138,19 @@ double crd_loss(LossInput<T> student, LossInput<T> teacher, MatrixView<const Ind
   if (!is_finite(options.temperature) || options.temperature <= 0.0)
     throw ArgumentError("the temperature is " + std::to_string(options.temperature) +
                         ": it must be a positive number");
+  if (!(options.momentum >= 0.0 && options.momentum < 1.0))
+    throw ArgumentError("the momentum is " + std::to_string(options.momentum) +
+                        ": it must be from 0 to below 1");
+  detail::require_loss_weight(options.common.weight);
   const detail::UnitRows s(detail::feature_values(student, "student"));
   const detail::UnitRows t(detail::feature_values(teacher, "teacher"));
   Matrix<double> ds(student.shape()), dt(student.shape());
+  double student_scale = memory.student_scale, teacher_scale = memory.teacher_scale;
   const double loss =
-      detail::contrast(s.values(), memory.teacher, chosen, options, memory.teacher_scale, ds) +
-      detail::contrast(t.values(), memory.student, chosen, options, memory.student_scale, dt);
+      detail::contrast(s.values(), memory.teacher, chosen, options, teacher_scale, ds, execution) +
+      detail::contrast(t.values(), memory.student, chosen, options, student_scale, dt, execution);
+  memory.student_scale = student_scale;
+  memory.teacher_scale = teacher_scale;
   detail::remember(s.values(), chosen, options.momentum, memory.student);
   detail::remember(t.values(), chosen, options.momentum, memory.teacher);
   s.pull_back(ds);

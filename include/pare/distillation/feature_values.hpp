@@ -13,6 +13,14 @@
 /// are made of.
 namespace pare::detail {
 
+/// Throws NumericError for a value that is not finite.
+template <std::size_t Rank>
+void require_finite(const Tensor<double, Rank>& values, const char* who) {
+  for (Index i = 0; i < values.size(); ++i)
+    if (!is_finite(values.data()[i]))
+      throw NumericError("the " + std::string(who) + " holds a value that is not finite");
+}
+
 /// A copy in double. Throws NumericError for a value that is not finite, ShapeError for none at
 /// all.
 template <class T, std::size_t Rank>
@@ -21,27 +29,55 @@ template <class T, std::size_t Rank>
     throw ShapeError("the " + std::string(who) + " has no values: shape " +
                      to_string(view.shape()));
   Tensor<double, Rank> values(view);
-  for (Index i = 0; i < values.size(); ++i)
-    if (!is_finite(values.data()[i]))
-      throw NumericError("the " + std::string(who) + " holds a value that is not finite");
+  require_finite(values, who);
   return values;
 }
 
-/// Writes a gradient, or adds it, where there is a view for it.
+/// Throws ShapeError for a mask of another shape, ArgumentError for what is neither 0 nor 1.
+inline void require_token_mask(MatrixView<const double> mask, Index batch, Index tokens) {
+  if (mask.empty()) return;
+  if (mask.shape() != Shape<2>{batch, tokens})
+    throw ShapeError("the mask has the shape " + to_string(mask.shape()) + " for " +
+                     to_string(Shape<2>{batch, tokens}) + " tokens");
+  for (Index b = 0; b < batch; ++b)
+    for (Index t = 0; t < tokens; ++t)
+      if (!(mask(b, t) == 0.0 || mask(b, t) == 1.0))
+        throw ArgumentError("the mask of token " + std::to_string(t) + " of sample " +
+                            std::to_string(b) + " is " + std::to_string(mask(b, t)) +
+                            ": it must be 1, or 0 for padding");
+}
+
+/// States (batch, tokens, width) in double, those of padding 0 whatever they hold.
+template <class T>
+[[nodiscard]] Tensor<double, 3> state_values(TensorView<const T, 3> states,
+                                             MatrixView<const double> mask, const char* who) {
+  if (mask.empty()) return feature_values(states, who);
+  require_token_mask(mask, states.extent(0), states.extent(1));
+  Tensor<double, 3> values(states);
+  for (Index b = 0; b < values.extent(0); ++b)
+    for (Index t = 0; t < values.extent(1); ++t)
+      for (Index j = 0; j < values.extent(2) && mask(b, t) == 0.0; ++j) values(b, t, j) = 0.0;
+  require_finite(values, who);
+  return values;
+}
+
+template <class T, std::size_t Rank>
+void put_gradient_rows(TensorView<const double, Rank> values, const LossOptions& options,
+                       TensorView<T, Rank> gradient) {
+  for (Index i = 0; i < values.extent(0); ++i)
+    if constexpr (Rank == 1)
+      put_gradient(gradient[i], options.weight * values[i], options.add_gradient);
+    else
+      put_gradient_rows(values.row(i), options, gradient.row(i));
+}
+
+/// Writes a gradient, or adds it, where there is a view for it. Throws ArgumentError for a weight
+/// that is no number.
 template <class T, std::size_t Rank>
 void put_gradients(const Tensor<double, Rank>& values, const LossOptions& options,
                    TensorView<T, Rank> gradient) {
-  if (gradient.data() == nullptr) return;
-  if constexpr (Rank == 1) {
-    for (Index i = 0; i < values.size(); ++i)
-      put_gradient(gradient[i], options.weight * values[i], options.add_gradient);
-  } else {
-    for (Index i = 0; i < values.extent(0); ++i) {
-      const auto from = values.row(i);
-      Tensor<double, Rank - 1> row(from);
-      put_gradients(row, options, gradient.row(i));
-    }
-  }
+  require_loss_weight(options.weight);
+  if (gradient.data() != nullptr) put_gradient_rows<T, Rank>(values.view(), options, gradient);
 }
 
 /// Throws ShapeError unless both have as many rows, samples of one batch.
@@ -49,6 +85,13 @@ inline void require_same_batch(Index student, Index teacher) {
   if (student != teacher)
     throw ShapeError("there are " + std::to_string(student) + " samples of the student and " +
                      std::to_string(teacher) + " of the teacher");
+}
+
+/// Throws ShapeError for a batch that is too small to have what a loss compares.
+inline void require_batch(Index batch, Index least, const std::string& what) {
+  if (batch < least)
+    throw ShapeError("a batch of " + std::to_string(batch) + " has no " + what +
+                     ": it takes at least " + std::to_string(least) + " samples");
 }
 
 /// Rows of length 1, and what they were; a row of zeros stays one, and has no gradient.
@@ -86,15 +129,17 @@ class UnitRows {
 
 /// a bᵀ
 [[nodiscard]] inline Matrix<double> product_with_transpose(const Matrix<double>& a,
-                                                           const Matrix<double>& b) {
+                                                           const Matrix<double>& b,
+                                                           const Execution& execution = {}) {
   Matrix<double> c({a.rows(), b.rows()});
-  gemm(1.0, a, b.view().transposed(), c);
+  gemm(1.0, a, b.view().transposed(), c, execution);
   return c;
 }
 /// c += (g + gᵀ) x: the gradient of x from that, g, of x xᵀ.
-inline void pull_back_gram(const Matrix<double>& g, const Matrix<double>& x, Matrix<double>& c) {
-  gemm(1.0, g, x, c);
-  gemm(1.0, g.view().transposed(), x, c);
+inline void pull_back_gram(const Matrix<double>& g, const Matrix<double>& x, Matrix<double>& c,
+                           const Execution& execution = {}) {
+  gemm(1.0, g, x, c, execution);
+  gemm(1.0, g.view().transposed(), x, c, execution);
 }
 
 }  // namespace pare::detail

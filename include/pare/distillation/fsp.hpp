@@ -23,7 +23,8 @@ struct FspGradients {
 template <class T = float>
 double fsp_loss(LossInput<T, 4> student_first, LossInput<T, 4> student_second,
                 LossInput<T, 4> teacher_first, LossInput<T, 4> teacher_second,
-                const LossOptions& options = {}, const FspGradients<T>& gradients = {}) {
+                const LossOptions& options = {}, const FspGradients<T>& gradients = {},
+                const Execution& execution = {}) {
   detail::require_same_batch(student_first.extent(0), student_second.extent(0));
   detail::require_same_batch(student_first.extent(0), teacher_first.extent(0));
   detail::require_same_batch(student_first.extent(0), teacher_second.extent(0));
@@ -52,17 +53,19 @@ double fsp_loss(LossInput<T, 4> student_first, LossInput<T, 4> student_second,
   const auto count = static_cast<double>(f1.extent(0) * f1.extent(1) * f2.extent(1));
   const double scale = 2.0 / count / static_cast<double>(f1.extent(2));
   Tensor<double, 3> d1(f1.shape()), d2(f2.shape());
-  double loss = 0.0;
-  for (Index b = 0; b < f1.extent(0); ++b) {
+  Vector<double> losses({f1.extent(0)});
+  execution.parallel_for(f1.extent(0), [&](Index b) {
     Matrix<double> e = flow(f1, f2, b);
     const Matrix<double> wanted = flow(t1, t2, b);
     for (Index i = 0; i < e.size(); ++i) {
       e.data()[i] -= wanted.data()[i];
-      loss += e.data()[i] * e.data()[i] / count;
+      losses[b] += e.data()[i] * e.data()[i] / count;
     }
     gemm(scale, e, f2.view().row(b), d1.view().row(b));
     gemm(scale, e.view().transposed(), f1.view().row(b), d2.view().row(b));
-  }
+  });
+  double loss = 0.0;
+  for (const double of_sample : losses) loss += of_sample;
   detail::put_map_gradients(pool.pull_back(d1), options, gradients.first);
   detail::put_map_gradients(d2, options, gradients.second);
   return options.weight * loss;

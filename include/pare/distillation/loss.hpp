@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "pare/core/error.hpp"
+#include "pare/core/finite.hpp"
 #include "pare/core/tensor.hpp"
 #include "pare/kernels/execution.hpp"
 
@@ -59,6 +60,13 @@ void require_loss_shape(const Shape<Rank>& shape, const Shape<Rank>& student,
   if (shape != student)
     throw ShapeError("the " + what + " has shape " + to_string(shape) + ", the student " +
                      to_string(student));
+}
+
+/// Throws ArgumentError for a weight that is no number.
+inline void require_loss_weight(double weight) {
+  if (!is_finite(weight))
+    throw ArgumentError("the weight of a loss is " + std::to_string(weight) +
+                        ": it must be a number");
 }
 
 /// Throws unless there is no gradient or one of the student's shape.

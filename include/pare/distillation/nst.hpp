@@ -15,7 +15,7 @@ namespace pare {
 /// Source    Huang and Wang, "Like What You Like", 2017
 template <class T = float>
 double nst_loss(LossInput<T, 4> student, LossInput<T, 4> teacher, const LossOptions& options = {},
-                LossGradient<T, 4> gradient = {}) {
+                LossGradient<T, 4> gradient = {}, const Execution& execution = {}) {
   detail::require_same_batch(student.extent(0), teacher.extent(0));
   detail::require_gradient_shape(gradient, student.shape());
   const Shape<2> grid = detail::smaller_grid(detail::grid_of(student), detail::grid_of(teacher));
@@ -26,25 +26,27 @@ double nst_loss(LossInput<T, 4> student, LossInput<T, 4> teacher, const LossOpti
   const auto batch = static_cast<double>(fs.extent(0));
   const auto cs = static_cast<double>(fs.extent(1)), ct = static_cast<double>(ft.extent(1));
   Tensor<double, 3> df(fs.shape());
-  double loss = 0.0;
+  Vector<double> losses({fs.extent(0)});
   const auto squares = [](const Matrix<double>& m) {
     double sum = 0.0;
     for (const double v : m) sum += v * v;
     return sum;
   };
-  for (Index b = 0; b < fs.extent(0); ++b) {
+  execution.parallel_for(fs.extent(0), [&](Index b) {
     const detail::UnitRows s(Matrix<double>(fs.view().row(b))), t(Matrix<double>(ft.view().row(b)));
     Matrix<double> ss = detail::product_with_transpose(s.values(), s.values());
     Matrix<double> st = detail::product_with_transpose(s.values(), t.values());
     const Matrix<double> tt = detail::product_with_transpose(t.values(), t.values());
-    loss +=
+    losses[b] =
         (squares(tt) / (ct * ct) + squares(ss) / (cs * cs) - 2.0 * squares(st) / (cs * ct)) / batch;
     Matrix<double> du(s.values().shape());
     gemm(4.0 / (cs * cs) / batch, ss, s.values(), du);
     gemm(-4.0 / (cs * ct) / batch, st, t.values(), du);
     s.pull_back(du);
     copy(du.view(), df.view().row(b));
-  }
+  });
+  double loss = 0.0;
+  for (const double of_sample : losses) loss += of_sample;
   detail::put_map_gradients(pool_s.pull_back(df), options, gradient);
   return options.weight * loss;
 }

@@ -14,9 +14,9 @@ struct NeighbourProbabilities {
   Matrix<double> probabilities;
   Vector<double> sums;
 
-  explicit NeighbourProbabilities(const Matrix<double>& f)
+  explicit NeighbourProbabilities(const Matrix<double>& f, const Execution& execution)
       : rows(f, epsilon),
-        probabilities(product_with_transpose(rows.values(), rows.values())),
+        probabilities(product_with_transpose(rows.values(), rows.values(), execution)),
         sums({f.rows()}) {
     for (Index i = 0; i < f.rows(); ++i) {
       for (Index j = 0; j < f.rows(); ++j)
@@ -39,11 +39,12 @@ struct NeighbourProbabilities {
 ///           2018
 template <class T = float>
 double pkt_loss(LossInput<T> student, LossInput<T> teacher, const LossOptions& options = {},
-                LossGradient<T> gradient = {}) {
+                LossGradient<T> gradient = {}, const Execution& execution = {}) {
   detail::require_same_batch(student.rows(), teacher.rows());
   detail::require_gradient_shape(gradient, student.shape());
-  const detail::NeighbourProbabilities s(detail::feature_values(student, "student"));
-  const detail::NeighbourProbabilities t(detail::feature_values(teacher, "teacher"));
+  detail::require_batch(student.rows(), 2, "pairs");
+  const detail::NeighbourProbabilities s(detail::feature_values(student, "student"), execution);
+  const detail::NeighbourProbabilities t(detail::feature_values(teacher, "teacher"), execution);
   const Index batch = student.rows();
   const auto pairs = static_cast<double>(batch * batch);
   constexpr double epsilon = detail::NeighbourProbabilities::epsilon;
@@ -60,7 +61,7 @@ double pkt_loss(LossInput<T> student, LossInput<T> teacher, const LossOptions& o
     for (Index j = 0; j < batch; ++j) dc(i, j) = 0.5 * (dc(i, j) - along) / s.sums[i];
   }
   Matrix<double> df({batch, student.cols()});
-  detail::pull_back_gram(dc, s.rows.values(), df);
+  detail::pull_back_gram(dc, s.rows.values(), df, execution);
   s.rows.pull_back(df);
   detail::put_gradients(df, options, gradient);
   return options.weight * loss;

@@ -9,8 +9,8 @@ namespace pare {
 ///     y = relu(norm(x Wᵀ + b))
 ///
 /// of which all but the product may be left out. A 1x1 convolution is one of rows (batch x
-/// positions, channels), a k x k one of rows of patches. Its parameters are learned with the
-/// student's.
+/// positions, channels), a k x k one of rows of patches, which convolution_hint_loss makes. Its
+/// parameters are learned with the student's.
 ///
 /// Shapes    weight (out, in); bias, gamma and beta (out), or empty; the norm is over the rows of
 /// the batch
@@ -37,7 +37,7 @@ class Regression {
  public:
   /// Throws ShapeError for parameters that do not fit x or each other, NumericError for what is not
   /// finite.
-  Regression(const Regressor<T>& regressor, Matrix<double> x)
+  Regression(const Regressor<T>& regressor, Matrix<double> x, const Execution& execution = {})
       : regressor_(regressor),
         x_(std::move(x)),
         weight_(detail::feature_values(regressor.weight, "regressor")),
@@ -50,13 +50,21 @@ class Regression {
         throw ShapeError("the regressor's " + std::string(what) + " has " +
                          std::to_string(v.size()) + " values, it has " +
                          std::to_string(weight_.rows()) + " outputs");
+      for (Index j = 0; j < v.size(); ++j)
+        if (!is_finite(v[j]))
+          throw NumericError("the regressor's " + std::string(what) +
+                             " holds a value that is not finite");
     };
     require(regressor.bias, "bias");
     require(regressor.gamma, "gamma");
     require(regressor.beta, "beta");
     if (regressor.beta.empty() != regressor.gamma.empty())
       throw ShapeError("a norm has gamma and beta, or neither");
-    gemm(1.0, x_, weight_.view().transposed(), y_);
+    if (!regressor.gamma.empty() && !(is_finite(regressor.epsilon) && regressor.epsilon > 0.0))
+      throw ArgumentError("the epsilon of a norm is " + std::to_string(regressor.epsilon) +
+                          ": it must be a positive number");
+    if (!regressor.gamma.empty()) detail::require_batch(x_.rows(), 2, "variance for a norm");
+    gemm(1.0, x_, weight_.view().transposed(), y_, execution);
     for (Index j = 0; j < y_.cols() && !regressor.bias.empty(); ++j)
       for (Index i = 0; i < y_.rows(); ++i) y_(i, j) += static_cast<double>(regressor.bias[j]);
     if (!regressor.gamma.empty()) normalize();
@@ -66,9 +74,26 @@ class Regression {
 
   [[nodiscard]] const Matrix<double>& values() const noexcept { return y_; }
 
-  /// Adds to the parameters' gradients, times `factor`, and returns that of x, without it.
+  /// Throws ShapeError for gradients of other shapes than the parameters'.
+  void require_fit(const RegressorGradients<T>& gradients) const {
+    const auto require = [](const auto& gradient, const auto& parameter, const char* what) {
+      if (!gradient.empty() && gradient.shape() != parameter.shape())
+        throw ShapeError("the gradient of the regressor's " + std::string(what) +
+                         " has the shape " + to_string(gradient.shape()) + ", the " + what + " " +
+                         to_string(parameter.shape()));
+    };
+    require(gradients.weight, weight_, "weight");
+    require(gradients.bias, regressor_.bias, "bias");
+    require(gradients.gamma, regressor_.gamma, "gamma");
+    require(gradients.beta, regressor_.beta, "beta");
+  }
+
+  /// Adds to the parameters' gradients, times `factor`, and returns that of x, without it. Throws
+  /// as require_fit.
   [[nodiscard]] Matrix<double> pull_back(Matrix<double> dy, double factor,
-                                         const RegressorGradients<T>& gradients) const {
+                                         const RegressorGradients<T>& gradients,
+                                         const Execution& execution = {}) const {
+    require_fit(gradients);
     const auto rows = static_cast<double>(y_.rows());
     for (Index i = 0; i < dy.size() && regressor_.relu; ++i)
       if (y_.data()[i] <= 0.0) dy.data()[i] = 0.0;
@@ -94,13 +119,13 @@ class Regression {
     }
     if (!gradients.weight.empty()) {
       Matrix<double> dw(weight_.shape());
-      gemm(1.0, dy.view().transposed(), x_, dw);
+      gemm(1.0, dy.view().transposed(), x_, dw, execution);
       for (Index i = 0; i < dw.rows(); ++i)
         for (Index j = 0; j < dw.cols(); ++j)
           detail::put_gradient(gradients.weight(i, j), factor * dw(i, j), true);
     }
     Matrix<double> dx(x_.shape());
-    gemm(1.0, dy, weight_, dx);
+    gemm(1.0, dy, weight_, dx, execution);
     return dx;
   }
 

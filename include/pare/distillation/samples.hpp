@@ -2,19 +2,13 @@
 
 #include <string>
 
-#include "pare/core/finite.hpp"
 #include "pare/distillation/loss.hpp"
 
 namespace pare::detail {
 
-/// The loss of a batch from those of its samples. `loss_of(i, factor)` returns L_i, and writes the
-/// gradient of L_i times `factor`. Samples of weight 0 are called with the factor 0 and their
-/// losses are dropped: what they hold, NaN too, is padding. Throws ShapeError for another number of
-/// weights, ArgumentError for a weight or a divisor that is negative or not finite. The loss is 0
-/// where no sample counts.
-template <class F>
-[[nodiscard]] double sum_over_samples(Index samples, const SampleOptions& options,
-                                      const Execution& execution, const F& loss_of) {
+/// What a sum over samples is divided by. Throws ShapeError for another number of weights,
+/// ArgumentError for a weight or a divisor that is negative or not finite.
+[[nodiscard]] inline double divisor_of_samples(Index samples, const SampleOptions& options) {
   const VectorView<const double> weights = options.sample_weights;
   if (!weights.empty() && weights.size() != samples)
     throw ShapeError("there are " + std::to_string(weights.size()) + " weights for " +
@@ -26,13 +20,23 @@ template <class F>
                           std::to_string(weights[i]) + ": it must be a number from 0");
     counted += weights[i] > 0.0 ? 1.0 : 0.0;
   }
-  if (!is_finite(options.weight))
-    throw ArgumentError("the weight of a loss is " + std::to_string(options.weight));
+  require_loss_weight(options.weight);
   if (!is_finite(options.divisor) || options.divisor < 0.0)
     throw ArgumentError(
         "a sum is divided by a positive number or by that of its samples (0), not by " +
         std::to_string(options.divisor));
-  const double divisor = options.divisor > 0.0 ? options.divisor : counted > 0.0 ? counted : 1.0;
+  return options.divisor > 0.0 ? options.divisor : counted > 0.0 ? counted : 1.0;
+}
+
+/// The loss of a batch from those of its samples. `loss_of(i, factor)` returns L_i, and writes the
+/// gradient of L_i times `factor`. Samples of weight 0 are called with the factor 0 and their
+/// losses are dropped: what they hold, NaN too, is padding. Throws as divisor_of_samples. The loss
+/// is 0 where no sample counts.
+template <class F>
+[[nodiscard]] double sum_over_samples(Index samples, const SampleOptions& options,
+                                      const Execution& execution, const F& loss_of) {
+  const VectorView<const double> weights = options.sample_weights;
+  const double divisor = divisor_of_samples(samples, options);
   Vector<double> losses({samples});
   execution.parallel_for(samples, [&](Index i) {
     const double w = weights.empty() ? 1.0 : weights[i];

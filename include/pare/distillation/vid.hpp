@@ -23,13 +23,15 @@ struct VidGradients {
 /// Shapes    student (rows, in), teacher (rows, out), rho (out); regressors one after the other,
 /// rows as
 ///           in hint_loss
-/// Errors    ShapeError; NumericError for what is not finite
-/// Source    Ahn et al., "Variational Information Distillation for Knowledge Transfer", 2019
+/// Errors    ShapeError; ArgumentError for an epsilon that is no positive number; NumericError for
+/// what is not finite Source    Ahn et al., "Variational Information Distillation for Knowledge
+/// Transfer", 2019
 template <class T = float>
 double vid_loss(LossInput<T> student, LossInput<T> teacher,
                 std::type_identity_t<std::span<const Regressor<T>>> regressors, LossInput<T, 1> rho,
                 const LossOptions& options = {}, LossGradient<T> gradient = {},
-                const VidGradients<T>& gradients = {}, double epsilon = 1e-5) {
+                const VidGradients<T>& gradients = {}, double epsilon = 1e-5,
+                const Execution& execution = {}) {
   detail::require_same_batch(student.rows(), teacher.rows());
   detail::require_gradient_shape(gradient, student.shape());
   const auto ft = detail::feature_values(teacher, "teacher");
@@ -39,12 +41,23 @@ double vid_loss(LossInput<T> student, LossInput<T> teacher,
   if (!gradients.regressors.empty() && gradients.regressors.size() != regressors.size())
     throw ShapeError("there are gradients of " + std::to_string(gradients.regressors.size()) +
                      " regressors, not of " + std::to_string(regressors.size()));
+  if (!gradients.rho.empty() && gradients.rho.size() != rho.size())
+    throw ShapeError("the gradient of rho has " + std::to_string(gradients.rho.size()) +
+                     " values, rho " + std::to_string(rho.size()));
+  (void)detail::feature_values(rho, "rho of the variances");
+  if (!is_finite(epsilon) || epsilon <= 0.0)
+    throw ArgumentError("the smallest variance is " + std::to_string(epsilon) +
+                        ": it must be a positive number");
+  detail::require_loss_weight(options.weight);
   std::vector<Regression<T>> way;
   Matrix<double> mu = detail::feature_values(student, "student");
   for (const Regressor<T>& regressor : regressors) {
-    way.emplace_back(regressor, std::move(mu));
+    way.emplace_back(regressor, std::move(mu), execution);
     mu = way.back().values();
   }
+  // Before the first gradient is added to.
+  for (std::size_t i = 0; i < gradients.regressors.size(); ++i)
+    way[i].require_fit(gradients.regressors[i]);
   if (mu.shape() != ft.shape())
     throw ShapeError("the regressors make features of " + to_string(mu.shape()) +
                      ", the teacher has " + to_string(ft.shape()));
@@ -70,7 +83,8 @@ double vid_loss(LossInput<T> student, LossInput<T> teacher,
   for (std::size_t i = way.size(); i-- > 0;)
     d = way[i].pull_back(
         std::move(d), options.weight,
-        gradients.regressors.empty() ? RegressorGradients<T>{} : gradients.regressors[i]);
+        gradients.regressors.empty() ? RegressorGradients<T>{} : gradients.regressors[i],
+        execution);
   detail::put_gradients(d, options, gradient);
   return options.weight * loss;
 }
