@@ -33,7 +33,8 @@ struct NeighbourProbabilities {
 ///     L = mean over all pairs of t log((t + eps) / (s + eps)),  eps = 1e-7
 ///
 /// Shapes, errors as similarity_preserving_loss. RepDistiller weights it with 30000
-/// Values    0 for features equal up to positive factors of rows
+/// Values    0 for features equal up to positive factors of rows, but for rows so short that the
+///           1e-7 which the authors add to their norms counts
 /// Source    Passalis and Tefas, "Learning Deep Representations with Probabilistic Knowledge
 /// Transfer",
 ///           2018

@@ -78,7 +78,7 @@ TEMPLATE_TEST_CASE("losses of relations are the reference's", "", float, double)
 
 TEST_CASE("losses of relations agree with central differences and keep their invariants") {
   for (const RelationCase<double>& c : relation_cases<double>())
-    for (const auto& [batch, features] : {Shape<2>{4, 3}, {6, 9}}) {
+    for (const auto& [batch, features] : {Shape<2>{4, 3}, {6, 9}, {19, 5}}) {
       CAPTURE(c.name, batch, features);
       const Matrix<double> s(test::random_matrix(batch, features, 1).view());
       const Matrix<double> t(test::random_matrix(batch, features, 2).view());
@@ -93,6 +93,29 @@ TEST_CASE("losses of relations agree with central differences and keep their inv
       if (c.keeps_rotation) CHECK(c.loss(rotated(s, 1.0), t, {}) == Approx(loss).epsilon(1e-9));
       if (c.keeps_scale) CHECK(c.loss(rotated(s, 3.0), t, {}) == Approx(loss).epsilon(1e-6));
     }
+}
+
+TEST_CASE("angles are those of all triples of a large batch") {
+  const Matrix<double> s(test::random_matrix(35, 3, 1).view()),
+      t(test::random_matrix(35, 3, 2).view());
+  const auto cosine = [](const Matrix<double>& f, Index i, Index j, Index k) {
+    double jk = 0.0, jj = 0.0, kk = 0.0;
+    for (Index d = 0; d < 3; ++d) {
+      const double to_j = f(j, d) - f(i, d), to_k = f(k, d) - f(i, d);
+      jk += to_j * to_k;
+      jj += to_j * to_j;
+      kk += to_k * to_k;
+    }
+    return jj * kk > 0.0 ? jk / std::sqrt(jj * kk) : 0.0;
+  };
+  double expected = 0.0;
+  for (Index i = 0; i < 35; ++i)
+    for (Index j = 0; j < 35; ++j)
+      for (Index k = 0; k < 35; ++k) {
+        const double difference = std::fabs(cosine(s, i, j, k) - cosine(t, i, j, k));
+        expected += difference < 1.0 ? 0.5 * difference * difference : difference - 0.5;
+      }
+  CHECK(rkd_angle_loss<double>(s, t) == Approx(expected / (35.0 * 35.0 * 35.0)).epsilon(1e-10));
 }
 
 TEST_CASE("equal rows of a student have finite gradients of angles") {
