@@ -71,24 +71,29 @@ double correlation_congruence_loss(LossInput<T> student, LossInput<T> teacher,
 /// Errors    ShapeError, for a batch of one sample too; NumericError
 template <class T = float>
 double neighbour_difference_loss(LossInput<T> student, LossInput<T> teacher,
-                                 const LossOptions& options = {}, LossGradient<T> gradient = {}) {
+                                 const LossOptions& options = {}, LossGradient<T> gradient = {},
+                                 const Execution& execution = {}) {
   detail::require_loss_shape(teacher.shape(), student.shape(), "teacher");
   detail::require_gradient_shape(gradient, student.shape());
   detail::require_batch(student.rows(), 2, "neighbours");
   const auto fs = detail::feature_values(student, "student");
   const auto ft = detail::feature_values(teacher, "teacher");
   const auto pairs = static_cast<double>(fs.rows() - 1);
-  const auto difference = [&](Index i, Index j) { return fs(i, j) - ft(i, j); };
-  const auto sign = [](double x) { return x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : 0.0; };
+  Vector<double> losses({fs.rows()});
   Matrix<double> df(fs.shape());
-  double loss = 0.0;
-  for (Index i = 0; i + 1 < fs.rows(); ++i)
+  execution.parallel_for(fs.rows(), [&](Index i) {
     for (Index j = 0; j < fs.cols(); ++j) {
-      const double a = difference(i, j), b = difference(i + 1, j);
-      loss += std::fabs(a) * std::fabs(b) / pairs;
-      df(i, j) += sign(a) * std::fabs(b) / pairs;
-      df(i + 1, j) += sign(b) * std::fabs(a) / pairs;
+      const auto size = [&](Index row) {
+        return row < 0 || row == fs.rows() ? 0.0 : std::fabs(fs(row, j) - ft(row, j));
+      };
+      losses[i] += size(i) * size(i + 1) / pairs;
+      const double difference = fs(i, j) - ft(i, j);
+      const double sign = difference > 0.0 ? 1.0 : difference < 0.0 ? -1.0 : 0.0;
+      df(i, j) = sign * (size(i - 1) + size(i + 1)) / pairs;
     }
+  });
+  double loss = 0.0;
+  for (const double of_sample : losses) loss += of_sample;
   detail::put_gradients(df, options, gradient);
   return options.weight * loss;
 }

@@ -18,6 +18,7 @@
 #include "pare/distillation/hint.hpp"
 #include "pare/distillation/info_nce.hpp"
 #include "pare/distillation/nst.hpp"
+#include "pare/distillation/pkd.hpp"
 #include "pare/distillation/pkt.hpp"
 #include "pare/distillation/rkd.hpp"
 #include "pare/distillation/similarity_preserving.hpp"
@@ -95,6 +96,11 @@ std::vector<ThreadedLoss> threaded_losses() {
       {"cc",
        [=](G g, E e) {
          return correlation_congruence_loss<double>(rows, others, {}, of_rows(g), e);
+       }},
+      {"pkd", [=](G g, E e) { return pkd_loss<double>(rows, others, {}, of_rows(g), e); }},
+      {"neighbours",
+       [=](G g, E e) {
+         return neighbour_difference_loss<double>(rows, others, {}, of_rows(g), e);
        }},
       {"info nce",
        [=](G g, E e) { return info_nce_loss<double>(rows, others, {}, of_rows(g), e); }},

@@ -211,7 +211,10 @@ TEST_CASE("gradients of feature losses agree with central differences") {
            [&](auto x, auto g) {
              return feature_mse_loss<double>(x, t, {.weight = 3, .sample_weights = weights}, g);
            },
-           [&](auto x, auto g) { return pkd_loss<double>(x, t, {.sums_features = true}, g); }}) {
+           [&](auto x, auto g) { return pkd_loss<double>(x, t, {.sums_features = true}, g); },
+           [&](auto x, auto g) {
+             return pkd_loss<double>(x, t, {.common = {.weight = 2, .sample_weights = weights}}, g);
+           }}) {
     Matrix<double> gradient(s.shape());
     (void)loss(s, gradient);
     const auto expected =
