@@ -336,7 +336,7 @@ void train(const TrainCommand& options) {
         throw pare::Error("interrupted after step " + std::to_string(step));
     }
     progress.clear();
-    trainer.settle(recipe.steps, execution);
+    trainer.settle(execution);
     trained = model.to_engine(loaded.model);
     trainer.quantized().finish(
         model, [&](const std::string& weight, pare::AnyQuantizedMatrix codes) {

@@ -156,9 +156,9 @@ StepReport Trainer::step(std::int64_t number, const pare::Execution& execution) 
   return report;
 }
 
-void Trainer::settle(std::int64_t steps, const pare::Execution& execution) {
+void Trainer::settle(const pare::Execution& execution) {
   if (average_) average_->take(trainables_);
-  masks_.prepare(model_, steps, execution);
+  masks_.prepare(model_, options_.rate.steps, execution);
   quantized_.round(model_, execution);
 }
 

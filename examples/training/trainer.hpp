@@ -69,8 +69,8 @@ class Trainer {
   /// loss or a gradient is not finite; it names the term.
   StepReport step(std::int64_t number, const pare::Execution& execution);
 
-  /// After the last of `steps` steps: parameters are as operations read them.
-  void settle(std::int64_t steps, const pare::Execution& execution);
+  /// After the last step: parameters are as operations read them.
+  void settle(const pare::Execution& execution);
 
   /// What a training goes on from, beside trainables and what the optimizer remembers:
   /// where it lies until the next step.

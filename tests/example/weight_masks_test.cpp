@@ -89,7 +89,7 @@ TEST_CASE("weights are removed along the schedule, and what is removed has no gr
       }
       before = layers;
     }
-    training.trainer.settle(all_steps, {});
+    training.trainer.settle({});
     for (const Matrix<float>& w : training.layers())
       CHECK(zeros_of(w) == Approx(0.7 * static_cast<double>(w.size())).margin(1.0));
     CHECK(training.trainer.step(0, {}).loss < loss);
@@ -116,7 +116,7 @@ TEST_CASE("the first weights that go are the smallest, or those that moved the l
   movement.run(0, 1);
   const auto& parameter = movement.student.parameters()[p];
   const Matrix<float> gradient = parameter.gradient;
-  movement.trainer.settle(1, {});
+  movement.trainer.settle({});
   double lowest_kept = 1e9, highest_removed = -1e9;
   for (Index i = 0; i < w.size(); ++i) {
     const double s = -static_cast<double>(w.data()[i]) * static_cast<double>(gradient.data()[i]);
@@ -135,7 +135,7 @@ TEST_CASE("masked training resumes at any step with the same bits, for any threa
     MaskedTraining whole(to_70(score), 0.9);
     ThreadPool pool(3);
     whole.run(0, all_steps, {.parallel_for = pool});
-    whole.trainer.settle(all_steps, {});
+    whole.trainer.settle({});
     for (const std::int64_t at : {1, 5, 11}) {
       const auto file = directory / "state";
       {
@@ -148,7 +148,7 @@ TEST_CASE("masked training resumes at any step with the same bits, for any threa
       CHECK(training::load_state(file, "k", second.trainer.trainables(), second.trainer.optimizer(),
                                  second.trainer.state_parts()) == at);
       second.run(at, all_steps);
-      second.trainer.settle(all_steps, {});
+      second.trainer.settle({});
       CHECK(second.layers() == whole.layers());
     }
     // A state without these parts is another training's.
@@ -175,7 +175,7 @@ TEST_CASE("zeros that a layer has count, and rounding keeps those that are remov
   training.trainer.quantize(std::move(rounded));
   training.trainer.mask(std::move(masks));
   training.run(0, all_steps);
-  training.trainer.settle(all_steps, {});
+  training.trainer.settle({});
   for (std::size_t l = 0; l < training.student.layers().size(); ++l) {
     const auto& parameter = training.student.parameters()[training.student.layers()[l]];
     CHECK(zeros_of(parameter.value) ==
@@ -206,7 +206,7 @@ TEST_CASE("an average of steps is what comes out") {
     for (std::size_t i = 0; i < expected.size(); ++i)
       expected[i] = m * expected[i] + (1.0 - m) * static_cast<double>(w.data()[i]);
   }
-  mean.trainer.settle(8, {});
+  mean.trainer.settle({});
   const Matrix<float>& w = mean.student.parameters()[p].value;
   CHECK(w != last.student.parameters()[p].value);
   for (std::size_t i = 0; i < expected.size(); ++i)
