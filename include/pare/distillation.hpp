@@ -1,5 +1,6 @@
 #pragma once
 
+#include "pare/distillation/activation_boundary.hpp"
 #include "pare/distillation/aekd.hpp"
 #include "pare/distillation/attention_match.hpp"
 #include "pare/distillation/attention_relation.hpp"
@@ -35,6 +36,7 @@
 #include "pare/distillation/minillm.hpp"
 #include "pare/distillation/mutual_learning.hpp"
 #include "pare/distillation/nst.hpp"
+#include "pare/distillation/overhaul.hpp"
 #include "pare/distillation/own_teacher.hpp"
 #include "pare/distillation/pkd.hpp"
 #include "pare/distillation/pkt.hpp"

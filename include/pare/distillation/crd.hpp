@@ -138,7 +138,7 @@ double crd_loss(LossInput<T> student, LossInput<T> teacher, MatrixView<const Ind
   if (!is_finite(options.temperature) || options.temperature <= 0.0)
     throw ArgumentError("the temperature is " + std::to_string(options.temperature) +
                         ": it must be a positive number");
-  if (!(options.momentum >= 0.0 && options.momentum < 1.0))
+  if (!is_finite(options.momentum) || options.momentum < 0.0 || options.momentum >= 1.0)
     throw ArgumentError("the momentum is " + std::to_string(options.momentum) +
                         ": it must be from 0 to below 1");
   detail::require_loss_weight(options.common.weight);

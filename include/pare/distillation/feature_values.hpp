@@ -41,7 +41,7 @@ inline void require_token_mask(MatrixView<const double> mask, Index batch, Index
                      to_string(Shape<2>{batch, tokens}) + " tokens");
   for (Index b = 0; b < batch; ++b)
     for (Index t = 0; t < tokens; ++t)
-      if (!(mask(b, t) == 0.0 || mask(b, t) == 1.0))
+      if (!is_finite(mask(b, t)) || (mask(b, t) != 0.0 && mask(b, t) != 1.0))
         throw ArgumentError("the mask of token " + std::to_string(t) + " of sample " +
                             std::to_string(b) + " is " + std::to_string(mask(b, t)) +
                             ": it must be 1, or 0 for padding");

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pare/core/thread_pool.hpp"
+#include "pare/distillation/activation_boundary.hpp"
 #include "pare/distillation/attention_match.hpp"
 #include "pare/distillation/attention_relation.hpp"
 #include "pare/distillation/attention_transfer.hpp"
@@ -18,6 +19,7 @@
 #include "pare/distillation/hint.hpp"
 #include "pare/distillation/info_nce.hpp"
 #include "pare/distillation/nst.hpp"
+#include "pare/distillation/overhaul.hpp"
 #include "pare/distillation/pkd.hpp"
 #include "pare/distillation/pkt.hpp"
 #include "pare/distillation/rkd.hpp"
@@ -130,6 +132,13 @@ std::vector<ThreadedLoss> threaded_losses() {
       {"at",
        [=](G g, E e) {
          return attention_transfer_loss<double>(maps, teachers, {}, of_maps(g), e);
+       }},
+      {"activation boundary",
+       [=](G g, E e) { return activation_boundary_loss<double>(rows, others, {}, of_rows(g), e); }},
+      {"overhaul",
+       [=](G g, E e) {
+         static const std::vector<double> margins(4, -0.5);
+         return overhaul_loss<double>(maps, same, margins, {}, of_maps(g), e);
        }},
       {"nst", [=](G g, E e) { return nst_loss<double>(maps, teachers, {}, of_maps(g), e); }},
       {"fsp",
