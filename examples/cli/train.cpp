@@ -107,6 +107,8 @@ std::vector<training::LoggedValue> scalars_of(const training::StepReport& report
   std::vector<training::LoggedValue> scalars{{"loss", report.loss}};
   for (const auto& term : report.terms) scalars.push_back({"loss/" + term.name, term.value});
   scalars.push_back({"gradient_norm", report.gradient_norm});
+  for (const auto& term : report.terms)
+    scalars.push_back({"gradient_norm/" + term.name, term.gradient_norm});
   scalars.push_back({"lr", report.rate});
   scalars.push_back({"tokens_per_second", tokens_per_second});
   return scalars;

@@ -2,10 +2,51 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "pare/core/error.hpp"
 
 namespace training {
+namespace {
+
+/// Calls use(matrix of `a`, matrix of `b`) for all that both hold, in a fixed order; what `a` holds
+/// and `b` does not is made there.
+template <class Use>
+void for_each_gradient(PassGradients<float>& a, PassGradients<float>& b, const Use& use) {
+  const auto both = [&](pare::Matrix<float>& in_a, pare::Matrix<float>& in_b) {
+    if (in_b.shape() != in_a.shape()) in_b = pare::Matrix<float>(in_a.shape());
+    use(in_a, in_b);
+  };
+  both(a.logits, b.logits);
+  b.hidden.resize(a.hidden.size());
+  for (std::size_t i = 0; i < a.hidden.size(); ++i) both(a.hidden[i], b.hidden[i]);
+  for (auto& [block, d] : a.attention) {
+    AttentionGradients<float>& other = b.attention[block];
+    both(d.queries, other.queries);
+    both(d.keys, other.keys);
+    both(d.values, other.values);
+  }
+}
+
+/// Adds the gradients of a term to those of all, and makes them 0. Returns the sum of their
+/// squares.
+double take_gradients(PassGradients<float>& of_term, PassGradients<float>& all,
+                      const pare::Execution& execution) {
+  double total = 0.0;
+  for_each_gradient(of_term, all, [&](pare::Matrix<float>& from, pare::Matrix<float>& to) {
+    pare::Vector<double> squares({from.rows()});
+    execution.parallel_for(from.rows(), [&](Index i) {
+      for (Index j = 0; j < from.cols(); ++j) {
+        squares[i] += static_cast<double>(from(i, j)) * static_cast<double>(from(i, j));
+        to(i, j) += std::exchange(from(i, j), 0.0f);
+      }
+    });
+    for (Index i = 0; i < from.rows(); ++i) total += squares[i];
+  });
+  return total;
+}
+
+}  // namespace
 
 Trainer::Trainer(LanguageModel<float>& model, const TextBatches& batches,
                  std::vector<WeightedTerm> objective, std::vector<const engine::Model*> teachers,
@@ -119,23 +160,25 @@ StepReport Trainer::step(std::int64_t number, const pare::Execution& execution) 
     const std::vector<Lesson::Teacher> teachers =
         ask(batch, number * options_.accumulate + part, execution);
     model_.forward(batch.inputs, batches_.length(), pass_, execution, options_.again);
-    gradients_.logits.fill(0.0f);
-    for (auto& hidden : gradients_.hidden) hidden.fill(0.0f);
-    for (auto& [block, d] : gradients_.attention)
-      for (pare::Matrix<float>* m : {&d.queries, &d.keys, &d.values}) m->fill(0.0f);
+    for_each_gradient(gradients_, of_term_, [](pare::Matrix<float>& all, pare::Matrix<float>& own) {
+      all.fill(0.0f);
+      own.fill(0.0f);
+    });
     const Lesson lesson{batches_.length(), batch.labels, pass_, teachers,
                         static_cast<double>(options_.accumulate * batches_.tokens())};
     for (std::size_t i = 0; i < objective_.size(); ++i) {
       const double value =
-          objective_[i].term->add(lesson, objective_[i].weight, gradients_, execution);
+          objective_[i].term->add(lesson, objective_[i].weight, of_term_, execution);
       if (!std::isfinite(value))
         throw pare::NumericError("the loss " + objective_[i].name + " is " + std::to_string(value) +
                                  " at step " + std::to_string(number));
       report.terms[i].value += value;
+      report.terms[i].gradient_norm += take_gradients(of_term_, gradients_, execution);
       report.loss += objective_[i].weight * value;
     }
     model_.backward(pass_, gradients_, execution);
   }
+  for (StepReport::Term& term : report.terms) term.gradient_norm = std::sqrt(term.gradient_norm);
   quantized_.backward(model_, execution);
   report.rate = options_.rate.at(number);
   report.gradient_norm = gradient_norm(trainables_, execution);

@@ -24,6 +24,8 @@ struct StepReport {
   struct Term {
     std::string name;
     double value = 0.0;  ///< without its weight
+    /// Of the weighted term with respect to what the model computed: logits and states.
+    double gradient_norm = 0.0;
   };
   std::vector<Term> terms;
   double gradient_norm = 0.0;
@@ -103,7 +105,7 @@ class Trainer {
   std::unique_ptr<TeacherCache> cache_;
   std::vector<Trainable> trainables_;
   Pass<float> pass_;
-  PassGradients<float> gradients_;
+  PassGradients<float> gradients_, of_term_;
 };
 
 }  // namespace training

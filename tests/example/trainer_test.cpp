@@ -306,6 +306,30 @@ TEST_CASE("zeros that are kept stay, and other weights learn") {
   }
 }
 
+TEST_CASE("the gradient of a term is measured alone, with its weight") {
+  const engine::Model teacher = tiny_llama();
+  const std::vector<std::int32_t> ids = counting_text(60, 90);
+  const training::TextBatches batches(ids, 8, 2, 1);
+  const auto terms_of = [&](const char* objective) {
+    training::LanguageModel<float> student(teacher);
+    for (const std::size_t p : student.layers())
+      for (float& w : student.parameters()[p].value) w *= 0.7f;
+    training::Trainer trainer(student, batches, training::parse_objective(objective), {&teacher},
+                              training::make_adamw(), {.accumulate = 2});
+    return trainer.step(0, {}).terms;
+  };
+  const auto all = terms_of("ce:0.5,kd:0.25,hidden:3");
+  REQUIRE(all.size() == 3);
+  const std::pair<const char*, double> alone[] = {{"ce", 0.5}, {"kd", 0.25}, {"hidden", 3.0}};
+  for (std::size_t i = 0; i < 3; ++i) {
+    CAPTURE(all[i].name);
+    const auto term = terms_of(alone[i].first)[0];
+    CHECK(term.gradient_norm > 0.0);
+    CHECK(all[i].gradient_norm == Approx(alone[i].second * term.gradient_norm).epsilon(1e-5));
+    CHECK(all[i].value == Approx(term.value));
+  }
+}
+
 TEST_CASE("a teacher whose answers are cached is not asked again, and teaches the same") {
   const test::TemporaryDirectory directory;
   const engine::Model teacher = tiny_llama();
