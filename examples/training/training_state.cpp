@@ -7,6 +7,7 @@
 #include "pare/core/error.hpp"
 #include "pare/io/safetensors_reader.hpp"
 #include "pare/io/safetensors_writer.hpp"
+#include "pare/io/xxh64.hpp"
 
 namespace training {
 namespace {
@@ -25,6 +26,19 @@ void for_each_part(std::span<const Trainable> parameters, Optimizer& optimizer,
   for (const StatePart& part : more) use(part.name, pare::DType::U8, part.bytes);
 }
 
+/// Of all that a state holds, to find damage.
+class StateChecksum {
+ public:
+  explicit StateChecksum(const std::string& steps) { add(std::as_bytes(std::span(steps))); }
+  void add(std::span<const std::byte> bytes) { of_parts_.push_back(pare::Xxh64().finish(bytes)); }
+  [[nodiscard]] std::string text() const {
+    return std::to_string(pare::Xxh64().finish(std::as_bytes(std::span(of_parts_))));
+  }
+
+ private:
+  std::vector<std::uint64_t> of_parts_;
+};
+
 }  // namespace
 
 void save_state(const std::filesystem::path& file, const std::string& key,
@@ -33,12 +47,15 @@ void save_state(const std::filesystem::path& file, const std::string& key,
   optimizer.allocate(parameters);
   using Bytes = std::span<std::byte>;
   std::vector<pare::TensorSpec> specs;
+  StateChecksum checksum(std::to_string(steps));
   for_each_part(parameters, optimizer, more,
                 [&](const std::string& name, pare::DType type, Bytes bytes) {
                   const Index size = type == pare::DType::F32 ? 4 : 1;
                   specs.push_back({name, type, {std::ssize(bytes) / size}});
+                  checksum.add(bytes);
                 });
-  pare::SafetensorsWriter writer(file, specs, {{"key", key}, {"steps", std::to_string(steps)}});
+  pare::SafetensorsWriter writer(
+      file, specs, {{"key", key}, {"steps", std::to_string(steps)}, {"checksum", checksum.text()}});
   for_each_part(
       parameters, optimizer, more,
       [&](const std::string& name, pare::DType, Bytes bytes) { writer.write(name, bytes); });
@@ -66,15 +83,20 @@ std::optional<std::int64_t> load_state(const std::filesystem::path& file, const 
     throw refuse("has no number of steps");
   optimizer.allocate(parameters);
   // All are looked at before any is taken.
-  for (const bool takes : {false, true})
+  StateChecksum checksum(text);
+  for (const bool takes : {false, true}) {
+    if (takes && checksum.text() != text_of("checksum")) throw refuse("is damaged");
     for_each_part(parameters, optimizer, more,
                   [&](const std::string& name, pare::DType type, std::span<std::byte> bytes) {
                     if (!reader.contains(name) || reader.info(name).dtype != type ||
                         reader.info(name).bytes.size() != bytes.size())
                       throw refuse("has no fitting tensor " + name);
-                    if (takes && !bytes.empty())
+                    if (!takes)
+                      checksum.add(reader.info(name).bytes);
+                    else if (!bytes.empty())
                       std::memcpy(bytes.data(), reader.info(name).bytes.data(), bytes.size());
                   });
+  }
   return steps;
 }
 

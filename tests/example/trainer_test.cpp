@@ -1,6 +1,8 @@
 #include "training/trainer.hpp"
 
 #include <cmath>
+#include <fstream>
+#include <iterator>
 #include <numeric>
 
 #include "engine/checkpoint.hpp"
@@ -412,4 +414,40 @@ TEST_CASE("a state brings back values, memories and steps, or says why not") {
   const auto fresh = training::make_adamw();
   CHECK_THROWS_WITH(training::load_state(file, "key", others, *fresh),
                     ContainsSubstring("no fitting tensor"));
+
+  // Whatever becomes of the file, a line names it, and nothing is taken.
+  std::string whole;
+  {
+    std::ifstream stream(file, std::ios::binary);
+    whole.assign(std::istreambuf_iterator<char>(stream), {});
+  }
+  const auto refusal_of = [&](const std::string& bytes) {
+    std::ofstream(file, std::ios::binary) << bytes;
+    const auto optimizer_of_file = training::make_adamw();
+    try {
+      (void)training::load_state(file, "key", parameters, *optimizer_of_file);
+    } catch (const Error& error_of_file) {
+      return std::string(error_of_file.what());
+    }
+    return std::string();
+  };
+  CHECK(refusal_of(whole).empty());
+  w = {7.0f, 7.0f};
+  for (std::size_t at = whole.size() - 24; at < whole.size(); ++at) {
+    std::string damaged = whole;
+    damaged[at] ^= 1;
+    CHECK_THAT(refusal_of(damaged),
+               ContainsSubstring(file.string()) && ContainsSubstring("is damaged: remove it"));
+  }
+  for (const std::string& bytes :
+       {std::string(), std::string("text\n"), whole.substr(0, whole.size() - 1),
+        whole.substr(0, 20), whole + "x"}) {
+    const std::string says = refusal_of(bytes);
+    CHECK_THAT(says, ContainsSubstring(file.string()));
+    CHECK(says.find('\n') == std::string::npos);
+  }
+  std::string later = whole;
+  later.replace(later.find("\"steps\":\"1\"") + 9, 1, "2");
+  CHECK_THAT(refusal_of(later), ContainsSubstring("is damaged"));
+  CHECK(w == std::vector<float>{7.0f, 7.0f});
 }
