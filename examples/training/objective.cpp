@@ -197,7 +197,7 @@ class Relations final : public LossTerm {
             " features: relations:heads=N");
   }
   double add(const Lesson& lesson, double weight, PassGradients<float>& gradients,
-             const pare::Execution& /*execution*/) override {
+             const pare::Execution& execution) override {
     using Kept = pare::Matrix<float> BlockState<float>::*;
     const BlockState<float>& own = lesson.student.blocks.back();
     AttentionGradients<float>& d = gradients.attention[lesson.student.hidden.size() - 2];
@@ -217,7 +217,7 @@ class Relations final : public LossTerm {
             {.heads = heads_,
              .causal = true,
              .common = {.weight = factor * share, .add_gradient = true}},
-            pare::TensorView<float, 3>(gradient.data(), states(x).shape()));
+            pare::TensorView<float, 3>(gradient.data(), states(x).shape()), execution);
       };
       match(&BlockState<float>::queries, d.queries);
       match(&BlockState<float>::keys, d.keys);
