@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -20,6 +21,14 @@ namespace lab {
   std::vector<std::int32_t> ids;
   for (const std::byte b : mapped.bytes()) ids.push_back(static_cast<std::int32_t>(b));
   return ids;
+}
+
+/// The text that models are measured on: with fewer steps than 60, for a glance, its first part.
+[[nodiscard]] inline std::string read_text(const std::filesystem::path& file, std::int64_t steps) {
+  const pare::MappedFile mapped(file);
+  std::string text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
+  if (steps < 60) text.resize(std::min<std::size_t>(text.size(), 8193));
+  return text;
 }
 
 /// Quality and time of a model on a text.
