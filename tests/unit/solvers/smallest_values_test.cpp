@@ -50,7 +50,8 @@ std::vector<bool> removed_by_sorting(const Matrix<float>& m, Index count) {
 TEST_CASE("the smallest values are those that sorting finds, whatever their distribution") {
   const kernels::RankKernel kernel = kernels::select_rank_kernel();
   for (const auto& [name, value] : values_cases)
-    for (const auto& [rows, cols] : {Shape<2>{1, 1}, {1, 200}, {1, 3000}, {3, 77}, {70, 130}}) {
+    for (const Shape<2>& shape : {Shape<2>{1, 1}, {1, 200}, {1, 3000}, {3, 77}, {70, 130}}) {
+      const Index rows = shape[0], cols = shape[1];
       Matrix<float> m = test::random_matrix(rows, cols, 3);
       for (Index k = 0; k < m.size(); ++k) m.data()[k] = value(m.data()[k], k);
       const Index n = m.size();
