@@ -1,15 +1,15 @@
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "cli/content_hash.hpp"
-#include "cli/evaluation.hpp"
 #include "cli/inputs.hpp"
 #include "cli/model_copy.hpp"
 #include "cli/model_fingerprint.hpp"
@@ -18,7 +18,6 @@
 #include "cli/pipeline/pipeline.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_manifest.hpp"
-#include "pare/io/json.hpp"
 #include "pare/quantization/quantize.hpp"
 #include "training/log/step_log.hpp"
 #include "training/trainer.hpp"
@@ -200,11 +199,121 @@ training::WeightMasks begin_masks(const TrainRecipe& recipe,
   return masks;
 }
 
+/// Models that teach, and what they are, for manifests.
+struct Teachers {
+  std::vector<engine::Model> models;
+  nlohmann::json fingerprints = nlohmann::json::array();
+
+  [[nodiscard]] std::vector<const engine::Model*> pointers() const {
+    std::vector<const engine::Model*> all;
+    for (const engine::Model& model : models) all.push_back(&model);
+    return all;
+  }
+};
+
+/// A model of which no number is read here: it need not be finite.
+nlohmann::json fingerprint_of(const engine::Checkpoint& checkpoint) {
+  return model_fingerprint(checkpoint.files(), [](const std::string&) { return false; });
+}
+
+Teachers load_teachers(const std::vector<std::filesystem::path>& directories,
+                       const pare::Execution& execution) {
+  Teachers teachers;
+  for (const auto& directory : directories) {
+    const engine::Checkpoint teacher(directory);
+    teacher.require_forward();
+    if (teacher.config().encoder)
+      throw pare::ArgumentError(directory.string() + " is an encoder and teaches no decoder");
+    teachers.models.push_back(teacher.load(execution));
+    teachers.fingerprints.push_back(fingerprint_of(teacher));
+  }
+  return teachers;
+}
+
+/// The recipe with what is not said spelled out.
+TrainRecipe spelled_out(const TrainCommand& options, Index vocabulary) {
+  TrainRecipe recipe = options.recipe;
+  if (recipe.loss.empty()) recipe.loss = options.teachers.empty() ? "ce" : "kd";
+  if (recipe.top_k > 0 && options.teacher_cache.empty())
+    throw pare::ArgumentError("--teacher-top-k goes with --teacher-cache");
+  if (recipe.top_k == 0 && !options.teacher_cache.empty())
+    recipe.top_k = std::min<Index>(64, vocabulary);
+  return recipe;
+}
+
+/// The steps that a state in `directory` has not done yet; Ctrl-C ends them after one is saved.
+void run_steps(training::Trainer& trainer, const TrainCommand& options, const std::string& key,
+               Index tokens_of_step, const OutputDirectory& directory,
+               const pare::Execution& execution) {
+  const Index steps = options.recipe.steps;
+  const std::filesystem::path state = directory.file_path(training_state_name);
+  const std::int64_t done = training::load_state(state, key, trainer.trainables(),
+                                                 trainer.optimizer(), trainer.state_parts())
+                                .value_or(0);
+  if (done > 0)
+    std::fprintf(stderr, "resuming: %lld of %td steps are done\n", static_cast<long long>(done),
+                 steps);
+  std::optional<training::StepLog> log;
+  if (!options.log.empty()) log.emplace(options.log, done);
+  const CatchInterrupt catch_interrupt;
+  std::int64_t saved = done;
+  const auto save = [&](std::int64_t finished) {
+    training::save_state(state, key, trainer.trainables(), trainer.optimizer(), finished,
+                         trainer.state_parts());
+    saved = finished;
+  };
+  Progress progress("training", steps, done, "step");
+  for (std::int64_t step = done; step < steps; ++step) {
+    progress.pass(step);
+    const Stopwatch one;
+    training::StepReport report;
+    try {
+      report = trainer.step(step, execution);
+    } catch (const pare::NumericError&) {
+      if (saved < step) save(step);
+      throw;
+    }
+    const bool is_last = step + 1 == steps;
+    const double speed = static_cast<double>(tokens_of_step) / one.seconds();
+    const std::string text = step_text(report, speed);
+    if (log) log->add(step, scalars_of(report, speed));
+    if (step % options.print_every == 0 || is_last) {
+      progress.clear();
+      std::printf("step %5lld: %s\n", static_cast<long long>(step), text.c_str());
+      std::fflush(stdout);
+    }
+    progress.step(text, 1.0);
+    if (interrupted.load() || (step + 1) % options.save_every == 0 || is_last) save(step + 1);
+    if (interrupted.load() && !is_last)
+      throw pare::Error("interrupted after step " + std::to_string(step));
+  }
+}
+
+/// What quantized layers ship, by name; their inputs are quantized as before.
+std::map<std::string, engine::QuantizedLinear> quantized_layers(
+    const training::QuantizedWeights& weights, const training::LanguageModel<float>& model,
+    const std::map<std::string, pare::ActivationOptions>& activations) {
+  std::map<std::string, engine::QuantizedLinear> layers;
+  weights.finish(model, [&](const std::string& weight, pare::AnyQuantizedMatrix codes) {
+    const std::string name = weight.substr(0, weight.rfind(".weight"));
+    engine::QuantizedLinear layer{std::move(codes)};
+    if (const auto found = activations.find(name); found != activations.end())
+      layer.activations = found->second;
+    layers.emplace(name, std::move(layer));
+  });
+  return layers;
+}
+
 }  // namespace
 
 void train(const TrainCommand& options) {
   const TrainRecipe& recipe = options.recipe;
   recipe.validate();
+  for (const auto& [value, flag] : {std::pair(options.save_every, "--save-every"),
+                                    std::pair(options.print_every, "--print-every")})
+    if (value < 1)
+      throw pare::ArgumentError(std::string(flag) + " " + std::to_string(value) +
+                                " is not positive");
   Runtime runtime = options.model.runtime();
   const pare::Execution execution = runtime.execution();
   InputPaths inputs = input_paths(options.model);
@@ -233,48 +342,29 @@ void train(const TrainCommand& options) {
   const training::TextBatches batches(tokens.ids, length, recipe.batch,
                                       static_cast<std::uint64_t>(recipe.seed));
 
-  std::vector<engine::Model> teachers;
-  std::vector<const engine::Model*> teacher_pointers;
-  nlohmann::json teacher_fingerprints = nlohmann::json::array();
-  for (const auto& directory : options.teachers) {
-    const engine::Checkpoint teacher(directory);
-    teacher.require_forward();
-    if (teacher.config().encoder)
-      throw pare::ArgumentError(directory.string() + " is an encoder and teaches no decoder");
-    teachers.push_back(teacher.load(execution));
-    teacher_fingerprints.push_back(
-        model_fingerprint(teacher.files(), [](const std::string&) { return false; }));
-  }
-  for (const engine::Model& teacher : teachers) teacher_pointers.push_back(&teacher);
-
-  TrainRecipe stated = recipe;
-  if (stated.loss.empty()) stated.loss = teachers.empty() ? "ce" : "kd";
-  if (recipe.top_k > 0 && options.teacher_cache.empty())
-    throw pare::ArgumentError("--teacher-top-k goes with --teacher-cache");
-  if (stated.top_k == 0 && !options.teacher_cache.empty())
-    stated.top_k = std::min<Index>(64, checkpoint.config().vocab_size);
+  const Teachers teachers = load_teachers(options.teachers, execution);
+  const TrainRecipe stated = spelled_out(options, checkpoint.config().vocab_size);
   nlohmann::json values = manifest_of_step(stated);
   ContentHash data;
   data.add(
       {reinterpret_cast<const char*>(tokens.ids.data()), tokens.ids.size() * sizeof tokens.ids[0]});
   values["data"] = data.hex();
   values["window"] = length;
-  values["teachers"] = teacher_fingerprints;
-  const nlohmann::json answers_key{{"teachers", teacher_fingerprints},
+  values["teachers"] = teachers.fingerprints;
+  const nlohmann::json answers_key{{"teachers", teachers.fingerprints},
                                    {"data", data.hex()},
                                    {"window", length},
                                    {"batch", recipe.batch},
                                    {"seed", recipe.seed}};
   if (!recipe.masks.empty() && !recipe.gradual_pruning())
-    values["masks_of"] = model_fingerprint(engine::Checkpoint(recipe.masks).files(),
-                                           [](const std::string&) { return false; });
-  nlohmann::json manifest = run_manifest(values, {}, checkpoint, std::nullopt);
+    values["masks_of"] = fingerprint_of(engine::Checkpoint(recipe.masks));
+  const nlohmann::json manifest = run_manifest(values, {}, checkpoint, std::nullopt);
   const std::string key = manifest.dump();
 
   const FloatModel loaded = load_float(checkpoint, execution);
   training::LanguageModel<float> model(loaded.model);
   training::Trainer trainer(model, batches, training::parse_objective(stated.loss),
-                            teacher_pointers, make_optimizer(recipe, is_quantized),
+                            teachers.pointers(), make_optimizer(recipe, is_quantized),
                             trainer_options(recipe, is_quantized));
   if (is_quantized) trainer.quantize(begin_quantized(recipe, loaded, model, execution));
   if (!options.teacher_cache.empty())
@@ -292,63 +382,10 @@ void train(const TrainCommand& options) {
   std::map<std::string, engine::QuantizedLinear> quantized;
   const Stopwatch watch;
   const auto run = [&](const OutputDirectory& directory) {
-    const std::filesystem::path state = directory.file_path(training_state_name);
-    const std::int64_t done = training::load_state(state, key, trainer.trainables(),
-                                                   trainer.optimizer(), trainer.state_parts())
-                                  .value_or(0);
-    if (done > 0)
-      std::fprintf(stderr, "resuming: %lld of %td steps are done\n", static_cast<long long>(done),
-                   recipe.steps);
-    std::optional<training::StepLog> log;
-    if (!options.log.empty()) log.emplace(options.log, done);
-    const CatchInterrupt catch_interrupt;
-    const Index every = options.save_every > 0 ? options.save_every : 50;
-    const Index printed = options.print_every > 0 ? options.print_every : 10;
-    const auto save = [&](std::int64_t steps) {
-      training::save_state(state, key, trainer.trainables(), trainer.optimizer(), steps,
-                           trainer.state_parts());
-    };
-    Progress progress("training", recipe.steps, done, "step");
-    std::int64_t saved = done;
-    for (std::int64_t step = done; step < recipe.steps; ++step) {
-      progress.pass(step);
-      const Stopwatch one;
-      training::StepReport report;
-      try {
-        report = trainer.step(step, execution);
-      } catch (const pare::NumericError&) {
-        if (saved < step) save(step);
-        throw;
-      }
-      const double speed =
-          static_cast<double>(batches.tokens() * recipe.accumulate) / one.seconds();
-      if (log) log->add(step, scalars_of(report, speed));
-      if (step % printed == 0 || step + 1 == recipe.steps) {
-        progress.clear();
-        std::printf("step %5lld: %s\n", static_cast<long long>(step),
-                    step_text(report, speed).c_str());
-        std::fflush(stdout);
-      }
-      progress.step(step_text(report, speed), 1.0);
-      if (interrupted.load() || (step + 1) % every == 0 || step + 1 == recipe.steps) {
-        save(step + 1);
-        saved = step + 1;
-      }
-      if (interrupted.load() && step + 1 < recipe.steps)
-        throw pare::Error("interrupted after step " + std::to_string(step));
-    }
-    progress.clear();
+    run_steps(trainer, options, key, batches.tokens() * recipe.accumulate, directory, execution);
     trainer.settle(execution);
     trained = model.to_engine(loaded.model);
-    trainer.quantized().finish(
-        model, [&](const std::string& weight, pare::AnyQuantizedMatrix codes) {
-          const std::string name = weight.substr(0, weight.rfind(".weight"));
-          const auto activations = loaded.activations.find(name);
-          quantized.emplace(name, engine::QuantizedLinear{
-                                      std::move(codes), activations == loaded.activations.end()
-                                                            ? std::nullopt
-                                                            : std::optional(activations->second)});
-        });
+    quantized = quantized_layers(trainer.quantized(), model, loaded.activations);
   };
   const auto other_values = [&](const std::string& name) -> std::optional<pare::Matrix<float>> {
     for (const auto& parameter : model.parameters())

@@ -18,21 +18,20 @@
 
 namespace {
 
-constexpr pare::Index window = 256, group = 64;
+constexpr pare::Index group = 64;
 
 /// What a course expects of training: less than 2 % of the quality is lost.
 constexpr double expected_percent = 98.0;
 
 struct Setting {
   const char* name;
-  int bits;
   double rate;
 };
 
 template <pare::Format F>
-void run(const Setting& setting, const engine::Model& teacher, const training::TextBatches& batches,
-         const std::string& text, double float_bits, std::int64_t steps,
+void run(const Setting& setting, const lab::Beginning& lab, std::int64_t steps,
          const pare::Execution& execution) {
+  const engine::Model& teacher = lab.model;
   training::LanguageModel<float> student(teacher);
   training::QuantizedWeights weights;
   double stored = 0.0, count = 0.0;
@@ -43,7 +42,7 @@ void run(const Setting& setting, const engine::Model& teacher, const training::T
     count += static_cast<double>(codes.codes().size());
     weights.add(p, codes);
   }
-  training::Trainer trainer(student, batches, training::parse_objective("kd"), {&teacher},
+  training::Trainer trainer(student, lab.batches, training::parse_objective("kd"), {&teacher},
                             training::make_adamw({.weight_decay = 0.0}),
                             {.rate = {.peak = setting.rate, .warm_up = steps / 10, .steps = steps},
                              .trained = training::Trained::layers});
@@ -52,9 +51,9 @@ void run(const Setting& setting, const engine::Model& teacher, const training::T
   std::printf("%s: %.2f bits a weight, %.1f times smaller than float32\n", setting.name,
               8.0 * stored / count, 4.0 * count / stored);
   const auto show = [&](const char* when) {
-    const auto measured = lab::measure(student.to_engine(teacher), text, execution);
+    const auto measured = lab::measure(student.to_engine(teacher), lab.text, execution);
     std::printf("  %-8s %.4f bits per byte, ", when, measured.bits);
-    lab::print_quality(float_bits, measured.bits, expected_percent);
+    lab::print_quality(lab.whole.bits, measured.bits, expected_percent);
   };
   show("nearest");
   lab::train(trainer, steps, execution);
@@ -64,15 +63,11 @@ void run(const Setting& setting, const engine::Model& teacher, const training::T
 int run(const std::filesystem::path& directory, std::int64_t steps) {
   pare::ThreadPool pool;
   const pare::Execution execution{.parallel_for = pool};
-  const engine::Model teacher = engine::Checkpoint(directory).load(execution);
-  const std::vector<std::int32_t> ids = lab::read_ids(directory / "calib.txt");
-  const training::TextBatches batches(ids, window, 8, 1);
-  const std::string text = lab::read_text(directory / "eval.txt", steps);
-  const auto whole = lab::measure(teacher, text, execution);
-  std::printf("float: %.4f bits per byte, %.0f tokens/s\n", whole.bits,
-              static_cast<double>(text.size()) / whole.seconds);
-  run<pare::UInt<3>>({"uint3", 3, 1e-4}, teacher, batches, text, whole.bits, steps, execution);
-  run<pare::UInt<2>>({"uint2", 2, 3e-4}, teacher, batches, text, whole.bits, steps, execution);
+  const lab::Beginning lab(directory, steps, execution);
+  std::printf("float: %.4f bits per byte, %.0f tokens/s\n", lab.whole.bits,
+              static_cast<double>(lab.text.size()) / lab.whole.seconds);
+  run<pare::UInt<3>>({"uint3", 1e-4}, lab, steps, execution);
+  run<pare::UInt<2>>({"uint2", 3e-4}, lab, steps, execution);
   std::printf(
       "speed is that of the packed codes: pare train --quantize uint3:64, then pare bench\n");
   return 0;

@@ -18,8 +18,6 @@
 
 namespace {
 
-constexpr pare::Index window = 256;
-
 /// What a course expects: 3 to 10 times smaller at more than 95 % of the quality.
 constexpr double expected_percent = 95.0;
 
@@ -47,19 +45,16 @@ double million_weights(const engine::Model& model) {
 int run(const std::filesystem::path& directory, std::int64_t steps) {
   pare::ThreadPool pool;
   const pare::Execution execution{.parallel_for = pool};
-  const engine::Model teacher = engine::Checkpoint(directory).load(execution);
-  const std::vector<std::int32_t> ids = lab::read_ids(directory / "calib.txt");
-  const training::TextBatches batches(ids, window, 8, 1);
-  const std::string text = lab::read_text(directory / "eval.txt", steps);
+  const lab::Beginning lab(directory, steps, execution);
+  const engine::Model& teacher = lab.model;
   const engine::Model begin = half_of(teacher);
-  const auto whole = lab::measure(teacher, text, execution);
-  std::printf("teacher: %.4f bits per byte, blocks of %.2f million weights\n", whole.bits,
+  std::printf("teacher: %.4f bits per byte, blocks of %.2f million weights\n", lab.whole.bits,
               million_weights(teacher));
   const auto show = [&](const char* name, const engine::Model& model) {
-    const auto measured = lab::measure(model, text, execution);
+    const auto measured = lab::measure(model, lab.text, execution);
     std::printf("%-34s %.4f bits per byte, %.1f times faster, ", name, measured.bits,
-                whole.seconds / measured.seconds);
-    lab::print_quality(whole.bits, measured.bits, expected_percent);
+                lab.whole.seconds / measured.seconds);
+    lab::print_quality(lab.whole.bits, measured.bits, expected_percent);
   };
   std::printf("student: %.2f million, %.1f times smaller\n", million_weights(begin),
               million_weights(teacher) / million_weights(begin));
@@ -67,7 +62,7 @@ int run(const std::filesystem::path& directory, std::int64_t steps) {
   for (const auto& [name, loss] : {std::pair("learned from the text", "ce"),
                                    {"learned from text and teacher", "ce:0.5,kd:0.5:T=2"}}) {
     training::LanguageModel<float> student(begin);
-    training::Trainer trainer(student, batches, training::parse_objective(loss), {&teacher},
+    training::Trainer trainer(student, lab.batches, training::parse_objective(loss), {&teacher},
                               training::make_adamw(),
                               {.rate = {.peak = 1e-3, .warm_up = steps / 10, .steps = steps}});
     lab::train(trainer, steps, execution);

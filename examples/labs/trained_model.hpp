@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/checkpoint.hpp"
 #include "labs/bits_per_byte.hpp"
 #include "pare/io/mapped_file.hpp"
 #include "training/trainer.hpp"
@@ -41,6 +42,24 @@ struct Measured {
   const double bits = bits_per_byte(model, text, execution);
   return {bits, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
 }
+
+/// What a lab that trains begins with: the float model, batches of 8 windows of its calibration
+/// text, and how good it is on another one.
+struct Beginning {
+  engine::Model model;
+  std::vector<std::int32_t> ids;
+  training::TextBatches batches;
+  std::string text;
+  Measured whole;
+
+  Beginning(const std::filesystem::path& directory, std::int64_t steps,
+            const pare::Execution& execution)
+      : model(engine::Checkpoint(directory).load(execution)),
+        ids(read_ids(directory / "calib.txt")),
+        batches(ids, 256, 8, 1),
+        text(read_text(directory / "eval.txt", steps)),
+        whole(measure(model, text, execution)) {}
+};
 
 /// "quality 97.1 % (expected more than 95 %: met)": float bits per byte over those of a model.
 inline void print_quality(double float_bits, double bits, double expected_percent) {

@@ -35,7 +35,8 @@ class TextBatches {
   [[nodiscard]] Index tokens() const noexcept { return length_ * batch_; }
 
   [[nodiscard]] TextBatch at(std::int64_t number) const {
-    pare::Random random(seed_ + static_cast<std::uint64_t>(number));
+    // Seeds that are neighbours must not draw the same batches one step later.
+    pare::Random random(pare::Random(seed_)() + static_cast<std::uint64_t>(number));
     const auto starts = static_cast<std::uint32_t>(std::ssize(ids_) - length_);
     TextBatch batch;
     for (Index i = 0; i < batch_; ++i) {

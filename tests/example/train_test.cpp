@@ -129,6 +129,7 @@ TEST_CASE("train refuses what cannot be, in one line, before the work") {
       {{"--steps", "0"}, "--steps 0 is not positive"},
       {{"--batch", "-1"}, "--batch -1 is not positive"},
       {{"--lr", "-1"}, "--lr"},
+      {{"--save-every", "0"}, "--save-every 0 is not positive"},
       {{"--optimizer", "adam"}, "there are adamw and sgd"},
       {{"--train", "all"}, "everything, layers, norms"},
       {{"--loss", "mse"}, "there are ce, kd"},

@@ -144,6 +144,7 @@ TEST_CASE("a batch is a function of its number, and its labels are the next toke
   const training::TextBatch one = batches.at(7), other = batches.at(8);
   CHECK(one.inputs == batches.at(7).inputs);
   CHECK(one.inputs != other.inputs);
+  CHECK(training::TextBatches(ids, 10, 3, 6).at(6).inputs != one.inputs);
   REQUIRE(one.inputs.size() == 30);
   for (std::size_t t = 0; t < 30; ++t) CHECK(one.labels[t] == one.inputs[t] + 1);
   CHECK_THROWS_WITH(training::TextBatches(ids, 100, 1, 1), ContainsSubstring("too short"));
