@@ -407,7 +407,7 @@ TEST_CASE("what cannot be pruned is refused in one line, before the work") {
   }
 }
 
-TEST_CASE("pruning reaches the reference quality on the demo model") {
+TEST_CASE("pruning reaches the reference quality on the demo model", "[demo]") {
   const TemporaryDirectory directory;
   const std::string report = (directory / "r.json").string();
   // Nats per byte of the authors' code, calibrated alike, and the tolerance.

@@ -66,13 +66,14 @@ void check(const std::vector<Target>& targets, const std::vector<std::string>& o
 
 }  // namespace
 
-TEST_CASE("round to nearest reaches the reference quality on the demo model") {
+TEST_CASE("round to nearest reaches the reference quality on the demo model", "[demo]") {
   check({{.method = "rtn", .format = "int4", .reference = 0.00589, .tolerance = 0.02},
          {.method = "rtn", .format = "uint4", .reference = 0.00425, .tolerance = 0.02},
          {.method = "rtn", .format = "w8a8-dynamic", .reference = 0.00067, .tolerance = 0.04}});
 }
 
-TEST_CASE("searching and compensating quantizers reach the reference quality on the demo model") {
+TEST_CASE("searching and compensating quantizers reach the reference quality on the demo model",
+          "[demo]") {
   check({{.method = "gptq",
           .format = "uint4",
           .act_order = true,

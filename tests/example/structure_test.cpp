@@ -368,7 +368,7 @@ TEST_CASE("structures that cannot go are refused in one line, before the work") 
   }
 }
 
-TEST_CASE("structured pruning reaches the reference quality on the demo model") {
+TEST_CASE("structured pruning reaches the reference quality on the demo model", "[demo]") {
   const TemporaryDirectory directory;
   const std::string out = (directory / "p").string(), report = (directory / "r.json").string();
   // Bits per byte of the authors' ways in PyTorch; with refit what is asked for at most.

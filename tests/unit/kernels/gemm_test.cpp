@@ -138,7 +138,7 @@ TEMPLATE_TEST_CASE("gemm does not depend on the number of threads", "", float, d
   for (const KernelName kernel : kernels_here()) {
     Matrix<TestType> serial({530, 515});
     gemm(TestType(2), a.view(), b.view(), serial.view(), {.force = kernel});
-    for (const int threads : {1, 2, 3}) {
+    for (const int threads : {2, 3}) {
       Matrix<TestType> parallel({530, 515});
       gemm(TestType(2), a.view(), b.view(), parallel.view(),
            {.parallel_for = OpenMpFor(threads), .force = kernel});

@@ -45,7 +45,7 @@ TEST_CASE("alps keeps exactly as many as it says") {
        {Shape<2>{1, 1}, Shape<2>{3, 17}, Shape<2>{5, 64}, Shape<2>{7, 65}, Shape<2>{33, 130}}) {
     const CorrelatedLayer layer(rows, cols);
     const AlpsProblem problem(layer.h);
-    for (const double sparsity : {0.0, 0.25, 0.5, 0.75, 1.0}) {
+    for (const double sparsity : {0.0, 0.3, 1.0}) {
       CAPTURE(rows, cols, sparsity);
       const PruneResult whole = alps(layer.w, problem, {.selection = {.sparsity = sparsity}});
       const auto expected = [&](Index n) { return n - removed_count(n, sparsity); };
@@ -122,7 +122,7 @@ TEST_CASE("alps does not depend on threads or strides") {
   // Past one block of the products.
   const CorrelatedLayer layer(300, 270, 300);
   for (const AlpsOptions& options :
-       {AlpsOptions{.selection = {.sparsity = 0.7}, .max_iterations = 6},
+       {AlpsOptions{.selection = {.sparsity = 0.7}, .max_iterations = 3},
         AlpsOptions{.selection = {.scope = SelectionScope::row}, .max_iterations = 3},
         AlpsOptions{.selection = {.keep = 2, .of = 5}, .max_iterations = 3}}) {
     const PruneResult serial = alps(layer.w, layer.h, options);

@@ -1,7 +1,9 @@
 #include "pare/quantization/awq.hpp"
 
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -115,6 +117,14 @@ struct Layer {
 
 constexpr int cases = 3;
 
+/// What the search finds for case k, searched once.
+const AwqScales& found_scales(int k) {
+  static std::array<std::optional<AwqScales>, cases> found;
+  auto& scales = found[static_cast<std::size_t>(k)];
+  if (!scales) scales = Layer(k).search();
+  return *scales;
+}
+
 Index equal_maxima(const Matrix<float>& a, const Matrix<float>& b) {
   Index equal = 0;
   for (Index i = 0; i < a.size(); ++i)
@@ -127,7 +137,7 @@ Index equal_maxima(const Matrix<float>& a, const Matrix<float>& b) {
 TEST_CASE("the scale search agrees with the authors' code") {
   for (int k = 0; k < cases; ++k) {
     const Layer layer(k);
-    const AwqScales found = layer.search();
+    const AwqScales& found = found_scales(k);
     CAPTURE(k);
     CHECK(found.ratio == layer.ratio);
     CHECK(found.loss == found.grid_losses[static_cast<std::size_t>(std::lround(found.ratio * 20))]);
@@ -154,7 +164,7 @@ TEST_CASE("the clip search agrees with the authors' code") {
     const Index equal = equal_maxima(layer.clip_search(layer.scales), layer.maxima);
     CHECK(static_cast<double>(equal) >= 0.99 * static_cast<double>(layer.maxima.size()));
 
-    const Vector<float> own = layer.search().scales;
+    const Vector<float>& own = found_scales(k).scales;
     const Matrix<float> own_maxima = layer.clip_search(own);
     own_equal += equal_maxima(own_maxima, layer.maxima);
     groups += layer.maxima.size();

@@ -165,18 +165,19 @@ TEST_CASE("a diagonal Hessian leaves nothing to compensate: gptq rounds to neare
 }
 
 TEST_CASE("gptq handles ragged groups, rows and blocks") {
-  for (const Index rows : {0, 1, 15, 17, 33}) {
+  struct Case {
+    Index rows, group, block;
+  };
+  for (const auto& [rows, group, block] :
+       {Case{0, 64, 128}, Case{1, -1, 100}, Case{1, 7, 128}, Case{15, 250, 128}, Case{17, 64, 100},
+        Case{17, 7, 100}, Case{33, -1, 128}, Case{33, 64, 128}}) {
+    CAPTURE(rows, group, block);
     const Layer layer(rows, 250, 300);
-    for (const Index group : {-1, 64, 250, 7}) {
-      const auto nearest = quantize<Int<4>>(layer.w, {.group_size = group});
-      for (const Index block : {128, 100}) {
-        CAPTURE(rows, group, block);
-        const auto q = gptq<Int<4>>(layer.w, layer.h, {.group_size = group, .block_size = block});
-        CHECK(q.rows() == rows);
-        CHECK(q.groups() == nearest.groups());
-        if (rows > 0) CHECK(layer.loss(q) < 0.9 * layer.loss(nearest));
-      }
-    }
+    const auto nearest = quantize<Int<4>>(layer.w, {.group_size = group});
+    const auto q = gptq<Int<4>>(layer.w, layer.h, {.group_size = group, .block_size = block});
+    CHECK(q.rows() == rows);
+    CHECK(q.groups() == nearest.groups());
+    if (rows > 0) CHECK(layer.loss(q) < 0.9 * layer.loss(nearest));
   }
 }
 
