@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
 
 #include "training/operations/product.hpp"
 
@@ -15,6 +18,9 @@ struct AttentionSettings {
   double scale = 1.0;
   double cap = 0.0;  ///< scores are cap tanh(scores / cap); 0 for none
   bool causal = true;
+  /// Of all sequences: 0 for tokens that no other sees; empty where all are seen. Of each sequence
+  /// one is.
+  std::span<const std::uint8_t> visible{};
 };
 
 /// Queries at once: later keys of a tile are computed for nothing, shorter ones make small
@@ -108,6 +114,10 @@ void attention(const AttentionSettings& s, pare::MatrixView<const S> q, pare::Ma
       for (Index i = 0; i < tile.count; ++i) {
         const Index begin = tile.first_key(s, at + i), end = tile.last_key(s, at + i);
         std::fill_n(&rows(i, 0), begin, S{0});
+        if (!s.visible.empty())
+          for (Index j = begin; j < end; ++j)
+            if (!s.visible[static_cast<std::size_t>(sequence * s.length + j)])
+              rows(i, j) = S(-std::numeric_limits<double>::infinity());
         softmax(&rows(i, begin), end - begin);
         std::fill(&rows(i, 0) + end, &rows(i, 0) + s.length, S{0});
         std::fill_n(&own_out(at + i, 0), s.head_dim, S{0});
@@ -135,7 +145,8 @@ void attention_backward(const AttentionSettings& s, pare::MatrixView<const S> q,
     memory.resize(static_cast<std::size_t>(3 * most));
     for (Index head = group * shared; head < (group + 1) * shared; ++head) {
       const auto p = probabilities_of(s, probabilities, sequence, head);
-      const auto own_q = head_of(s, q, sequence, head), own_dq = head_of(s, dq, sequence, head);
+      const auto own_q = head_of(s, q, sequence, head);
+      const auto own_dq = head_of(s, dq, sequence, head);
       const auto own_dout = head_of(s, dout, sequence, head);
       for (Index at = 0; at < s.length; at += attention_tile) {
         const AttentionTile tile(s, at);
