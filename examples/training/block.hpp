@@ -11,6 +11,7 @@
 #include "training/operations/norm.hpp"
 #include "training/operations/rope.hpp"
 #include "training/parameter.hpp"
+#include "training/shaped.hpp"
 
 namespace training {
 
@@ -57,16 +58,6 @@ template <Scalar S>
 struct AttentionGradients {
   pare::Matrix<S> queries, keys, values;
 };
-
-/// Makes `m` a matrix of this shape, and zeroes it where asked to.
-template <Scalar S>
-pare::MatrixView<S> shaped(pare::Matrix<S>& m, Index rows, Index cols, bool zero = false) {
-  if (m.shape() != pare::Shape<2>{rows, cols})
-    m = pare::Matrix<S>({rows, cols});
-  else if (zero)
-    m.fill(S{});
-  return m;
-}
 
 /// Runs blocks of a model forwards and backwards: engine::BlockRunner with gradients.
 template <Scalar S>
