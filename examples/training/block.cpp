@@ -97,7 +97,8 @@ pare::MatrixView<S> BlockTrainer<S>::half_back(const NormParameters& norm,
 
 template <Scalar S>
 void BlockTrainer<S>::attend(const TrainedBlock& block, pare::MatrixView<const S> input,
-                             Index length, BlockState<S>& state, const pare::Execution& execution) {
+                             Index length, Visible visible, BlockState<S>& state,
+                             const pare::Execution& execution) {
   const Index tokens = input.rows();
   const bool has_norms = block.query_norm.weight || block.key_norm.weight;
   const auto q = shaped(state.queries, tokens, config_->q_size());
@@ -119,7 +120,7 @@ void BlockTrainer<S>::attend(const TrainedBlock& block, pare::MatrixView<const S
       rope(*block.description.rope, length).turn(x, config_->head_dim, false, execution);
   const auto p = shaped(state.probabilities, tokens * config_->heads, length);
   const auto mixed = shaped(state.mixed, tokens, config_->q_size());
-  attention<S>(attention_of(block, length), q, k, v, p, mixed, execution);
+  attention<S>(attention_of(block, length, visible), q, k, v, p, mixed, execution);
   Views last{};
   last[at_role(Role::attention_output)] =
       shaped(state.attention_output, tokens, config_->hidden_size);
@@ -204,10 +205,10 @@ void BlockTrainer<S>::feed_back(const TrainedBlock& block, pare::MatrixView<cons
 template <Scalar S>
 void BlockTrainer<S>::forward(const TrainedBlock& block, pare::MatrixView<const S> x, Index length,
                               BlockState<S>& state, pare::MatrixView<S> y,
-                              const pare::Execution& execution) {
+                              const pare::Execution& execution, Visible visible) {
   const auto norm = [&](NormPlace place) -> const NormParameters& { return block.norm(place); };
   const auto input = normed(norm(NormPlace::attention_input), x, state.attention_input, execution);
-  attend(block, input, length, state, execution);
+  attend(block, input, length, visible, state, execution);
   if (config_->parallel) {
     const bool has_own = norm(NormPlace::feed_forward_input).weight.has_value();
     feed(block,

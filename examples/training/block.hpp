@@ -66,9 +66,13 @@ class BlockTrainer {
   BlockTrainer(const engine::ModelConfig& config, std::vector<Parameter<S>>& parameters)
       : config_(&config), parameters_(&parameters) {}
 
+  /// For each row of x, 0 where no other token sees it; empty where all are seen. Of encoders.
+  using Visible = engine::BlockRunner::Visible;
+
   /// y = block(x), both (sequences * length, hidden).
   void forward(const TrainedBlock& block, pare::MatrixView<const S> x, Index length,
-               BlockState<S>& state, pare::MatrixView<S> y, const pare::Execution& execution);
+               BlockState<S>& state, pare::MatrixView<S> y, const pare::Execution& execution,
+               Visible visible = {});
 
   /// dx += the gradient of what entered, x, from that of what left; adds to those of the
   /// parameters.
@@ -92,7 +96,8 @@ class BlockTrainer {
   [[nodiscard]] Index query_norm_width(Index cols) const {
     return config_->query_key_norm == engine::QueryKeyNorm::whole_row ? cols : config_->head_dim;
   }
-  [[nodiscard]] AttentionSettings attention_of(const TrainedBlock& block, Index length) const {
+  [[nodiscard]] AttentionSettings attention_of(const TrainedBlock& block, Index length,
+                                               Visible visible = {}) const {
     return {.heads = config_->heads,
             .kv_heads = config_->kv_heads,
             .head_dim = config_->head_dim,
@@ -100,7 +105,8 @@ class BlockTrainer {
             .window = block.description.window,
             .scale = static_cast<double>(config_->score_scale),
             .cap = static_cast<double>(config_->score_cap),
-            .causal = !config_->encoder};
+            .causal = !config_->encoder,
+            .visible = visible};
   }
   [[nodiscard]] const RopeTable<S>& rope(std::size_t index, Index length) {
     if (ropes_.size() <= index) ropes_.resize(config_->ropes.size());
@@ -145,7 +151,7 @@ class BlockTrainer {
                                 const pare::Execution& execution);
 
   void attend(const TrainedBlock& block, pare::MatrixView<const S> input, Index length,
-              BlockState<S>& state, const pare::Execution& execution);
+              Visible visible, BlockState<S>& state, const pare::Execution& execution);
   void attend_back(const TrainedBlock& block, pare::MatrixView<const S> input, Index length,
                    BlockState<S>& state, pare::MatrixView<const S> dhalf,
                    pare::MatrixView<S> dinput, const AttentionGradients<S>* extra,

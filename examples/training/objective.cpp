@@ -68,12 +68,13 @@ template <class Call>
 class LogitTerm : public LossTerm {
  public:
   LogitTerm(pare::ResponseOptions options, Call call) : options_(options), call_(call) {}
-  void require_fit(const engine::ModelConfig& student,
-                   const engine::ModelConfig& teacher) const override {
-    if (student.vocab_size != teacher.vocab_size)
-      throw pare::ArgumentError("the teacher's vocabulary has " +
-                                std::to_string(teacher.vocab_size) + " tokens, the student's " +
-                                std::to_string(student.vocab_size));
+  void require_fit(const ComparedModel& student, const ComparedModel& teacher) const override {
+    if (student.classes == teacher.classes) return;
+    if (student.config.encoder)
+      throw pare::ArgumentError("the teacher knows " + std::to_string(teacher.classes) +
+                                " classes, the student " + std::to_string(student.classes));
+    throw pare::ArgumentError("the teacher's vocabulary has " + std::to_string(teacher.classes) +
+                              " tokens, the student's " + std::to_string(student.classes));
   }
   double add(const Lesson& lesson, double weight, PassGradients<float>& gradients,
              const pare::Execution& execution) override {
@@ -127,8 +128,14 @@ class HiddenStates final : public LossTerm {
  public:
   explicit HiddenStates(Values&) {}
   [[nodiscard]] bool needs_hidden() const override { return true; }
-  void require_fit(const engine::ModelConfig& student,
-                   const engine::ModelConfig& teacher) const override {
+  void require_fit(const ComparedModel& of_student,
+                   const ComparedModel& of_teacher) const override {
+    const engine::ModelConfig &student = of_student.config, &teacher = of_teacher.config;
+    if (student.encoder && student.encoder->image && teacher.encoder && teacher.encoder->image &&
+        student.encoder->image->tokens() != teacher.encoder->image->tokens())
+      throw pare::ArgumentError(
+          "the teacher cuts an image into " + std::to_string(teacher.encoder->image->tokens()) +
+          " tokens, the student into " + std::to_string(student.encoder->image->tokens()));
     if (student.hidden_size != teacher.hidden_size)
       throw pare::ArgumentError("hidden states of " + std::to_string(student.hidden_size) +
                                 " and " + std::to_string(teacher.hidden_size) +
@@ -164,10 +171,7 @@ class HiddenStates final : public LossTerm {
           square += squares[t];
           difference += differences[t];
         }
-        // A share of the step's tokens, as every other mean.
-        const double share =
-            lesson.divisor > 0.0 ? static_cast<double>(wanted.rows()) / lesson.divisor : 1.0;
-        const double scale = factor * share / square;
+        const double scale = factor * lesson.share() / square;
         loss += scale * difference;
         execution.parallel_for(wanted.rows(), [&](Index t) {
           for (Index j = 0; j < wanted.cols(); ++j)
@@ -187,9 +191,12 @@ class Relations final : public LossTerm {
   explicit Relations(Values& values)
       : heads_(static_cast<Index>(std::lround(take(values, "heads", 8.0)))) {}
   [[nodiscard]] bool needs_attention() const override { return true; }
-  void require_fit(const engine::ModelConfig& student,
-                   const engine::ModelConfig& teacher) const override {
-    for (const engine::ModelConfig* config : {&student, &teacher})
+  void require_fit(const ComparedModel& student, const ComparedModel& teacher) const override {
+    if (student.config.encoder)
+      throw pare::ArgumentError(
+          "the loss relations compares decoders; classifiers learn by ce, kd, "
+          "reverse-kd, logits and hidden");
+    for (const engine::ModelConfig* config : {&student.config, &teacher.config})
       if (config->q_size() % heads_ != 0 || config->kv_size() % heads_ != 0)
         throw pare::ArgumentError(
             std::to_string(heads_) + " relation heads do not divide queries of " +
@@ -210,13 +217,11 @@ class Relations final : public LossTerm {
         };
         const pare::Matrix<float>& x = own.*kept;
         if (gradient.shape() != x.shape()) gradient = pare::Matrix<float>(x.shape());
-        const double share =
-            lesson.divisor > 0.0 ? static_cast<double>(x.rows()) / lesson.divisor : 1.0;
         loss += pare::self_relation_loss(
             states(x), states(teacher.last_block->*kept),
             {.heads = heads_,
              .causal = true,
-             .common = {.weight = factor * share, .add_gradient = true}},
+             .common = {.weight = factor * lesson.share(), .add_gradient = true}},
             pare::TensorView<float, 3>(gradient.data(), states(x).shape()), execution);
       };
       match(&BlockState<float>::queries, d.queries);

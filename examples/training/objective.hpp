@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "pare/distillation/top_k.hpp"
-#include "training/language_model.hpp"
+#include "training/transformer.hpp"
 
 namespace training {
 
@@ -27,8 +27,19 @@ struct Lesson {
     const BlockState<float>* last_block = nullptr;
   };
   std::span<const Teacher> teachers;
-  /// Of all micro batches of a step: what a mean is divided by.
+  /// Rows of logits of all micro batches of a step: what a mean is divided by.
   double divisor = 0.0;
+
+  /// What this batch is of the step.
+  [[nodiscard]] double share() const {
+    return divisor > 0.0 ? static_cast<double>(student.logits.rows()) / divisor : 1.0;
+  }
+};
+
+/// What terms ask of models that they compare.
+struct ComparedModel {
+  const engine::ModelConfig& config;
+  Index classes = 0;  ///< or tokens of the vocabulary
 };
 
 /// A part of what is minimized.
@@ -46,8 +57,8 @@ class LossTerm {
   /// Queries, keys and values of the teacher's last block.
   [[nodiscard]] virtual bool needs_attention() const { return false; }
   /// Throws pare::ArgumentError for models that it cannot compare.
-  virtual void require_fit(const engine::ModelConfig& /*student*/,
-                           const engine::ModelConfig& /*teacher*/) const {}
+  virtual void require_fit(const ComparedModel& /*student*/,
+                           const ComparedModel& /*teacher*/) const {}
   /// Its value; its gradients times `weight` are added.
   virtual double add(const Lesson& lesson, double weight, PassGradients<float>& gradients,
                      const pare::Execution& execution) = 0;
@@ -63,7 +74,7 @@ struct WeightedTerm {
 /// "ce:0.5,kd:0.5:T=2": names of terms, separated by commas, each perhaps with its weight and
 /// options.
 ///
-///     ce         cross entropy with the next token
+///     ce         cross entropy with the next token, or with the label of the input
 ///     kd         T^2 KL(teacher || student) of logits at temperature T
 ///     reverse-kd T^2 KL(student || teacher)
 ///     logits     the mean squared difference of logits

@@ -7,6 +7,7 @@
 #include "pare/formats/scale.hpp"
 #include "pare/quantization/fake_quantize.hpp"
 #include "pare/quantization/learned_scale.hpp"
+#include "training/shaped.hpp"
 
 namespace training {
 namespace {

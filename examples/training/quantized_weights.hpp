@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "pare/formats/any_quantized_matrix.hpp"
-#include "training/language_model.hpp"
+#include "training/network.hpp"
 #include "training/optimizer.hpp"
 
 namespace training {
@@ -40,7 +40,7 @@ class QuantizedLayer {
 [[nodiscard]] std::unique_ptr<QuantizedLayer> make_quantized_layer(
     const pare::AnyQuantizedMatrix& begin);
 
-/// The layers of a model that are quantized while they are trained.
+/// The layers of a network that are quantized while they are trained.
 class QuantizedWeights {
  public:
   void add(std::size_t parameter, const pare::AnyQuantizedMatrix& begin) {
@@ -48,16 +48,16 @@ class QuantizedWeights {
   }
   [[nodiscard]] bool empty() const noexcept { return layers_.empty(); }
 
-  void round(LanguageModel<float>& model, const pare::Execution& execution) {
+  void round(Network<float>& model, const pare::Execution& execution) {
     for (Layer& layer : layers_) layer.codes->round(of(model, layer), execution);
   }
-  void backward(LanguageModel<float>& model, const pare::Execution& execution) {
+  void backward(Network<float>& model, const pare::Execution& execution) {
     for (Layer& layer : layers_) layer.codes->backward(of(model, layer), execution);
   }
   void keep_scales_usable() {
     for (Layer& layer : layers_) layer.codes->keep_scales_usable();
   }
-  [[nodiscard]] std::vector<Trainable> scales(LanguageModel<float>& model, double rate_factor) {
+  [[nodiscard]] std::vector<Trainable> scales(Network<float>& model, double rate_factor) {
     std::vector<Trainable> all;
     for (Layer& layer : layers_)
       all.push_back(layer.codes->scales(of(model, layer).name + ".scales", rate_factor));
@@ -65,7 +65,7 @@ class QuantizedWeights {
   }
   /// Calls use(name of the weight, what ships).
   template <class Use>
-  void finish(const LanguageModel<float>& model, const Use& use) const {
+  void finish(const Network<float>& model, const Use& use) const {
     for (const Layer& layer : layers_) {
       const Parameter<float>& parameter = model.parameters()[layer.parameter];
       use(parameter.name, layer.codes->finish(parameter));
@@ -77,7 +77,7 @@ class QuantizedWeights {
     std::size_t parameter;
     std::unique_ptr<QuantizedLayer> codes;
   };
-  [[nodiscard]] static Parameter<float>& of(LanguageModel<float>& model, const Layer& layer) {
+  [[nodiscard]] static Parameter<float>& of(Network<float>& model, const Layer& layer) {
     return model.parameters()[layer.parameter];
   }
   std::vector<Layer> layers_;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/encoder.hpp"
 #include "pare/core/error.hpp"
 
 namespace training {
@@ -48,7 +49,7 @@ double take_gradients(PassGradients<float>& of_term, PassGradients<float>& all,
 
 }  // namespace
 
-Trainer::Trainer(LanguageModel<float>& model, const TextBatches& batches,
+Trainer::Trainer(Transformer<float>& model, BatchSource batches,
                  std::vector<WeightedTerm> objective, std::vector<const engine::Model*> teachers,
                  std::unique_ptr<Optimizer> optimizer, const TrainerOptions& options)
     : model_(model),
@@ -57,12 +58,27 @@ Trainer::Trainer(LanguageModel<float>& model, const TextBatches& batches,
       teachers_(std::move(teachers)),
       optimizer_(std::move(optimizer)),
       options_(options) {
+  const bool classifies = model_.config().encoder.has_value();
+  if (batches_.is_text() == classifies)
+    throw pare::ArgumentError(classifies ? "a classifier learns from labelled inputs, not a text"
+                                         : "a language model learns from a text, not labelled "
+                                           "inputs");
+  const auto reads_images = [](const engine::ModelConfig& config) {
+    return config.encoder && config.encoder->image;
+  };
+  for (const engine::Model* teacher : teachers_)
+    if (teacher->config.encoder.has_value() != classifies || classes_of(*teacher) == 0 ||
+        reads_images(teacher->config) != reads_images(model_.config()))
+      throw pare::ArgumentError("a teacher of the family " + teacher->config.family +
+                                (classifies ? " does not classify as the student does"
+                                            : " is no language model as the student is"));
   for (const WeightedTerm& term : objective_) {
     if (term.term->needs_teacher() && teachers_.empty())
       throw pare::ArgumentError("the loss " + term.name +
                                 " compares with a teacher, and there is none");
     for (const engine::Model* teacher : teachers_)
-      term.term->require_fit(model_.config(), teacher->config);
+      term.term->require_fit({model_.config(), model_.classes()},
+                             {teacher->config, classes_of(*teacher)});
   }
   if (std::any_of(objective_.begin(), objective_.end(),
                   [](const WeightedTerm& term) { return term.term->needs_attention(); }))
@@ -107,15 +123,15 @@ void Trainer::mask(WeightMasks masks) {
 void Trainer::cache(std::unique_ptr<TeacherCache> answers) {
   const double temperature = top_k_temperature(objective_);
   const TeacherCacheOptions& held = answers->options();
-  if (held.temperature != temperature || held.tokens != batches_.tokens() ||
-      held.classes != model_.config().vocab_size)
+  if (held.temperature != temperature || held.tokens != batches_.rows() ||
+      held.classes != model_.classes())
     throw pare::ArgumentError(
         "the cache of the teacher is of other batches, classes or another "
         "temperature than what is trained");
   cache_ = std::move(answers);
 }
 
-std::vector<Lesson::Teacher> Trainer::ask(const TextBatch& batch, std::int64_t number,
+std::vector<Lesson::Teacher> Trainer::ask(const TrainingBatch& batch, std::int64_t number,
                                           const pare::Execution& execution) {
   const auto any = [&](auto needs) {
     return std::any_of(objective_.begin(), objective_.end(),
@@ -131,19 +147,24 @@ std::vector<Lesson::Teacher> Trainer::ask(const TextBatch& batch, std::int64_t n
     if (!open_teachers_.empty()) {
       // Its last block alone is looked into.
       Pass<float>& pass = teacher_passes_[static_cast<std::size_t>(t)];
-      open_teachers_[static_cast<std::size_t>(t)]->forward(batch.inputs, batches_.length(), pass,
-                                                           execution, true);
+      open_teachers_[static_cast<std::size_t>(t)]->forward(batch.inputs, pass, execution, true);
       teacher.logits = pass.logits;
       if (needs_hidden) teacher.hidden = pass.hidden;
       teacher.last_block = &pass.blocks.back();
       continue;
     }
-    const engine::Decoder decoder(*teachers_[static_cast<std::size_t>(t)], execution);
+    const engine::Model& model = *teachers_[static_cast<std::size_t>(t)];
     const auto keep = [&](pare::MatrixView<const float> hidden) {
       if (needs_hidden) teacher.hidden.emplace_back(hidden);
     };
-    const auto normed = decoder.normed(batch.inputs, batches_.length(), keep);
-    teacher.logits = decoder.head(normed);
+    if (model.config.encoder) {
+      engine::ModelInputs inputs = batch.inputs;
+      if (const auto& image = model.config.encoder->image) inputs.length = image->tokens();
+      teacher.logits = engine::Encoder(model, execution).run(inputs, keep).logits.at("logits");
+    } else {
+      const engine::Decoder decoder(model, execution);
+      teacher.logits = decoder.head(decoder.normed(batch.inputs.ids, batch.inputs.length, keep));
+    }
     if (cache_) teacher.top = cache_->write(number * count + t, teacher.logits, execution);
   }
   return answers;
@@ -156,16 +177,16 @@ StepReport Trainer::step(std::int64_t number, const pare::Execution& execution) 
   quantized_.round(model_, execution);
   model_.zero_gradients();
   for (Index part = 0; part < options_.accumulate; ++part) {
-    const TextBatch batch = batches_.at(number * options_.accumulate + part);
+    const TrainingBatch batch = batches_.at(number * options_.accumulate + part);
     const std::vector<Lesson::Teacher> teachers =
         ask(batch, number * options_.accumulate + part, execution);
-    model_.forward(batch.inputs, batches_.length(), pass_, execution, options_.again);
+    model_.forward(batch.inputs, pass_, execution, options_.again);
     for_each_gradient(gradients_, of_term_, [](pare::Matrix<float>& all, pare::Matrix<float>& own) {
       all.fill(0.0f);
       own.fill(0.0f);
     });
-    const Lesson lesson{batches_.length(), batch.labels, pass_, teachers,
-                        static_cast<double>(options_.accumulate * batches_.tokens())};
+    const Lesson lesson{pass_.length, batch.labels, pass_, teachers,
+                        static_cast<double>(options_.accumulate * batches_.rows())};
     for (std::size_t i = 0; i < objective_.size(); ++i) {
       const double value =
           objective_[i].term->add(lesson, objective_[i].weight, of_term_, execution);

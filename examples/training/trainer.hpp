@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "engine/model.hpp"
+#include "training/batch_source.hpp"
+#include "training/language_model.hpp"
 #include "training/learning_rate.hpp"
 #include "training/moving_average.hpp"
 #include "training/objective.hpp"
 #include "training/optimizer.hpp"
 #include "training/quantized_weights.hpp"
 #include "training/teacher_cache.hpp"
-#include "training/text_batches.hpp"
 #include "training/training_state.hpp"
 #include "training/weight_masks.hpp"
 
@@ -51,9 +52,14 @@ struct TrainerOptions {
 ///     execution);
 class Trainer {
  public:
-  Trainer(LanguageModel<float>& model, const TextBatches& batches,
-          std::vector<WeightedTerm> objective, std::vector<const engine::Model*> teachers,
-          std::unique_ptr<Optimizer> optimizer, const TrainerOptions& options);
+  /// `batches` are a text's for a language model, labelled inputs for a classifier, whose teachers
+  /// classify, too.
+  ///
+  /// Errors    pare::ArgumentError for other batches, a term that lacks a teacher, and teachers of
+  ///           another kind or that a term cannot compare
+  Trainer(Transformer<float>& model, BatchSource batches, std::vector<WeightedTerm> objective,
+          std::vector<const engine::Model*> teachers, std::unique_ptr<Optimizer> optimizer,
+          const TrainerOptions& options);
 
   /// Layers that are rounded to codes on their way.
   void quantize(QuantizedWeights weights);
@@ -85,13 +91,13 @@ class Trainer {
 
  private:
   /// What the teachers say of a batch.
-  [[nodiscard]] std::vector<Lesson::Teacher> ask(const TextBatch& batch, std::int64_t number,
+  [[nodiscard]] std::vector<Lesson::Teacher> ask(const TrainingBatch& batch, std::int64_t number,
                                                  const pare::Execution& execution);
   [[nodiscard]] bool learns(std::size_t parameter) const;
   void find_trainables();
 
-  LanguageModel<float>& model_;
-  const TextBatches& batches_;
+  Transformer<float>& model_;
+  BatchSource batches_;
   std::vector<WeightedTerm> objective_;
   std::vector<const engine::Model*> teachers_;
   /// The same where terms look into their blocks, and what they compute.

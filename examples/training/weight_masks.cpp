@@ -20,12 +20,12 @@ void apply(const pare::Mask& mask, pare::Matrix<float>& values, const pare::Exec
 
 }  // namespace
 
-void WeightMasks::keep_zeros(const LanguageModel<float>& model) {
+void WeightMasks::keep_zeros(const Network<float>& model) {
   for (const std::size_t p : model.layers())
     keep(model, p, pare::nonzero_mask(model.parameters()[p].value));
 }
 
-void WeightMasks::keep(const LanguageModel<float>& model, std::size_t parameter, pare::Mask mask) {
+void WeightMasks::keep(const Network<float>& model, std::size_t parameter, pare::Mask mask) {
   const Parameter<float>& masked = model.parameters()[parameter];
   if (mask.shape() != masked.value.shape())
     throw pare::ShapeError(masked.name + " has the shape " + pare::to_string(masked.value.shape()) +
@@ -33,8 +33,7 @@ void WeightMasks::keep(const LanguageModel<float>& model, std::size_t parameter,
   layers_.push_back({parameter, std::move(mask)});
 }
 
-void WeightMasks::remove_gradually(const LanguageModel<float>& model,
-                                   const GradualPruning& pruning) {
+void WeightMasks::remove_gradually(const Network<float>& model, const GradualPruning& pruning) {
   (void)pare::cubic_sparsity(0, pruning.schedule);
   pruning_ = pruning;
   for (const std::size_t p : model.layers()) {
@@ -45,7 +44,7 @@ void WeightMasks::remove_gradually(const LanguageModel<float>& model,
   }
 }
 
-void WeightMasks::prepare(LanguageModel<float>& model, std::int64_t step,
+void WeightMasks::prepare(Network<float>& model, std::int64_t step,
                           const pare::Execution& execution) {
   for (Layer& layer : layers_) {
     Parameter<float>& parameter = model.parameters()[layer.parameter];
@@ -70,7 +69,7 @@ void WeightMasks::prepare(LanguageModel<float>& model, std::int64_t step,
   }
 }
 
-void WeightMasks::mask_gradients(LanguageModel<float>& model, double rate,
+void WeightMasks::mask_gradients(Network<float>& model, double rate,
                                  const pare::Execution& execution) {
   for (Layer& layer : layers_) {
     Parameter<float>& parameter = model.parameters()[layer.parameter];
@@ -82,7 +81,7 @@ void WeightMasks::mask_gradients(LanguageModel<float>& model, double rate,
   }
 }
 
-void WeightMasks::mask_values(LanguageModel<float>& model, const pare::Execution& execution) {
+void WeightMasks::mask_values(Network<float>& model, const pare::Execution& execution) {
   if (makes_copies()) return;
   for (const Layer& layer : layers_)
     apply(layer.mask, model.parameters()[layer.parameter].value, execution);
@@ -97,7 +96,7 @@ double WeightMasks::sparsity() const {
   return all == 0 ? 0.0 : static_cast<double>(removed) / static_cast<double>(all);
 }
 
-void WeightMasks::add_parts(const LanguageModel<float>& model, std::vector<StatePart>& parts) {
+void WeightMasks::add_parts(const Network<float>& model, std::vector<StatePart>& parts) {
   for (Layer& layer : layers_) {
     const std::string& name = model.parameters()[layer.parameter].name;
     if (layer.movement) {

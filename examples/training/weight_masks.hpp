@@ -8,7 +8,7 @@
 #include "pare/formats/mask.hpp"
 #include "pare/pruning/schedule.hpp"
 #include "pare/pruning/scores/movement.hpp"
-#include "training/language_model.hpp"
+#include "training/network.hpp"
 #include "training/training_state.hpp"
 
 namespace training {
@@ -33,15 +33,15 @@ struct GradualPruning {
 ///           Pruning", 2020
 class WeightMasks {
  public:
-  /// What is zero now in the layers of the blocks stays zero.
-  void keep_zeros(const LanguageModel<float>& model);
+  /// What is zero now in the layers stays zero.
+  void keep_zeros(const Network<float>& model);
   /// What the mask does not keep is zero from the next step on. Throws pare::ShapeError for another
   /// shape.
-  void keep(const LanguageModel<float>& model, std::size_t parameter, pare::Mask mask);
-  /// Removes weights of the layers of the blocks gradually; zeros that they have go first, and a
+  void keep(const Network<float>& model, std::size_t parameter, pare::Mask mask);
+  /// Removes weights of the layers gradually; zeros that they have go first, and a
   /// layer that has more of them than a step asks for keeps them. Throws pare::ArgumentError for a
   /// schedule that is none.
-  void remove_gradually(const LanguageModel<float>& model, const GradualPruning& pruning);
+  void remove_gradually(const Network<float>& model, const GradualPruning& pruning);
 
   [[nodiscard]] bool empty() const noexcept { return layers_.empty(); }
   /// True where operations read a masked copy: such layers cannot be rounded too.
@@ -50,16 +50,16 @@ class WeightMasks {
   }
 
   /// Before the way forward of a step, and once after the last one: the masks of this step.
-  void prepare(LanguageModel<float>& model, std::int64_t step, const pare::Execution& execution);
+  void prepare(Network<float>& model, std::int64_t step, const pare::Execution& execution);
   /// After the way back: scores are gathered, and removed weights have no gradient.
-  void mask_gradients(LanguageModel<float>& model, double rate, const pare::Execution& execution);
+  void mask_gradients(Network<float>& model, double rate, const pare::Execution& execution);
   /// After the optimizer, whose memory moves weights, too.
-  void mask_values(LanguageModel<float>& model, const pare::Execution& execution);
+  void mask_values(Network<float>& model, const pare::Execution& execution);
 
   /// The share of masked layers that is removed now.
   [[nodiscard]] double sparsity() const;
   /// What a training goes on from.
-  void add_parts(const LanguageModel<float>& model, std::vector<StatePart>& parts);
+  void add_parts(const Network<float>& model, std::vector<StatePart>& parts);
 
  private:
   struct Layer {
