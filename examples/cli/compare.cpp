@@ -71,6 +71,7 @@ std::vector<PruneRecipe> prune_recipes_of(const CompareOptions& options) {
       if (!parse_structure(item)) recipes.push_back(parse_prune(item));
   for (PruneRecipe& recipe : recipes) {
     recipe.layers = options.base.layers;
+    recipe.min_expert_tokens = options.base.min_expert_tokens;
     recipe.validate();
   }
   return recipes;
@@ -112,10 +113,7 @@ class Comparison {
         checkpoint_(options.model.model) {
     require_report_path("--report", options.report, {".json", ".csv"},
                         input_paths(options.model, options.calibration, options.text));
-    refuse_masks(checkpoint_);
-    if (const std::string by = checkpoint_.quantization(); !by.empty())
-      throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
-                                "); compare starts from a float model, use eval");
+    require_float(checkpoint_, "; compare starts from a float model, use eval");
     layers_ = layers_of_model(checkpoint_.config());
     for (const Recipe& recipe : recipes_)
       require_shapes(recipe, formats_of_layers(recipe, layers_), layers_);

@@ -50,6 +50,13 @@ void refuse_masks(const engine::Checkpoint& checkpoint) {
                               "pare prune writes without --save-as pare");
 }
 
+void require_float(const engine::Checkpoint& checkpoint, const std::string& instead) {
+  refuse_masks(checkpoint);
+  if (const std::string by = checkpoint.quantization(); !by.empty())
+    throw pare::ArgumentError(checkpoint.directory().string() + " is quantized already (by " + by +
+                              ")" + instead);
+}
+
 engine::Checkpoint open_model(const ModelOptions& options) {
   using engine::PackedAccess;
   engine::Checkpoint checkpoint(options.model,
@@ -149,6 +156,15 @@ CalibrationWindows calibration_windows(const CalibrationOptions& options,
                   "calib.txt beside the model)",
                   checkpoint);
   return {tokens.ids, length, options.windows, options.stride};
+}
+
+CalibrationWindows calibration_windows(const ModelOptions& model, const CalibrationOptions& options,
+                                       const engine::Checkpoint& checkpoint, RecipeFile& saved) {
+  const Index length = window_length(model, checkpoint.config());
+  saved.window = length;
+  saved.windows = options.windows;
+  saved.stride = options.stride;
+  return calibration_windows(options, checkpoint, length);
 }
 
 }  // namespace cli

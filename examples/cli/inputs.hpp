@@ -1,5 +1,8 @@
 #pragma once
 
+#include <filesystem>
+#include <string>
+
 #include "cli/input_paths.hpp"
 #include "cli/model_inputs.hpp"
 #include "cli/options.hpp"
@@ -14,6 +17,9 @@ namespace cli {
 
 /// Throws ArgumentError for a model whose zeros are stored as masks: it is written to be run.
 void refuse_masks(const engine::Checkpoint& checkpoint);
+
+/// Refuses a quantized model, and one with masks; `instead` ends the line with what would work.
+void require_float(const engine::Checkpoint& checkpoint, const std::string& instead);
 
 /// What commands read: a model and texts.
 [[nodiscard]] InputPaths input_paths(const ModelOptions& model,
@@ -50,5 +56,10 @@ void refuse_masks(const engine::Checkpoint& checkpoint);
 [[nodiscard]] CalibrationWindows calibration_windows(const CalibrationOptions& options,
                                                      const engine::Checkpoint& checkpoint,
                                                      Index length);
+/// The same for a run of a recipe: what they are goes to `saved`.
+[[nodiscard]] CalibrationWindows calibration_windows(const ModelOptions& model,
+                                                     const CalibrationOptions& options,
+                                                     const engine::Checkpoint& checkpoint,
+                                                     RecipeFile& saved);
 
 }  // namespace cli

@@ -32,40 +32,16 @@ std::vector<std::byte> to_f16(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-void copy_tensors(const engine::ModelFiles& model, const std::vector<std::string>& names,
+void copy_tensors(const engine::ModelFiles& model, const std::vector<CopiedTensor>& tensors,
                   const fs::path& to, CopiedType type) {
   auto& source = model.tensors;
-  std::vector<pare::TensorSpec> specs;
-  const auto is_converted = [&](const std::string& name) {
-    return type == CopiedType::f16_for_bf16 && source.info(name).dtype == pare::DType::BF16;
+  const auto is_converted = [&](const pare::TensorInfo& info) {
+    return type == CopiedType::f16_for_bf16 && info.dtype == pare::DType::BF16;
   };
-  for (const std::string& name : names)
-    specs.push_back({name, is_converted(name) ? pare::DType::F16 : source.info(name).dtype,
-                     source.info(name).shape});
-  pare::SafetensorsWriter writer(to, specs);
-  constexpr std::size_t piece = std::size_t{16} << 20;
-  for (const auto& spec : specs) {
-    const auto bytes = source.info(spec.name).bytes;
-    for (std::size_t begin = 0; begin < bytes.size(); begin += piece) {
-      const auto part = bytes.subspan(begin, std::min(piece, bytes.size() - begin));
-      if (is_converted(spec.name))
-        writer.write(spec.name, pare::with_context(model.directory.string() + ": " + spec.name,
-                                                   [&] { return to_f16(part); }));
-      else
-        writer.write(spec.name, part);
-      model.release_pages();
-    }
-  }
-  writer.finish();
-}
-
-void copy_tensors(const engine::ModelFiles& model, const std::vector<CopiedTensor>& tensors,
-                  const fs::path& to) {
-  auto& source = model.tensors;
   std::vector<pare::TensorSpec> specs;
   for (const CopiedTensor& tensor : tensors) {
     const pare::TensorInfo& info = source.info(tensor.source);
-    specs.push_back({tensor.name, info.dtype, info.shape});
+    specs.push_back({tensor.name, is_converted(info) ? pare::DType::F16 : info.dtype, info.shape});
     if (!tensor.rows) continue;
     for (const pare::Index row : *tensor.rows)
       if (info.shape.empty() || row >= info.shape.front())
@@ -73,20 +49,37 @@ void copy_tensors(const engine::ModelFiles& model, const std::vector<CopiedTenso
     specs.back().shape.front() = std::ssize(*tensor.rows);
   }
   pare::SafetensorsWriter writer(to, specs);
+  constexpr std::size_t piece = std::size_t{16} << 20;
   for (const CopiedTensor& tensor : tensors) {
     const pare::TensorInfo& info = source.info(tensor.source);
+    const auto write = [&](std::span<const std::byte> bytes) {
+      for (std::size_t begin = 0; begin < bytes.size(); begin += piece) {
+        const auto part = bytes.subspan(begin, std::min(piece, bytes.size() - begin));
+        if (is_converted(info))
+          writer.write(tensor.name,
+                       pare::with_context(model.directory.string() + ": " + tensor.source,
+                                          [&] { return to_f16(part); }));
+        else
+          writer.write(tensor.name, part);
+        model.release_pages();
+      }
+    };
     if (!tensor.rows) {
-      writer.write(tensor.name, info.bytes);
-    } else {
-      const std::size_t row_bytes =
-          info.bytes.size() / static_cast<std::size_t>(info.shape.front());
-      for (const pare::Index row : *tensor.rows)
-        writer.write(tensor.name,
-                     info.bytes.subspan(static_cast<std::size_t>(row) * row_bytes, row_bytes));
+      write(info.bytes);
+      continue;
     }
-    model.release_pages();
+    const std::size_t row_bytes = info.bytes.size() / static_cast<std::size_t>(info.shape.front());
+    for (const pare::Index row : *tensor.rows)
+      write(info.bytes.subspan(static_cast<std::size_t>(row) * row_bytes, row_bytes));
   }
   writer.finish();
+}
+
+void copy_tensors(const engine::ModelFiles& model, const std::vector<std::string>& names,
+                  const fs::path& to, CopiedType type) {
+  std::vector<CopiedTensor> tensors;
+  for (const std::string& name : names) tensors.push_back({name, name});
+  copy_tensors(model, tensors, to, type);
 }
 
 std::uint64_t estimated_bytes(

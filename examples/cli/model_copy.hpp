@@ -23,13 +23,13 @@ struct CopiedTensor {
   std::string name, source;
   std::optional<std::vector<pare::Index>> rows{};
 };
-/// Writes such copies into one file, byte by byte. Throws ShapeError for rows that are not there.
-void copy_tensors(const engine::ModelFiles& model, const std::vector<CopiedTensor>& tensors,
-                  const std::filesystem::path& to);
 
 /// Writes tensors of a checkpoint into one file, whatever they hold, in pieces that bound the
-/// memory: byte by byte as they are, or in another type. Throws NumericError naming a tensor with a
-/// number that the type cannot hold.
+/// memory: byte by byte as they are, or in another type. Throws ShapeError for rows that are not
+/// there, NumericError naming a tensor with a number that the type cannot hold.
+void copy_tensors(const engine::ModelFiles& model, const std::vector<CopiedTensor>& tensors,
+                  const std::filesystem::path& to, CopiedType type = CopiedType::unchanged);
+/// The same under their own names.
 void copy_tensors(const engine::ModelFiles& model, const std::vector<std::string>& names,
                   const std::filesystem::path& to, CopiedType type = CopiedType::unchanged);
 

@@ -70,22 +70,14 @@ void prune(const PruneCommand& options) {
   inputs.add_file(options.recipe_file);
   const OutputPath out(options.out, options.force, inputs);
   const engine::Checkpoint checkpoint(options.model.model);
-  refuse_masks(checkpoint);
-  if (const std::string by = checkpoint.quantization(); !by.empty())
-    throw pare::ArgumentError(options.model.model.string() + " is quantized (by " + by +
-                              "): prune before quantizing");
+  require_float(checkpoint, ": prune before quantizing");
   const std::vector<LayerShape> layers = layers_of_model(checkpoint.config());
   PrunedLayers chosen = pruned_layers(recipe, layers);
   require_text_files(checkpoint.files());
   RecipeFile saved{.prune = recipe};
   std::optional<CalibrationWindows> windows;
-  if (recipe.needs_calibration()) {
-    const Index length = window_length(options.model, checkpoint.config());
-    windows.emplace(calibration_windows(options.calibration, checkpoint, length));
-    saved.window = length;
-    saved.windows = options.calibration.windows;
-    saved.stride = options.calibration.stride;
-  }
+  if (recipe.needs_calibration())
+    windows.emplace(calibration_windows(options.model, options.calibration, checkpoint, saved));
   out.warn_if_no_room(
       estimated_bytes(checkpoint.files(), [](const std::string&) { return std::nullopt; }));
   std::map<std::string, std::string> texts;

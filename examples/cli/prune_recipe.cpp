@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/names.hpp"
+#include "cli/shared_step_options.hpp"
 #include "pare/pruning/scores/all.hpp"
 
 namespace cli {
@@ -136,16 +137,9 @@ std::vector<StepOption<PruneRecipe>> describe() {
            [](PruneRecipe& r, const Json& v) {
              r.update = parse_name<PruneUpdate>(prune_update_names, v.get<std::string>(), "update");
            }},
-      {.name = "damping",
-       .flag = "--damping",
-       .kind = Kind::number,
-       .help = "of updates: fraction of the mean Hessian diagonal",
-       .compared = false,
-       .in_manifest = true,
-       .has_effect = [](const PruneRecipe& r) { return r.update != PruneUpdate::none; },
-       .where = "updates",
-       .get = [](const PruneRecipe& r) { return Json(r.damping); },
-       .set = [](PruneRecipe& r, const Json& v) { r.damping = v.get<double>(); }},
+      damping_option<PruneRecipe>(
+          "of updates: fraction of the mean Hessian diagonal", false,
+          [](const PruneRecipe& r) { return r.update != PruneUpdate::none; }, "updates"),
       {.name = "allocate",
        .flag = "--allocate",
        .kind = Kind::text,
@@ -190,17 +184,7 @@ std::vector<StepOption<PruneRecipe>> describe() {
        .has_effect = [](const PruneRecipe& r) { return !r.layers.empty(); },
        .get = [](const PruneRecipe& r) { return r.layers.empty() ? Json() : Json(r.layers); },
        .set = [](PruneRecipe& r, const Json& v) { r.layers = v.get<std::string>(); }},
-      {.name = "min_expert_tokens",
-       .flag = "--min-expert-tokens",
-       .kind = Kind::integer,
-       .help = "of mixtures of experts: one that the calibration text gives fewer tokens runs on "
-               "all for its statistics",
-       .compared = false,
-       .in_manifest = true,
-       .has_effect = [](const PruneRecipe& r) { return r.needs_calibration(); },
-       .where = "what calibrates",
-       .get = [](const PruneRecipe& r) { return Json(r.min_expert_tokens); },
-       .set = [](PruneRecipe& r, const Json& v) { r.min_expert_tokens = v.get<Index>(); }},
+      min_expert_tokens_option<PruneRecipe>(false, "what calibrates"),
       {.name = "save_as",
        .flag = "--save-as",
        .kind = Kind::text,
@@ -276,11 +260,7 @@ void PruneRecipe::validate() const {
     throw pare::ArgumentError("--pattern " + pattern +
                               " keeps more than there are: N:M means "
                               "that N of M stay");
-  if (min_expert_tokens < 1)
-    throw pare::ArgumentError("--min-expert-tokens " + std::to_string(min_expert_tokens) +
-                              " is not positive");
-  if (!(damping >= 0.0 && damping <= 1.0))
-    throw pare::ArgumentError("--damping " + std::to_string(damping) + " is outside [0, 1]");
+  require_shared_values(*this);
   if (!(owl_multiple > 0.0 && std::isfinite(owl_multiple)))
     throw pare::ArgumentError("--owl-multiple " + std::to_string(owl_multiple) +
                               " is no positive number");

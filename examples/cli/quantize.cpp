@@ -104,10 +104,7 @@ void quantize(const QuantizeCommand& options) {
     throw pare::ArgumentError("--transposed has no effect here: how the layers of " +
                               options.model.model.string() + " are stored is known");
   const engine::Checkpoint checkpoint(options.model.model);
-  refuse_masks(checkpoint);
-  if (const std::string by = checkpoint.quantization(); !by.empty())
-    throw pare::ArgumentError(options.model.model.string() + " is quantized already (by " + by +
-                              ")");
+  require_float(checkpoint, "");
   if (recipe.output_layer != OutputLayer::unchanged && checkpoint.config().tied_embeddings)
     throw pare::ArgumentError("--output-layer int8 has nothing to quantize: the output layer of " +
                               options.model.model.string() +
@@ -119,13 +116,9 @@ void quantize(const QuantizeCommand& options) {
   require_text_files(checkpoint.files());
   RecipeFile saved{.prune = options.prune, .quantize = recipe};
   std::optional<CalibrationWindows> windows;
-  const Index length = window_length(options.model, checkpoint.config());
-  if (recipe.needs_calibration()) {
-    windows.emplace(calibration_windows(options.calibration, checkpoint, length));
-    saved.window = length;
-    saved.windows = options.calibration.windows;
-    saved.stride = options.calibration.stride;
-  }
+  (void)window_length(options.model, checkpoint.config());
+  if (recipe.needs_calibration())
+    windows.emplace(calibration_windows(options.model, options.calibration, checkpoint, saved));
   print_notes(recipe);
   warn_of_short_rows(recipe, layers);
   out.warn_if_no_room(estimated_bytes(

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "cli/shared_step_options.hpp"
+
 namespace cli {
 
 bool Recipe::uses_static_activations() const {
@@ -63,8 +65,7 @@ void Recipe::validate() const {
   if (save_as == SaveAs::awq && act_order && !static_groups)
     throw pare::ArgumentError(
         "--save-as awq has no group index: use --act-order with static groups");
-  if (!(damping >= 0.0 && damping <= 1.0))
-    throw pare::ArgumentError("--damping " + std::to_string(damping) + " is outside [0, 1]");
+  require_shared_values(*this);
   if (!(alpha >= 0.0f && alpha <= 1.0f))
     throw pare::ArgumentError("--alpha " + std::to_string(alpha) + " is outside [0, 1]");
 }

@@ -3,6 +3,8 @@
 #include <array>
 #include <vector>
 
+#include "cli/shared_step_options.hpp"
+
 namespace cli {
 namespace {
 
@@ -114,24 +116,7 @@ std::vector<StepOption<Recipe>> describe() {
        .has_effect = [](const Recipe& r) { return !r.layers.empty(); },
        .get = [](const Recipe& r) { return r.layers.empty() ? Json() : Json(r.layers); },
        .set = [](Recipe& r, const Json& v) { r.layers = v.get<std::string>(); }},
-      {.name = "min_expert_tokens",
-       .flag = "--min-expert-tokens",
-       .kind = Kind::integer,
-       .help =
-           "of mixtures of experts: one that the calibration text gives fewer tokens runs on all "
-           "for its statistics",
-       .compared = true,
-       .in_manifest = true,
-       .has_effect = [](const Recipe& r) { return r.needs_calibration(); },
-       .where = "methods that calibrate",
-       .get = [](const Recipe& r) { return Json(r.min_expert_tokens); },
-       .set =
-           [](Recipe& r, const Json& v) {
-             r.min_expert_tokens = v.get<Index>();
-             if (r.min_expert_tokens < 1)
-               throw pare::ArgumentError("--min-expert-tokens " +
-                                         std::to_string(r.min_expert_tokens) + " is not positive");
-           }},
+      min_expert_tokens_option<Recipe>(true, "methods that calibrate"),
       {.name = "transposed",
        .flag = "--transposed",
        .kind = Kind::text,
@@ -177,16 +162,8 @@ std::vector<StepOption<Recipe>> describe() {
        .where = "--act-order: other sweeps have no static groups",
        .get = [](const Recipe& r) { return Json(r.static_groups); },
        .set = [](Recipe& r, const Json& v) { r.static_groups = v.get<bool>(); }},
-      {.name = "damping",
-       .flag = "--damping",
-       .kind = Kind::number,
-       .help = "gptq: fraction of the mean Hessian diagonal",
-       .compared = true,
-       .in_manifest = true,
-       .has_effect = uses_gptq,
-       .where = "gptq and awq+gptq",
-       .get = [](const Recipe& r) { return Json(r.damping); },
-       .set = [](Recipe& r, const Json& v) { r.damping = v.get<double>(); }},
+      damping_option<Recipe>("gptq: fraction of the mean Hessian diagonal", true, uses_gptq,
+                             "gptq and awq+gptq"),
       {.name = "alpha",
        .flag = "--alpha",
        .kind = Kind::number,

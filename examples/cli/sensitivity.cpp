@@ -82,10 +82,7 @@ class SensitivityRun {
     const InputPaths read = input_paths(options.model, options.calibration, options.text);
     require_report_path("--report", options.report, {".json", ".csv"}, read);
     require_report_path("--plot", options.plot, {".svg"}, read);
-    refuse_masks(checkpoint_);
-    if (const std::string by = checkpoint_.quantization(); !by.empty())
-      throw pare::ArgumentError(options.model.model.string() + " is quantized (by " + by +
-                                "): prune before quantizing");
+    require_float(checkpoint_, ": prune before quantizing");
     if (options.eval_windows.value_or(0) < 0)
       throw pare::ArgumentError("--eval-windows " + std::to_string(*options.eval_windows) +
                                 " is negative");

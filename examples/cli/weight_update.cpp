@@ -17,7 +17,7 @@ namespace cli {
 struct WeightUpdate::Shared {
   PruneRecipe recipe;
   pare::Execution execution;
-  std::variant<std::monostate, pare::Hessian, pare::ObsFactor, pare::AlpsProblem> of_inputs;
+  std::variant<std::monostate, const pare::Hessian*, pare::ObsFactor, pare::AlpsProblem> of_inputs;
 };
 
 WeightUpdate::WeightUpdate(const PruneRecipe& recipe, const pare::Hessian& hessian,
@@ -36,7 +36,7 @@ WeightUpdate::WeightUpdate(const PruneRecipe& recipe, const pare::Hessian& hessi
     shared_->of_inputs.emplace<pare::AlpsProblem>(
         hessian, pare::AlpsProblemOptions{.damping = recipe.damping}, execution);
   else if (recipe.update != PruneUpdate::sparsegpt)
-    shared_->of_inputs = hessian;
+    shared_->of_inputs = &hessian;
   else
     shared_->of_inputs.emplace<pare::ObsFactor>(
         hessian, pare::ObsFactorOptions{.damping = recipe.damping}, execution);
@@ -52,7 +52,8 @@ pare::PruneResult WeightUpdate::operator()(pare::MatrixView<const float> weight,
   const pare::Selection selection = selection_of(recipe, layer);
   if (const auto* problem = std::get_if<pare::AlpsProblem>(&of_inputs))
     return pare::alps(weight, *problem, {.selection = selection}, execution);
-  if (const auto* hessian = std::get_if<pare::Hessian>(&of_inputs)) {
+  if (const auto* const* found = std::get_if<const pare::Hessian*>(&of_inputs)) {
+    const pare::Hessian* const hessian = *found;
     if (recipe.update == PruneUpdate::obc)
       return pare::obc(weight, *hessian, {.selection = selection, .damping = recipe.damping},
                        execution);

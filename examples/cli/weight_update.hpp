@@ -11,8 +11,8 @@
 
 namespace cli {
 
-/// What a recipe's update makes of weights that share an input, seen by `hessian`; what they share
-/// is computed once. The recipe has an update.
+/// What a recipe's update makes of weights that share an input, seen by `hessian`, which must
+/// outlive it; what they share is computed once. The recipe has an update.
 class WeightUpdate {
  public:
   WeightUpdate(const PruneRecipe& recipe, const pare::Hessian& hessian,

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "pare/pruning/structure/axis_scores.hpp"
+#include "pare/pruning/structure/group_scores.hpp"
+
 namespace engine {
 namespace {
 
@@ -155,6 +158,20 @@ void slice_block(const pare::DependencyGraph& graph, Block& block) {
     slice(graph, *name, norm->weight);
     slice(graph, *name + ".bias", norm->bias);
   }
+}
+
+std::vector<double> squared_weights(const Block& block, const pare::ChannelGroup& group,
+                                    const pare::Execution& execution) {
+  std::vector<pare::MemberScores> squares;
+  for (std::size_t i = 0; i < block.linears.size(); ++i)
+    for (const std::size_t axis : {std::size_t{0}, std::size_t{1}})
+      if (const pare::AxisName name{block.description.linears[i].name, axis == 0 ? "out" : "in"};
+          group.find(name))
+        squares.push_back(
+            {name, pare::axis_norms(block.linears[i].dense().view(), axis, 2.0, execution)});
+  return pare::group_scores(
+      group, squares,
+      {.reduction = pare::GroupReduction::sum, .normalization = pare::GroupNormalization::none});
 }
 
 }  // namespace engine

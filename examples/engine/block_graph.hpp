@@ -1,8 +1,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "engine/block.hpp"
+#include "pare/kernels/execution.hpp"
 #include "pare/pruning/structure/dependency_graph.hpp"
 
 /// What must be removed together in a block of any family: its description as a dependency graph.
@@ -32,5 +34,10 @@ inline constexpr const char* heads_axis = "heads";
 /// Leaves of a block, in float32, and of its description what is left in its graph. The model's
 /// configuration still has the old heads: see `resize`.
 void slice_block(const pare::DependencyGraph& graph, Block& block);
+
+/// How large the weights of each channel of a group are: the sum of the squares of all of them.
+[[nodiscard]] std::vector<double> squared_weights(const Block& block,
+                                                  const pare::ChannelGroup& group,
+                                                  const pare::Execution& execution = {});
 
 }  // namespace engine

@@ -10,8 +10,6 @@
 #include "engine/config_changes.hpp"
 #include "engine/model.hpp"
 #include "pare/pruning/scores/block_influence.hpp"
-#include "pare/pruning/structure/axis_scores.hpp"
-#include "pare/pruning/structure/group_scores.hpp"
 #include "pare/pruning/structure/select_channels.hpp"
 
 namespace lab {
@@ -36,15 +34,7 @@ using pare::Index;
   for (engine::Block& block : blocks) {
     pare::DependencyGraph graph = engine::block_graph(model.config, block);
     const pare::ChannelGroup group = graph.group_of({axis});
-    std::vector<pare::MemberScores> squares;
-    for (std::size_t i = 0; i < block.linears.size(); ++i)
-      for (const std::size_t side : {std::size_t{0}, std::size_t{1}})
-        if (const pare::AxisName name{block.description.linears[i].name, side == 0 ? "out" : "in"};
-            group.find(name))
-          squares.push_back({name, pare::axis_norms(block.linears[i].dense().view(), side)});
-    const auto scores = pare::group_scores(
-        group, squares,
-        {.reduction = pare::GroupReduction::sum, .normalization = pare::GroupNormalization::none});
+    const auto scores = engine::squared_weights(block, group);
     graph.remove(group, pare::select_channels(group, scores, {.ratio = ratio}));
     engine::slice_block(graph, block);
   }

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "cli/model_copy.hpp"
-#include "cli/structure/structure_edits.hpp"
 #include "engine/block_tensors.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/mapped_file.hpp"
@@ -152,7 +151,7 @@ void ModelWriter::write_block(const BlockInWork& work) {
       for (Index e = 0; e < experts->count; ++e) pieces.push_back(expert_path(work.index, e));
   }
   add_layers(work, shard);
-  shard.edits = edits_json(work.index, work.edits);
+  shard.edits = work.edits;
   write_shard(directory_.shard_path(work.index), std::move(shard), pieces);
 }
 
@@ -294,14 +293,14 @@ std::vector<std::string> ModelWriter::other_tensors() const {
 }
 
 void ModelWriter::write_edits() const {
-  nlohmann::json edits = smaller_->edits;
+  nlohmann::json edits = smaller_->edits_header;
   edits["edits"] = nlohmann::json::array();
   for (Index i = 0; i < blocks_; ++i) {
     const auto reader = pare::SafetensorsReader::open(directory_.shard_path(i));
     for (auto& edit : pare::parse_json(reader.metadata().at("pare_edits")))
       edits["edits"].push_back(std::move(edit));
   }
-  pare::write_json(directory_.file_path(edits_file_name), edits);
+  pare::write_json(directory_.file_path(smaller_->edits_file), edits);
 }
 
 void ModelWriter::write_settings() {

@@ -27,7 +27,9 @@ struct Output {
   struct Smaller {
     engine::ModelConfig config;
     nlohmann::json config_json;
-    nlohmann::json edits;  ///< what pare_edits.json says beside the edits
+    /// A file that says what was taken out: this, and under "edits" those of all blocks.
+    std::string edits_file;
+    nlohmann::json edits_header;
   };
   std::optional<Smaller> smaller{};
   /// New values of tensors outside blocks, for those that it knows: embeddings, the last norm.

@@ -4,6 +4,7 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,7 +13,6 @@
 #include "cli/pipeline/layer.hpp"
 #include "engine/quantization_settings.hpp"
 #include "pare/calibration/hessian.hpp"
-#include "pare/pruning/structure/dependency_graph.hpp"
 
 namespace cli {
 
@@ -50,8 +50,8 @@ struct BlockInWork {
   std::vector<Layer> layers;
   /// What replaces weights of `block`, by the layer's name.
   std::map<std::string, engine::QuantizedLinear> quantized;
-  /// What was taken out of it, so that tensors have other shapes: see structure/.
-  std::vector<pare::StructureEdit> edits;
+  /// What was taken out of it, so that tensors have other shapes: a list, for Output::Smaller.
+  nlohmann::json edits = nlohmann::json::array();
   /// What a step's `prepare` divided the activations of sites by.
   std::map<engine::Site, pare::Vector<float>> input_scales;
   /// What the user should know, in a line each.
@@ -65,7 +65,7 @@ struct BlockInWork {
   /// What became of an expert, or of other layers, that were a block of their own.
   void take_notes(BlockInWork& other) {
     std::move(other.notices.begin(), other.notices.end(), std::back_inserter(notices));
-    std::move(other.edits.begin(), other.edits.end(), std::back_inserter(edits));
+    for (auto& edit : other.edits) edits.push_back(std::move(edit));
     for (const auto& [what, count] : other.counts) counts[what] += count;
   }
 };

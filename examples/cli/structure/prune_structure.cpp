@@ -33,23 +33,19 @@ struct Work {
   nlohmann::json saved;  // the recipe
 };
 
-nlohmann::json header(Structure structure) {
-  return {{"version", 1}, {"structure", name_of(structure_names, structure)}};
-}
-
 void remove_channels(const Work& work, const StructurePlan& plan, const OutputPath& out,
                      const nlohmann::json& manifest) {
   const engine::BlockRunner runner(work.checkpoint.config(), work.execution);
   Steps steps;
   steps.push_back(std::make_unique<StructureStep>(work.recipe, plan, runner));
-  (void)compress_model(
-      work.checkpoint, steps,
-      {.path = out,
-       .layout = FileLayout::of_float_model(),
-       .manifest = manifest,
-       .recipe = work.saved,
-       .smaller = Output::Smaller{plan.now, plan.config, header(work.recipe.structure)}},
-      work.windows, work.execution, "pruning", work.recipe.min_expert_tokens);
+  (void)compress_model(work.checkpoint, steps,
+                       {.path = out,
+                        .layout = FileLayout::of_float_model(),
+                        .manifest = manifest,
+                        .recipe = work.saved,
+                        .smaller = Output::Smaller{plan.now, plan.config, edits_file_name,
+                                                   edits_header(work.recipe.structure)}},
+                       work.windows, work.execution, "pruning", work.recipe.min_expert_tokens);
 }
 
 /// Shards of tensors as they were, under new names.
@@ -128,21 +124,13 @@ void prune_structure(const PruneCommand& options, const StructureRecipe& given) 
   inputs.add_file(recipe.replay);
   const OutputPath out(options.out, options.force, inputs);
   const engine::Checkpoint checkpoint(options.model.model);
-  refuse_masks(checkpoint);
-  if (const std::string by = checkpoint.quantization(); !by.empty())
-    throw pare::ArgumentError(options.model.model.string() + " is quantized (by " + by +
-                              "): prune before quantizing");
+  require_float(checkpoint, ": prune before quantizing");
   StructurePlan plan = plan_structure(recipe, checkpoint);
   require_text_files(checkpoint.files());
   RecipeFile saved{.structure = recipe};
   std::optional<CalibrationWindows> windows;
-  if (recipe.needs_calibration()) {
-    const Index length = window_length(options.model, checkpoint.config());
-    windows.emplace(calibration_windows(options.calibration, checkpoint, length));
-    saved.window = length;
-    saved.windows = options.calibration.windows;
-    saved.stride = options.calibration.stride;
-  }
+  if (recipe.needs_calibration())
+    windows.emplace(calibration_windows(options.model, options.calibration, checkpoint, saved));
   out.warn_if_no_room(
       estimated_bytes(checkpoint.files(), [](const std::string&) { return std::nullopt; }));
   if (recipe.update == StructureUpdate::refit && !plan.has_bias)

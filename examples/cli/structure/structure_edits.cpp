@@ -60,25 +60,26 @@ std::vector<pare::StructureEdit> StructureEdits::of_block(Index block) const {
   return own;
 }
 
-nlohmann::json edits_json(Index block, const std::vector<pare::StructureEdit>& edits) {
-  Json list = Json::array();
-  for (const pare::StructureEdit& edit : edits)
-    list.push_back({{"block", block},
-                    {"root", edit.root.tensor},
-                    {"extent", edit.extent},
-                    {"indices", edit.indices}});
-  return list;
+nlohmann::json edit_json(Index block, const pare::StructureEdit& edit) {
+  return {{"block", block},
+          {"root", edit.root.tensor},
+          {"extent", edit.extent},
+          {"indices", edit.indices}};
+}
+
+nlohmann::json edits_header(Structure structure) {
+  return {{"version", 1}, {"structure", name_of(structure_names, structure)}};
 }
 
 nlohmann::json edits_json(const StructureEdits& edits) {
   Json list = Json::array();
   for (const StructureEdits::Edit& edit : edits.edits) {
-    list.push_back(edits_json(edit.block, {edit.edit}).front());
+    list.push_back(edit_json(edit.block, edit.edit));
     if (edits.structure == Structure::blocks) list.back().erase("block");
   }
-  return {{"version", 1},
-          {"structure", name_of(structure_names, edits.structure)},
-          {"edits", std::move(list)}};
+  Json file = edits_header(edits.structure);
+  file["edits"] = std::move(list);
+  return file;
 }
 
 StructureEdits read_edits(const std::filesystem::path& path) {

@@ -34,7 +34,8 @@ struct StructureEdits {
 /// Throws FormatError naming file and field.
 [[nodiscard]] StructureEdits read_edits(const std::filesystem::path& path);
 
-/// The edits of a block by themselves, as shards keep them.
-[[nodiscard]] nlohmann::json edits_json(Index block, const std::vector<pare::StructureEdit>& edits);
+/// One edit of a block by itself, as shards keep them, and what the file says beside them.
+[[nodiscard]] nlohmann::json edit_json(Index block, const pare::StructureEdit& edit);
+[[nodiscard]] nlohmann::json edits_header(Structure structure);
 
 }  // namespace cli

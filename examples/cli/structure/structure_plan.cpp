@@ -119,7 +119,7 @@ void plan_experts(const StructureRecipe& recipe, const engine::ModelConfig& conf
       continue;
     }
     const Index count = block.experts->count;
-    Index removed = removed_parts(recipe, count);
+    Index removed = pare::removed_channels(count, recipe.selection());
     if (plan.edits) {
       removed = 0;
       for (const pare::StructureEdit& edit : plan.edits->of_block(i)) {
@@ -154,7 +154,8 @@ void plan_blocks(const StructureRecipe& recipe, const engine::ModelConfig& confi
     }
     if (kept.empty()) throw pare::ArgumentError("no block would be left");
   } else {
-    kept.resize(kept.size() - static_cast<std::size_t>(removed_parts(recipe, config.layers)));
+    kept.resize(kept.size() - static_cast<std::size_t>(
+                                  pare::removed_channels(config.layers, recipe.selection())));
   }
   plan.count = {config.layers - std::ssize(kept), config.layers, 1};
   plan.now = keep_blocks(config, kept);
@@ -180,15 +181,6 @@ engine::ModelConfig keep_blocks(const engine::ModelConfig& config, const std::ve
   std::vector<engine::BlockDescription> blocks;
   for (const Index block : kept) blocks.push_back(config.block(block));
   return engine::resize(config, std::move(blocks));
-}
-
-Index removed_parts(const StructureRecipe& recipe, Index n) {
-  pare::DependencyGraph graph;
-  graph.add_channels("parts", n);
-  graph.add_channels("same", n);
-  graph.couple({"parts"}, {"same"});
-  const std::vector<double> scores(static_cast<std::size_t>(n));
-  return std::ssize(pare::select_channels(graph.group_of({"parts"}), scores, recipe.selection()));
 }
 
 StructurePlan plan_structure(const StructureRecipe& recipe, const engine::Checkpoint& checkpoint) {

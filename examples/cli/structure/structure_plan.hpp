@@ -59,8 +59,4 @@ struct RemovedAxis {
 [[nodiscard]] engine::ModelConfig keep_blocks(const engine::ModelConfig& config,
                                               const std::vector<Index>& kept);
 
-/// How many of n parts a share is where no channel says it: to the nearest, and what is left a
-/// multiple.
-[[nodiscard]] Index removed_parts(const StructureRecipe& recipe, Index n);
-
 }  // namespace cli

@@ -5,7 +5,9 @@
 #include <span>
 #include <vector>
 
+#include "cli/comma_list.hpp"
 #include "cli/names.hpp"
+#include "cli/shared_step_options.hpp"
 
 namespace cli {
 namespace {
@@ -112,16 +114,10 @@ std::vector<StepOption<StructureRecipe>> describe() {
              r.update = parse_name<StructureUpdate>(structure_update_names, v.get<std::string>(),
                                                     "update of a structure");
            }},
-      {.name = "damping",
-       .flag = "--damping",
-       .kind = Kind::number,
-       .help = "of refit: fraction of the mean Hessian diagonal",
-       .compared = false,
-       .in_manifest = true,
-       .has_effect = [](const StructureRecipe& r) { return r.update == StructureUpdate::refit; },
-       .where = "--update refit",
-       .get = [](const StructureRecipe& r) { return Json(r.damping); },
-       .set = [](StructureRecipe& r, const Json& v) { r.damping = v.get<double>(); }},
+      damping_option<StructureRecipe>(
+          "of refit: fraction of the mean Hessian diagonal", false,
+          [](const StructureRecipe& r) { return r.update == StructureUpdate::refit; },
+          "--update refit"),
       {.name = "replay",
        .flag = "--replay",
        .kind = Kind::text,
@@ -132,17 +128,7 @@ std::vector<StepOption<StructureRecipe>> describe() {
        .has_effect = always,
        .get = [](const StructureRecipe& r) { return r.replay.empty() ? Json() : Json(r.replay); },
        .set = [](StructureRecipe& r, const Json& v) { r.replay = v.get<std::string>(); }},
-      {.name = "min_expert_tokens",
-       .flag = "--min-expert-tokens",
-       .kind = Kind::integer,
-       .help = "of mixtures of experts: one that the calibration text gives fewer tokens runs on "
-               "all for its statistics",
-       .compared = false,
-       .in_manifest = true,
-       .has_effect = [](const StructureRecipe& r) { return r.needs_calibration(); },
-       .where = "what calibrates",
-       .get = [](const StructureRecipe& r) { return Json(r.min_expert_tokens); },
-       .set = [](StructureRecipe& r, const Json& v) { r.min_expert_tokens = v.get<Index>(); }},
+      min_expert_tokens_option<StructureRecipe>(false, "what calibrates"),
   };
 }
 
@@ -155,12 +141,7 @@ std::span<const StepOption<StructureRecipe>> options_of<StructureRecipe>() {
 }
 
 std::optional<StructureRecipe> parse_structure(const std::string& text) {
-  std::vector<std::string> words;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(':', begin), text.size());
-    words.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
+  const std::vector<std::string> words = comma_list(text, ':');
   if (std::find(structure_names.begin(), structure_names.end(), words[0]) == structure_names.end())
     return std::nullopt;
   return pare::with_context("--prune " + text, [&] {
@@ -217,11 +198,7 @@ void StructureRecipe::validate() const {
                               " is outside [0, 1): 0.5 takes out half");
   if (multiple < 1)
     throw pare::ArgumentError("--multiple " + std::to_string(multiple) + " is not positive");
-  if (!(damping >= 0.0 && damping <= 1.0))
-    throw pare::ArgumentError("--damping " + std::to_string(damping) + " is outside [0, 1]");
-  if (min_expert_tokens < 1)
-    throw pare::ArgumentError("--min-expert-tokens " + std::to_string(min_expert_tokens) +
-                              " is not positive");
+  require_shared_values(*this);
   const auto known = scores_of(structure);
   if (std::find(known.begin(), known.end(), own_score()) == known.end())
     throw pare::ArgumentError("--score " + std::string(name_of(structure_score_names, *score)) +

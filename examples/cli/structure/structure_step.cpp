@@ -36,25 +36,19 @@ void add_to_bias(const pare::Vector<float>& change, engine::Linear& linear) {
 
 StructureStep::StructureStep(const StructureRecipe& recipe, const StructurePlan& plan,
                              const engine::BlockRunner& runner)
-    : recipe_(recipe), plan_(plan), runner_(runner) {}
+    : recipe_(recipe), plan_(plan), runner_(runner) {
+  const engine::ModelConfig& config = runner.config();
+  for (Index b = 0; b < config.layers; ++b)
+    for (const RemovedAxis& axis : removed_axes(recipe.structure, config.block(b)))
+      readers_.insert(config.linear_name(b, axis.consumer));
+}
 
 Needs StructureStep::needs() const {
   return {.hessians = recipe_.update == StructureUpdate::refit,
           .inputs = recipe_.needs_calibration()};
 }
 
-bool StructureStep::wants(const std::string& layer) const {
-  const auto kind = recipe_.structure == Structure::mlp ? Site::Kind::feed_forward_hidden
-                                                        : Site::Kind::attention_output;
-  const engine::ModelConfig& config = runner_.config();
-  for (Index b = 0; b < config.layers; ++b) {
-    if (!layer.starts_with(config.block_prefix(b))) continue;
-    const auto& linears = config.block(b).linears;
-    for (std::size_t i = 0; i < linears.size(); ++i)
-      if (linears[i].site.kind == kind && config.linear_name(b, i) == layer) return true;
-  }
-  return false;
-}
+bool StructureStep::wants(const std::string& layer) const { return readers_.contains(layer); }
 
 void StructureStep::prepare(BlockInWork&, const BlockStatistics*, const Listener&) {
   moments_.clear();
@@ -110,7 +104,7 @@ void StructureStep::remove(BlockInWork& work, const RemovedAxis& axis,
   const std::vector<Index> channels = chosen(work, axis, group);
   if (channels.empty()) return;
   (void)graph.remove(group, channels);
-  work.edits.push_back(graph.edits().back());
+  work.edits.push_back(edit_json(work.index, graph.edits().back()));
 
   const std::size_t place = axis.consumer;
   engine::Linear& consumer = work.block.linears[place];

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <map>
+#include <set>
 #include <string>
 
 #include "cli/pipeline/step.hpp"
@@ -46,6 +48,7 @@ class StructureStep final : public Step {
   StructureRecipe recipe_;
   const StructurePlan& plan_;
   const engine::BlockRunner& runner_;
+  std::set<std::string, std::less<>> readers_;               // layers that read what goes
   std::map<engine::Site, pare::ActivationMoments> moments_;  // of the block in work
 };
 

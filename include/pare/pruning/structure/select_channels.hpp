@@ -76,12 +76,27 @@ inline void require_channel_scores(const ChannelGroup& group, std::span<const do
 }
 
 /// How many channels a group keeps at least.
+[[nodiscard]] inline Index least_kept_channels(Index n, Index fixed,
+                                               const ChannelSelection& selection) {
+  // A product that is rounded up costs no channel.
+  return std::max({Index{1}, fixed,
+                   static_cast<Index>(std::ceil(
+                       static_cast<double>(n) * (1.0 - selection.largest_ratio) - 1e-9))});
+}
 [[nodiscard]] inline Index least_kept_channels(const ChannelGroup& group,
                                                const ChannelSelection& selection) {
-  const double n = static_cast<double>(group.channels());
-  // A product that is rounded up costs no channel.
-  return std::max({Index{1}, static_cast<Index>(group.fixed.size()),
-                   static_cast<Index>(std::ceil(n * (1.0 - selection.largest_ratio) - 1e-9))});
+  return least_kept_channels(group.channels(), static_cast<Index>(group.fixed.size()), selection);
+}
+
+/// How many of `size` channels of one of `runs` are left, where all runs are to keep about `keep`.
+[[nodiscard]] inline Index kept_of_run(Index size, Index runs, Index keep, Index least,
+                                       const ChannelSelection& selection) {
+  // Of each run, so that all of them together are a multiple.
+  const Index unit = selection.multiple / std::gcd(selection.multiple, runs);
+  Index kept = std::max(ceil_div(keep, runs), least);
+  if (selection.rounding == ChannelSelection::Multiple::down && kept - kept % unit >= least)
+    kept -= kept % unit;
+  return unit >= size ? size : std::min(round_up(kept, unit), size);
 }
 
 /// The channels with the lowest scores, so that about `keep` are left.
@@ -102,12 +117,7 @@ inline void require_channel_scores(const ChannelGroup& group, std::span<const do
     size = std::min(size, static_cast<Index>(channels.size()) + fixed[run]);
   Index least = ceil_div(least_kept_channels(group, selection), runs);
   for (const auto& [run, count] : fixed) least = std::max(least, count);
-  // Of each run, so that all of them together are a multiple.
-  const Index unit = selection.multiple / std::gcd(selection.multiple, runs);
-  Index kept = std::max(ceil_div(keep, runs), least);
-  if (selection.rounding == ChannelSelection::Multiple::down && kept - kept % unit >= least)
-    kept -= kept % unit;
-  kept = unit >= size ? size : std::min(round_up(kept, unit), size);
+  const Index kept = kept_of_run(size, runs, keep, least, selection);
 
   std::vector<Index> removed;
   for (auto& [run, channels] : candidates) {
@@ -137,6 +147,17 @@ inline void require_channel_scores(const ChannelGroup& group, std::span<const do
   detail::require_channel_scores(group, scores);
   const Index keep = group.channels() - detail::count_removed_channels(group.channels(), selection);
   return detail::lowest_channels(group, scores, keep, selection);
+}
+
+/// How many of n parts that are all alike would go, where there is no group: blocks, experts.
+///
+/// Errors    ArgumentError for options out of range, and for no part
+[[nodiscard]] inline Index removed_channels(Index n, const ChannelSelection& selection = {}) {
+  detail::require_channel_selection(selection);
+  if (n < 1) throw ArgumentError("there is no channel of " + std::to_string(n));
+  const Index least = detail::least_kept_channels(n, 0, selection);
+  return n - detail::kept_of_run(n, 1, n - detail::count_removed_channels(n, selection), least,
+                                 selection);
 }
 
 /// The same of all groups together: one threshold for their scores. The ratio is of channels, or
