@@ -20,6 +20,7 @@ pare::Mask choose_weights(const PruneRecipe& recipe, const PrunedLayer& layer,
   pare::Selection selection = selection_of(recipe, layer);
   // What a layer loses all of, nothing makes up for.
   selection.least_kept = selection.scope == pare::SelectionScope::matrix ? 1 : 0;
+  if (layer.scores) return pare::select(*layer.scores, selection, execution);
   const auto scores =
       pare::with_score(recipe.score, [&]<class S>(pare::TypeTag<S>) -> pare::Matrix<float> {
         if constexpr (std::is_same_v<typename S::Inputs, pare::Weights>) {
@@ -27,7 +28,7 @@ pare::Mask choose_weights(const PruneRecipe& recipe, const PrunedLayer& layer,
         } else if constexpr (std::is_same_v<typename S::Inputs, pare::WeightsAndInputs>) {
           return S{}(pare::WeightsAndInputs{weight, squared_inputs}, execution);
         } else {
-          throw pare::ArgumentError("--score " + recipe.score + " needs gradients");
+          throw pare::Error("the scores " + recipe.score + " were not computed");
         }
       });
   return pare::select(scores, selection, execution);

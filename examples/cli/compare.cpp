@@ -11,6 +11,7 @@
 #include "cli/comparison_table.hpp"
 #include "cli/encoder_evaluation.hpp"
 #include "cli/evaluation.hpp"
+#include "cli/gradient_scores.hpp"
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
 #include "cli/owl_allocation.hpp"
@@ -217,6 +218,8 @@ class Comparison {
     row.format = std::string(to_string(weight_dtype()));
     const Stopwatch watch;
     PrunedLayers layers = pruned_layers(recipe, layers_);
+    if (recipe.scores_gradients())
+      score_by_gradients(recipe, model_, *calibration_, runtime_.execution(), layers);
     if (recipe.scope == PruneScope::global) {
       const auto weights = dense_weights();
       count_together(
@@ -265,7 +268,10 @@ class Comparison {
       smaller.config = keep_blocks(model_.config, kept);
     } else {
       Steps steps;
-      steps.push_back(std::make_unique<StructureStep>(recipe, plan, runner));
+      steps.push_back(std::make_unique<StructureStep>(
+          recipe, plan, runner,
+          recipe.scores_gradients() ? channel_gradients(model_, *calibration_, runtime_.execution())
+                                    : training::LayerMatrices{}));
       run_steps(steps, "pruning " + row.method, runner, nullptr, recipe.min_expert_tokens, smaller,
                 [](const BlockInWork&) {});
       smaller.config = plan.now;

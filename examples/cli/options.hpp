@@ -27,8 +27,8 @@ struct ModelOptions {
 };
 
 struct TextOptions {
-  std::filesystem::path text, tokens;
-  std::filesystem::path inputs;  // of encoders
+  std::filesystem::path text{}, tokens{};
+  std::filesystem::path inputs{};  // of encoders
 };
 
 struct CalibrationOptions {
@@ -90,7 +90,12 @@ struct TrainCommand {
   std::filesystem::path out;
   bool force = false;
   std::filesystem::path log, teacher_cache;
+  std::filesystem::path recipe_file;
+  std::filesystem::path plan;  ///< stages in place of the recipe, see train_plan.hpp
   Index save_every = 50, print_every = 10;
+  /// Steps between looks at another text; 0 is never. The text is that of EvalCommand.
+  Index eval_every = 0, eval_windows = 32;
+  std::filesystem::path eval_text;
 };
 
 struct PackCommand {

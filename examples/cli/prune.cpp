@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "cli/gradient_scores.hpp"
 #include "cli/inputs.hpp"
 #include "cli/model_copy.hpp"
 #include "cli/options.hpp"
@@ -85,6 +86,11 @@ void prune(const PruneCommand& options) {
     texts[name] = recipe.text() + (layer.sparsity ? " " + std::to_string(*layer.sparsity) : "");
   const auto manifest = run_manifest(manifest_of_step(recipe), texts, checkpoint, windows);
   const engine::BlockRunner runner(checkpoint.config(), runtime.execution());
+  if (recipe.scores_gradients()) {
+    score_by_gradients(recipe, checkpoint.load(runtime.execution()), *windows, runtime.execution(),
+                       chosen);
+    checkpoint.release_pages();
+  }
   if (recipe.scope == PruneScope::global) count_together(recipe, checkpoint, chosen);
   if (recipe.allocate == "owl") {
     const auto block_of = [&](Index i) { return checkpoint.block_without_experts(i); };

@@ -19,10 +19,14 @@ using Kind = OptionKind;
 
 bool always(const PruneRecipe&) { return true; }
 
+/// What asks for weights and their inputs alone.
+template <class S>
+constexpr bool is_without_gradients = std::is_same_v<typename S::Inputs, pare::Weights> ||
+                                      std::is_same_v<typename S::Inputs, pare::WeightsAndInputs>;
+
 /// What the program can give a score.
 template <class S>
-constexpr bool is_supplied = std::is_same_v<typename S::Inputs, pare::Weights> ||
-                             std::is_same_v<typename S::Inputs, pare::WeightsAndInputs>;
+constexpr bool is_supplied = !std::is_same_v<typename S::Inputs, pare::TrainedScores>;
 
 std::string supplied_scores() {
   std::string all;
@@ -220,6 +224,12 @@ bool PruneRecipe::scores_inputs() const {
          });
 }
 
+bool PruneRecipe::scores_gradients() const {
+  return uses_score() && pare::with_score(score, []<class S>(pare::TypeTag<S>) {
+           return !is_without_gradients<S>;
+         });
+}
+
 pare::Selection PruneRecipe::selection() const {
   const Pattern own = pattern_of(*this);
   const bool by_row = own_scope() == PruneScope::row;
@@ -274,12 +284,17 @@ void PruneRecipe::validate() const {
   if (!uses_score() && is_blocks)
     throw pare::ArgumentError("--update " + std::string(name_of(prune_update_names, update)) +
                               " has no blocks: use --update none, unstructured or N:M");
+  if (uses_score() && score == "synflow")
+    throw pare::ArgumentError(
+        "--score synflow is of networks of linear, convolution, pooling and ReLU layers, which no "
+        "transformer is: use " +
+        supplied_scores());
   if (uses_score())
     pare::with_score(score, [&]<class S>(pare::TypeTag<S>) {
       if (!is_supplied<S>)
         throw pare::ArgumentError("--score " + score +
-                                  " needs gradients, which this program does not compute: use " +
-                                  supplied_scores());
+                                  " is what training learns: use pare train --masks " + score +
+                                  ":0.7, or " + supplied_scores());
     });
   if (scope == PruneScope::global && scores_inputs())
     throw pare::ArgumentError("--scope global does not combine with " + score +

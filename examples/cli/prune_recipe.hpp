@@ -55,8 +55,11 @@ struct PruneRecipe {
   [[nodiscard]] PruneScope own_scope() const;
   /// True when the score asks what enters the layers.
   [[nodiscard]] bool scores_inputs() const;
+  /// True when the score asks for gradients of the model's loss.
+  [[nodiscard]] bool scores_gradients() const;
   [[nodiscard]] bool needs_calibration() const {
-    return update != PruneUpdate::none || scores_inputs() || allocate == "owl";
+    return update != PruneUpdate::none || scores_inputs() || scores_gradients() ||
+           allocate == "owl";
   }
   /// The share or the pattern, for the scope `row` or `matrix`.
   [[nodiscard]] pare::Selection selection() const;

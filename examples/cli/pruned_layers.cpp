@@ -101,6 +101,7 @@ void count_together(const PruneRecipe& recipe,
   pare::select_global<float>(
       std::ssize(names),
       [&](Index layer) {
+        if (const auto& scores = layers[name(layer)].scores) return pare::Matrix<float>(*scores);
         const pare::Matrix<float> weight = weight_of(name(layer));
         return pare::with_score(recipe.score,
                                 [&]<class S>(pare::TypeTag<S>) -> pare::Matrix<float> {

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,16 +13,18 @@
 
 namespace cli {
 
-/// What a layer loses where not all lose the same share.
+/// What is known of a layer before its block is pruned: what it loses where not all lose the same
+/// share, and scores that do not depend on what comes before it.
 struct PrunedLayer {
   std::optional<Index> count{};      ///< where all layers compete with each other
   std::optional<double> sparsity{};  ///< where layers share the sparsity by another rule
+  std::shared_ptr<const pare::Matrix<float>> scores{};  ///< those that ask for gradients
 };
 
 /// The layers that a recipe prunes.
 using PrunedLayers = std::map<std::string, PrunedLayer, std::less<>>;
 
-/// What `global` and `owl` find out in the weights is not in it yet.
+/// What `global`, `owl` and gradients find out is not in it yet.
 ///
 /// Throws ArgumentError when --layers is no expression or matches none of `layers`, FormatError for
 /// a file of --allocate that says nothing of a layer, or of none, and ShapeError naming a layer

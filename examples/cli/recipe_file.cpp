@@ -56,6 +56,12 @@ void read_steps(const Json& steps, RecipeFile& file) {
       refuse_second(file.quantize.has_value(), "quantize",
                     "one quantizes all layers; give layers formats of their own by \"rules\"");
       pare::with_context("step \"quantize\"", [&] { file.quantize = recipe_from_values(values); });
+    } else if (step["step"] == "train") {
+      if (steps.size() != 1)
+        throw pare::FormatError(
+            "a step \"train\" is alone: other steps follow on what it wrote, and so does --plan");
+      pare::with_context("step \"train\"",
+                         [&] { file.train = step_from_values<TrainRecipe>(values); });
     } else if (step["step"] == "prune" && (step.contains("structure") || step.contains("replay"))) {
       if (steps.size() != 1)
         throw pare::FormatError(
@@ -69,7 +75,7 @@ void read_steps(const Json& steps, RecipeFile& file) {
                          [&] { file.prune = step_from_values<PruneRecipe>(values); });
     } else {
       throw pare::FormatError("unknown step " + shown(step["step"]) +
-                              "; there are \"prune\" and \"quantize\"");
+                              "; there are \"prune\", \"quantize\" and \"train\"");
     }
   }
 }
@@ -98,6 +104,10 @@ RecipeFile read_recipe(const std::filesystem::path& path) {
   });
 }
 
+std::string command_of(const RecipeFile& recipe) {
+  return recipe.train ? "pare train" : recipe.quantize ? "pare quantize" : "pare prune";
+}
+
 Json recipe_json(const RecipeFile& recipe) {
   Json steps = Json::array();
   const auto add = [&](const char* name, const auto& step) {
@@ -108,6 +118,7 @@ Json recipe_json(const RecipeFile& recipe) {
   add("prune", recipe.prune);
   add("prune", recipe.structure);
   add("quantize", recipe.quantize);
+  add("train", recipe.train);
   Json file{{"version", 1}, {"steps", std::move(steps)}};
   if (recipe.window) file["calibration"]["window"] = *recipe.window;
   if (recipe.windows) file["calibration"]["windows"] = *recipe.windows;

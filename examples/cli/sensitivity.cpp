@@ -12,6 +12,7 @@
 #include "cli/encoder_evaluation.hpp"
 #include "cli/evaluation.hpp"
 #include "cli/formatted.hpp"
+#include "cli/gradient_scores.hpp"
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
 #include "cli/pipeline/block_pass.hpp"
@@ -109,6 +110,8 @@ class SensitivityRun {
     const engine::ModelConfig& config = model_.config;
     const engine::BlockRunner runner(config, execution_);
     find_layers();
+    if (recipe_.scores_gradients())
+      score_by_gradients(recipe_, model_, *calibration_, execution_, layers_);
     std::printf("%s\n", subtitle().c_str());
     print_time();
     runs_.emplace(model_, inputs_, execution_);

@@ -26,12 +26,15 @@ void SensitivityStep::compress(BlockInWork& work, const Observations& observatio
   for (const Layer& layer : work.layers) {
     if (!wants(layer.name)) continue;
     std::vector<std::string> same;  // what the first share's notices say already
-    for (std::size_t share = 0; share < shares_.size(); ++share)
+    for (std::size_t share = 0; share < shares_.size(); ++share) {
+      PrunedLayer own = shares_[share];
+      own.scores = layers_.find(layer.name)->second.scores;
       pare::with_context(layer.name, [&] {
         show_(layer.name, share,
-              pruner_(layer, work.weight(layer), shares_[share], observations,
+              pruner_(layer, work.weight(layer), own, observations,
                       share == 0 ? work.notices : same));
       });
+    }
   }
 }
 

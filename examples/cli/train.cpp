@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/content_hash.hpp"
+#include "cli/held_out_text.hpp"
 #include "cli/inputs.hpp"
 #include "cli/model_copy.hpp"
 #include "cli/model_fingerprint.hpp"
@@ -18,6 +19,7 @@
 #include "cli/pipeline/pipeline.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_manifest.hpp"
+#include "cli/student.hpp"
 #include "pare/quantization/quantize.hpp"
 #include "training/log/step_log.hpp"
 #include "training/trainer.hpp"
@@ -242,8 +244,9 @@ TrainRecipe spelled_out(const TrainCommand& options, Index vocabulary) {
 }
 
 /// The steps that a state in `directory` has not done yet; Ctrl-C ends them after one is saved.
-void run_steps(training::Trainer& trainer, const TrainCommand& options, const std::string& key,
-               Index tokens_of_step, const OutputDirectory& directory,
+void run_steps(training::Trainer& trainer, training::LanguageModel<float>& model,
+               const TrainCommand& options, const std::string& key, Index tokens_of_step,
+               HeldOutText* held_out, const OutputDirectory& directory,
                const pare::Execution& execution) {
   const Index steps = options.recipe.steps;
   const std::filesystem::path state = directory.file_path(training_state_name);
@@ -263,6 +266,14 @@ void run_steps(training::Trainer& trainer, const TrainCommand& options, const st
     saved = finished;
   };
   Progress progress("training", steps, done, "step");
+  const auto look = [&](std::int64_t finished) {
+    if (!held_out) return;
+    held_out->look(model, trainer, finished);
+    progress.clear();
+    std::printf("%5lld steps: %s\n", static_cast<long long>(finished), held_out->text().c_str());
+    std::fflush(stdout);
+  };
+  look(done);
   for (std::int64_t step = done; step < steps; ++step) {
     progress.pass(step);
     const Stopwatch one;
@@ -276,11 +287,16 @@ void run_steps(training::Trainer& trainer, const TrainCommand& options, const st
     const bool is_last = step + 1 == steps;
     const double speed = static_cast<double>(tokens_of_step) / one.seconds();
     const std::string text = step_text(report, speed);
-    if (log) log->add(step, scalars_of(report, speed));
     if (step % options.print_every == 0 || is_last) {
       progress.clear();
       std::printf("step %5lld: %s\n", static_cast<long long>(step), text.c_str());
       std::fflush(stdout);
+    }
+    if (held_out && ((step + 1) % options.eval_every == 0 || is_last)) look(step + 1);
+    if (log) {
+      auto scalars = scalars_of(report, speed);
+      if (held_out) held_out->add_to(scalars);
+      log->add(step, scalars);
     }
     progress.step(text, 1.0);
     if (interrupted.load() || (step + 1) % options.save_every == 0 || is_last) save(step + 1);
@@ -304,21 +320,26 @@ std::map<std::string, engine::QuantizedLinear> quantized_layers(
   return layers;
 }
 
-}  // namespace
-
-void train(const TrainCommand& options) {
+void train_model(const TrainCommand& options) {
   const TrainRecipe& recipe = options.recipe;
-  recipe.validate();
   for (const auto& [value, flag] : {std::pair(options.save_every, "--save-every"),
                                     std::pair(options.print_every, "--print-every")})
     if (value < 1)
       throw pare::ArgumentError(std::string(flag) + " " + std::to_string(value) +
                                 " is not positive");
+  for (const auto& [value, flag] : {std::pair(options.eval_every, "--eval-every"),
+                                    std::pair(options.eval_windows, "--eval-windows")})
+    if (value < 0)
+      throw pare::ArgumentError(std::string(flag) + " " + std::to_string(value) + " is negative");
+  if (options.eval_every == 0 && !options.eval_text.empty())
+    throw pare::ArgumentError("--eval-text has no effect without --eval-every");
   Runtime runtime = options.model.runtime();
   const pare::Execution execution = runtime.execution();
   InputPaths inputs = input_paths(options.model);
   inputs.add_file(options.data);
   inputs.add_file(options.tokens);
+  inputs.add_file(options.eval_text);
+  inputs.add_file(options.recipe_file);
   inputs.add_file(options.teacher_cache);
   for (const auto& teacher : options.teachers) inputs.add_model(teacher);
   if (!recipe.masks.empty() && !recipe.gradual_pruning()) inputs.add_model(recipe.masks);
@@ -381,8 +402,13 @@ void train(const TrainCommand& options) {
   engine::Model trained = loaded.model;
   std::map<std::string, engine::QuantizedLinear> quantized;
   const Stopwatch watch;
+  std::optional<HeldOutText> held_out;
+  if (options.eval_every > 0)
+    held_out.emplace(evaluation_tokens({.text = options.eval_text}, checkpoint), length,
+                     options.eval_windows, execution);
   const auto run = [&](const OutputDirectory& directory) {
-    run_steps(trainer, options, key, batches.tokens() * recipe.accumulate, directory, execution);
+    run_steps(trainer, model, options, key, batches.tokens() * recipe.accumulate,
+              held_out ? &*held_out : nullptr, directory, execution);
     trainer.settle(execution);
     trained = model.to_engine(loaded.model);
     quantized = quantized_layers(trainer.quantized(), model, loaded.activations);
@@ -392,19 +418,53 @@ void train(const TrainCommand& options) {
       if (parameter.name == name) return pare::Matrix<float>(parameter.read());
     return std::nullopt;
   };
-  nlohmann::json step_json = values_of_step(stated);
-  step_json["step"] = "train";
+  const RecipeFile saved{.train = stated, .window = length};
   Steps steps;
   steps.push_back(std::make_unique<TrainedStep>(trained, quantized));
   (void)compress_model(checkpoint, steps,
                        {.path = out,
                         .layout = is_quantized ? FileLayout() : FileLayout::of_float_model(),
                         .manifest = manifest,
-                        .recipe = {{"version", 1}, {"steps", nlohmann::json::array({step_json})}},
+                        .recipe = recipe_json(saved),
                         .other_values = other_values},
                        nullptr, execution, "writing", 0, run);
   std::printf("%s: %td steps of %td tokens, %.1f s\n", options.out.string().c_str(), recipe.steps,
               batches.tokens() * recipe.accumulate, watch.seconds());
+}
+
+/// A file beside the model that commands read unasked, where there is one.
+std::filesystem::path beside(const std::filesystem::path& model, const char* name) {
+  const auto path = model / name;
+  return std::filesystem::exists(path) ? path : std::filesystem::path();
+}
+
+/// Trains the student of --student; the model teaches it, unless other teachers are named.
+void train_student(TrainCommand options) {
+  const std::filesystem::path model = options.model.model;
+  InputPaths inputs = input_paths(options.model);
+  if (std::filesystem::exists(options.recipe.student)) inputs.add_model(options.recipe.student);
+  const OutputPath out(options.out, options.force, inputs);
+  const engine::Checkpoint of(model);
+  of.require_forward();
+  require_float(of, ": a student is made of a float model");
+  const Student student(options.recipe.student, of, out.directory(),
+                        static_cast<std::uint64_t>(options.recipe.seed));
+  if (options.teachers.empty()) options.teachers = {model};
+  if (options.data.empty() && options.tokens.empty()) options.data = beside(model, "calib.txt");
+  if (options.eval_every > 0 && options.eval_text.empty())
+    options.eval_text = beside(model, "eval.txt");
+  options.model.model = student.directory();
+  train_model(options);
+}
+
+}  // namespace
+
+void train(const TrainCommand& options) {
+  options.recipe.validate();
+  if (options.recipe.student.empty())
+    train_model(options);
+  else
+    train_student(options);
 }
 
 }  // namespace cli

@@ -118,6 +118,11 @@ std::span<const StepOption<TrainRecipe>> options_of<TrainRecipe>() {
       train_option<&R::average>("average", "--average",
                                 "write a moving average of what is learned, with this momentum, "
                                 "like 0.99; 0 for the last values"),
+      train_option<&R::student>(
+          "student", "--student",
+          "train another model in the place of MODEL, which teaches it: half-depth (every second "
+          "block), half-width (from new weights), or a DIR",
+          "MODEL itself"),
       train_option<&R::recompute>("recompute", "--recompute",
                                   "compute blocks again on the way back: less memory, a third "
                                   "more time"),

@@ -38,6 +38,8 @@ struct TrainRecipe {
   Index top_k = 0;  ///< classes of a teacher that a cache keeps; 0: as many as it keeps unasked
   double average = 0.0;  ///< the momentum of a moving average of what is learned
   bool recompute = false;
+  /// What learns in the model's place, see student.hpp; the model teaches it. Empty: the model.
+  std::string student{};
 
   struct Quantized {
     std::string format;

@@ -160,18 +160,25 @@ void slice_block(const pare::DependencyGraph& graph, Block& block) {
   }
 }
 
-std::vector<double> squared_weights(const Block& block, const pare::ChannelGroup& group,
-                                    const pare::Execution& execution) {
-  std::vector<pare::MemberScores> squares;
+std::vector<double> sum_over_group(
+    const Block& block, const pare::ChannelGroup& group,
+    const std::function<std::vector<double>(std::size_t layer, std::size_t axis)>& sums) {
+  std::vector<pare::MemberScores> members;
   for (std::size_t i = 0; i < block.linears.size(); ++i)
     for (const std::size_t axis : {std::size_t{0}, std::size_t{1}})
       if (const pare::AxisName name{block.description.linears[i].name, axis == 0 ? "out" : "in"};
           group.find(name))
-        squares.push_back(
-            {name, pare::axis_norms(block.linears[i].dense().view(), axis, 2.0, execution)});
+        members.push_back({name, sums(i, axis)});
   return pare::group_scores(
-      group, squares,
+      group, members,
       {.reduction = pare::GroupReduction::sum, .normalization = pare::GroupNormalization::none});
+}
+
+std::vector<double> squared_weights(const Block& block, const pare::ChannelGroup& group,
+                                    const pare::Execution& execution) {
+  return sum_over_group(block, group, [&](std::size_t layer, std::size_t axis) {
+    return pare::axis_norms(block.linears[layer].dense().view(), axis, 2.0, execution);
+  });
 }
 
 }  // namespace engine

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,12 @@ inline constexpr const char* heads_axis = "heads";
 /// Leaves of a block, in float32, and of its description what is left in its graph. The model's
 /// configuration still has the old heads: see `resize`.
 void slice_block(const pare::DependencyGraph& graph, Block& block);
+
+/// For each channel of a group the sum of what all its layers say of it. `sums` of a layer, by its
+/// place, and an axis (0 is out, 1 in) has the axis's extent.
+[[nodiscard]] std::vector<double> sum_over_group(
+    const Block& block, const pare::ChannelGroup& group,
+    const std::function<std::vector<double>(std::size_t layer, std::size_t axis)>& sums);
 
 /// How large the weights of each channel of a group are: the sum of the squares of all of them.
 [[nodiscard]] std::vector<double> squared_weights(const Block& block,

@@ -173,8 +173,7 @@ std::vector<Lesson::Teacher> Trainer::ask(const TrainingBatch& batch, std::int64
 StepReport Trainer::step(std::int64_t number, const pare::Execution& execution) {
   StepReport report;
   for (const WeightedTerm& term : objective_) report.terms.push_back({term.name});
-  masks_.prepare(model_, number, execution);
-  quantized_.round(model_, execution);
+  show(number, execution);
   model_.zero_gradients();
   for (Index part = 0; part < options_.accumulate; ++part) {
     const TrainingBatch batch = batches_.at(number * options_.accumulate + part);
@@ -220,10 +219,14 @@ StepReport Trainer::step(std::int64_t number, const pare::Execution& execution) 
   return report;
 }
 
+void Trainer::show(std::int64_t steps, const pare::Execution& execution) {
+  masks_.prepare(model_, steps, execution);
+  quantized_.round(model_, execution);
+}
+
 void Trainer::settle(const pare::Execution& execution) {
   if (average_) average_->take(trainables_);
-  masks_.prepare(model_, options_.rate.steps, execution);
-  quantized_.round(model_, execution);
+  show(options_.rate.steps, execution);
 }
 
 std::vector<StatePart> Trainer::state_parts() {

@@ -77,7 +77,9 @@ class Trainer {
   /// loss or a gradient is not finite; it names the term.
   StepReport step(std::int64_t number, const pare::Execution& execution);
 
-  /// After the last step: parameters are as operations read them.
+  /// Parameters are as operations read them once `steps` are done: to look on.
+  void show(std::int64_t steps, const pare::Execution& execution);
+  /// After the last step: the same of what comes out.
   void settle(const pare::Execution& execution);
 
   /// What a training goes on from, beside trainables and what the optimizer remembers:

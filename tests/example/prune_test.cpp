@@ -4,12 +4,15 @@
 #include <utility>
 #include <vector>
 
+#include "engine/checkpoint.hpp"
 #include "example/prune_fixture.hpp"
 #include "pare/formats/mask.hpp"
 #include "pare/io/json.hpp"
 #include "pare/io/safetensors_collection.hpp"
+#include "pare/pruning/scores/snip.hpp"
 #include "support/catch.hpp"
 #include "support/killed_run.hpp"
+#include "training/gradient_statistics.hpp"
 
 namespace {
 
@@ -40,6 +43,9 @@ TEST_CASE("a pruned model is an ordinary one with zeros, as many as were asked f
       {{"--update", "refit", "--pattern", "2:4"}, 64 * 48, 2, 4},
       {{"--update", "obc", "--sparsity", "0.5"}, 64 * 48},
       {{"--update", "sparsegpt", "--allocate", "owl", "--owl-lambda", "0"}, 64 * 48},
+      {{"--score", "taylor", "--sparsity", "0.5"}, 64 * 48},
+      {{"--score", "fisher", "--scope", "row", "--pattern", "2:4"}, 64 * 48, 2, 4},
+      {{"--score", "grasp", "--update", "refit", "--sparsity", "0.5"}, 64 * 48},
   };
   for (const auto& c : cases) {
     CAPTURE(c.options);
@@ -87,6 +93,35 @@ TEST_CASE("where all layers compete the lowest of all weights go") {
   }
   CHECK(zeros == static_cast<Index>(0.4 * static_cast<double>(weights) + 0.5));
   CHECK(largest_removed <= smallest_kept);
+}
+
+TEST_CASE("what gradients score is what goes") {
+  const PruneFixture fixture;
+  (void)output_of(
+      fixture.prune("p", {"--score", "snip", "--scope", "global", "--sparsity", "0.9"}));
+  const engine::Model model = engine::Checkpoint(fixture.source).load();
+  std::vector<std::int32_t> ids;
+  for (const char c : read_text(fixture.path("calib.txt")))
+    ids.push_back(static_cast<std::int32_t>(static_cast<unsigned char>(c)));
+  const auto gradients = training::mean_gradients(model, {ids, 32}, {});
+  double largest_removed = 0.0, smallest_kept = 1e9;
+  Index zeros = 0, weights = 0;
+  for (const auto& [name, gradient] : gradients) {
+    const Matrix<float> before = fixture.weight("m", name), after = fixture.weight("p", name);
+    const Matrix<float> scores = snip_scores(before, gradient);
+    for (Index i = 0; i < scores.size(); ++i) {
+      const bool is_gone = after.data()[i] == 0.0f;
+      const auto score = static_cast<double>(scores.data()[i]);
+      if (is_gone)
+        largest_removed = std::max(largest_removed, score);
+      else
+        smallest_kept = std::min(smallest_kept, score);
+      zeros += is_gone;
+      ++weights;
+    }
+  }
+  CHECK(largest_removed <= smallest_kept);
+  CHECK(static_cast<double>(zeros) == Approx(0.9 * static_cast<double>(weights)).margin(1.0));
 }
 
 TEST_CASE("layers share the sparsity by a rule or a file") {

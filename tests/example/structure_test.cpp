@@ -380,6 +380,8 @@ TEST_CASE("structured pruning reaches the reference quality on the demo model", 
        1.7490,
        0.02},
       {{"--structure", "heads", "--ratio", "0.25", "--score", "flap"}, 1.9572, 0.02},
+      {{"--structure", "mlp", "--ratio", "0.5", "--score", "taylor"}, 1.7685, 0.02},
+      {{"--structure", "heads", "--ratio", "0.25", "--score", "taylor"}, 1.9073, 0.02},
       {{"--structure", "blocks", "--ratio", "0.25"}, 2.4636, 0.01},
   };
   for (const auto& c : cases) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/checkpoint.hpp"
+#include "pare/io/json.hpp"
 #include "support/catch.hpp"
 #include "support/directory_content.hpp"
 #include "support/killed_run.hpp"
@@ -150,6 +151,11 @@ TEST_CASE("train refuses what cannot be, in one line, before the work") {
       {{"--teacher", fixture.teacher(), "--teacher-cache", fixture.teacher() + "/config.json"},
        "no cache of a teacher"},
       {{"--window", "4096"}, "context"},
+      {{"--eval-every", "-1"}, "--eval-every -1 is negative"},
+      {{"--eval-text", fixture.teacher()}, "--eval-every"},
+      {{"--student", (fixture.directory / "none").string()}, "none"},
+      {{"--plan", fixture.teacher() + "/config.json"}, "--steps, --batch, --lr beside --plan"},
+      {{"--recipe", fixture.teacher() + "/config.json"}, "beside --recipe"},
       {{"--data", (fixture.directory / "none").string()}, "none"},
       {{"--teacher", (fixture.directory / "none").string()}, "none"},
   };
@@ -161,5 +167,102 @@ TEST_CASE("train refuses what cannot be, in one line, before the work") {
     CHECK_THAT(outcome.err, ContainsSubstring(c.says));
     CHECK_FALSE(exists(fixture.directory / "t"));
     CHECK_FALSE(exists(fixture.directory / "t.partial"));
+  }
+}
+
+TEST_CASE("a student is half of the model, which teaches it") {
+  const TrainFixture fixture;
+  const auto train_student = [&](const std::string& student) {
+    std::filesystem::remove_all(fixture.directory / "t");
+    return run_pare(fixture.command({"--student", student, "--eval-every", "6", "--eval-windows",
+                                     "4", "--log", (fixture.directory / "log").string()}));
+  };
+  const engine::ModelConfig whole = engine::Checkpoint(fixture.directory / "m").config();
+  const struct {
+    const char* student;
+    Index layers, hidden, heads;
+  } cases[] = {{"half-depth", 1, whole.hidden_size, whole.heads},
+               {"half-width", 2, whole.hidden_size / 2, whole.heads / 2}};
+  for (const auto& c : cases) {
+    CAPTURE(c.student);
+    const Outcome outcome = train_student(c.student);
+    CAPTURE(outcome.err);
+    REQUIRE(outcome.status == 0);
+    CHECK_THAT(outcome.out,
+               ContainsSubstring("0 steps: eval loss") && ContainsSubstring("12 steps: eval loss"));
+    const engine::Model trained = engine::Checkpoint(fixture.directory / "t").load();
+    CHECK(trained.config.layers == c.layers);
+    CHECK(trained.config.hidden_size == c.hidden);
+    CHECK(trained.config.heads == c.heads);
+    CHECK(trained.config.head_dim == whole.head_dim);
+    // What they began with is gone.
+    for (const std::string& name : fixture.directory.entries())
+      CHECK(name.find("student") == std::string::npos);
+    CHECK_THAT(read_text((fixture.directory / "log" / "steps.csv").string()),
+               ContainsSubstring(",eval/loss,eval/bits_per_byte"));
+  }
+  // Blocks are those of the model: without a step they answer as it does without the others.
+  const Outcome again =
+      run_pare(fixture.command({"--student", (fixture.directory / "t").string()}, "u"));
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+}
+
+TEST_CASE("a plan trains in stages, each once") {
+  const TrainFixture fixture;
+  const std::string plan = (fixture.directory / "plan.json").string();
+  const auto stage = [](const char* name, nlohmann::json more) {
+    nlohmann::json all{{"name", name}, {"steps", 4}, {"batch", 2}, {"warm_up", 1}};
+    all.update(more);
+    return all;
+  };
+  const auto write_plan = [&](const nlohmann::json& stages) {
+    write_json(plan, {{"version", 1}, {"stages", stages}});
+  };
+  const nlohmann::json assistant = stage("assistant", {{"student", "half-width"}});
+  write_plan({assistant, stage("small", {{"model", "assistant"},
+                                         {"student", "half-depth"},
+                                         {"teachers", {"assistant", "MODEL"}}})});
+  const std::vector<std::string> command{"train",    fixture.teacher(),
+                                         "--plan",   plan,
+                                         "--window", "16",
+                                         "--out",    (fixture.directory / "t").string()};
+  const std::string first = output_of(command);
+  CHECK_THAT(first, ContainsSubstring("stage 2 of 2, small") && !ContainsSubstring("done before"));
+  const engine::ModelConfig small = engine::Checkpoint(fixture.directory / "t" / "small").config();
+  CHECK(small.layers == 1);
+  const auto content = directory_content(fixture.directory / "t");
+  const std::string second = output_of(command);
+  CHECK_THAT(second, ContainsSubstring("assistant: done before") &&
+                         ContainsSubstring("small: done before"));
+  CHECK(directory_content(fixture.directory / "t") == content);
+  // What a stage wrote says how to do it again.
+  (void)output_of({"train", (fixture.directory / "t" / "assistant").string(), "--recipe",
+                   (fixture.directory / "t" / "small" / "pare_recipe.json").string(), "--teacher",
+                   (fixture.directory / "t" / "assistant").string(), "--teacher", fixture.teacher(),
+                   "--out", (fixture.directory / "again").string()});
+  CHECK(
+      read_text((fixture.directory / "again" / "model-00001-of-00002.safetensors").string()) ==
+      read_text((fixture.directory / "t" / "small" / "model-00001-of-00002.safetensors").string()));
+
+  const struct {
+    nlohmann::json stages;
+    const char* says;
+  } refused[] = {
+      {nlohmann::json::array(), "no list of stages"},
+      {{stage("a/b", {})}, "a stage's name is \"a/b\""},
+      {{stage("a", {}), stage("a", {})}, "two stages are named a"},
+      {{stage("a", {{"stpes", 3}})}, "stage \"a\": unknown field \"stpes\""},
+      {{stage("a", {{"steps", 0}})}, "--steps 0 is not positive"},
+      {{stage("a", {{"teachers", {"b"}}}), stage("b", {})}, "\"b\" is no stage before this one"},
+      {{stage("assistant", {{"student", "half-depth"}})}, "another plan's stage"},
+  };
+  for (const auto& c : refused) {
+    write_plan(c.stages);
+    const Outcome outcome = run_pare(command);
+    CHECK(outcome.status == 1);
+    CHECK(outcome.error_lines() == 1);
+    CHECK_THAT(outcome.err, ContainsSubstring(c.says));
+    CHECK(directory_content(fixture.directory / "t") == content);
   }
 }

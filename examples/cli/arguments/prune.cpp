@@ -44,7 +44,7 @@ void read_recipe(PruneCommand& command, const StepArguments<PruneRecipe>& argume
   if (file.structure) return;
   if (!file.prune || file.quantize)
     throw pare::ArgumentError(command.recipe_file.string() +
-                              " does not only prune: pare quantize follows it");
+                              " does not only prune: " + command_of(file) + " follows it");
   command.recipe = *file.prune;
 }
 

@@ -26,7 +26,7 @@ void read_recipe(QuantizeCommand& command, const StepArguments<Recipe>& argument
                        command.model, command.calibration);
   if (!file.quantize)
     throw pare::ArgumentError(command.recipe_file.string() +
-                              " has no step \"quantize\": pare prune follows it");
+                              " has no step \"quantize\": " + command_of(file) + " follows it");
   command.recipe = *file.quantize;
   command.prune = file.prune;
 }

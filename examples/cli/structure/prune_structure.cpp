@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "cli/gradient_scores.hpp"
 #include "cli/inputs.hpp"
 #include "cli/model_copy.hpp"
 #include "cli/names.hpp"
@@ -37,7 +38,13 @@ void remove_channels(const Work& work, const StructurePlan& plan, const OutputPa
                      const nlohmann::json& manifest) {
   const engine::BlockRunner runner(work.checkpoint.config(), work.execution);
   Steps steps;
-  steps.push_back(std::make_unique<StructureStep>(work.recipe, plan, runner));
+  training::LayerMatrices gradients;
+  if (work.recipe.scores_gradients()) {
+    gradients =
+        channel_gradients(work.checkpoint.load(work.execution), *work.windows, work.execution);
+    work.checkpoint.release_pages();
+  }
+  steps.push_back(std::make_unique<StructureStep>(work.recipe, plan, runner, std::move(gradients)));
   (void)compress_model(work.checkpoint, steps,
                        {.path = out,
                         .layout = FileLayout::of_float_model(),

@@ -19,7 +19,7 @@ using Score = StructureScore;
 /// The scores of a structure, its default first.
 std::span<const Score> scores_of(Structure structure) {
   static constexpr Score of_channels[]{Score::flap, Score::wanda_sp, Score::magnitude,
-                                       Score::random};
+                                       Score::taylor, Score::random};
   static constexpr Score of_experts[]{Score::reap, Score::random};
   static constexpr Score of_blocks[]{Score::influence, Score::angular, Score::magnitude,
                                      Score::random};
@@ -175,7 +175,12 @@ StructureScore StructureRecipe::own_score() const {
 }
 
 bool StructureRecipe::scores_inputs() const {
-  return replay.empty() && own_score() != Score::magnitude && own_score() != Score::random;
+  return replay.empty() && own_score() != Score::magnitude && own_score() != Score::taylor &&
+         own_score() != Score::random;
+}
+
+bool StructureRecipe::scores_gradients() const {
+  return replay.empty() && own_score() == Score::taylor;
 }
 
 std::string StructureRecipe::text() const {

@@ -30,13 +30,14 @@ enum class StructureScore : std::uint8_t {
   flap,
   wanda_sp,
   magnitude,
+  taylor,
   random,
   reap,
   influence,
   angular,
 };
-inline constexpr std::array<std::string_view, 7> structure_score_names{
-    "flap", "wanda-sp", "magnitude", "random", "reap", "influence", "angular"};
+inline constexpr std::array<std::string_view, 8> structure_score_names{
+    "flap", "wanda-sp", "magnitude", "taylor", "random", "reap", "influence", "angular"};
 
 /// What the layers that read a removed channel do for it.
 enum class StructureUpdate : std::uint8_t {
@@ -67,8 +68,10 @@ struct StructureRecipe {
   }
   /// True when the score asks what enters the layers.
   [[nodiscard]] bool scores_inputs() const;
+  /// True when the score asks for gradients of the model's loss.
+  [[nodiscard]] bool scores_gradients() const;
   [[nodiscard]] bool needs_calibration() const {
-    return update != StructureUpdate::none || scores_inputs();
+    return update != StructureUpdate::none || scores_inputs() || scores_gradients();
   }
   [[nodiscard]] pare::ChannelSelection selection() const {
     return {.ratio = ratio, .multiple = multiple};

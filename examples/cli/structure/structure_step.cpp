@@ -35,8 +35,8 @@ void add_to_bias(const pare::Vector<float>& change, engine::Linear& linear) {
 }  // namespace
 
 StructureStep::StructureStep(const StructureRecipe& recipe, const StructurePlan& plan,
-                             const engine::BlockRunner& runner)
-    : recipe_(recipe), plan_(plan), runner_(runner) {
+                             const engine::BlockRunner& runner, training::LayerMatrices gradients)
+    : recipe_(recipe), plan_(plan), runner_(runner), gradients_(std::move(gradients)) {
   const engine::ModelConfig& config = runner.config();
   for (Index b = 0; b < config.layers; ++b)
     for (const RemovedAxis& axis : removed_axes(recipe.structure, config.block(b)))
@@ -45,7 +45,7 @@ StructureStep::StructureStep(const StructureRecipe& recipe, const StructurePlan&
 
 Needs StructureStep::needs() const {
   return {.hessians = recipe_.update == StructureUpdate::refit,
-          .inputs = recipe_.needs_calibration()};
+          .inputs = recipe_.update != StructureUpdate::none || recipe_.scores_inputs()};
 }
 
 bool StructureStep::wants(const std::string& layer) const { return readers_.contains(layer); }
@@ -87,13 +87,16 @@ std::vector<Index> StructureStep::chosen(const BlockInWork& work, const RemovedA
     return channels;
   }
   const std::size_t consumer = axis.consumer;
-  const auto seed = static_cast<std::uint64_t>(work.index) * 65536 + consumer;
-  const pare::ActivationMoments* const seen =
-      recipe_.scores_inputs() ? &moments(work, consumer) : nullptr;
-  return pare::select_channels(group,
-                               channel_scores(recipe_.own_score(), group, work.block, consumer,
-                                              seen, seed, runner_.execution()),
-                               recipe_.selection());
+  const ChannelEvidence evidence{
+      .consumer = consumer,
+      .inputs = recipe_.scores_inputs() ? &moments(work, consumer) : nullptr,
+      .gradient = [&](std::size_t layer) -> const pare::Matrix<float>& {
+        return gradients_.at(runner_.config().linear_name(work.index, layer));
+      },
+      .seed = static_cast<std::uint64_t>(work.index) * 65536 + consumer};
+  return pare::select_channels(
+      group, channel_scores(recipe_.own_score(), group, work.block, evidence, runner_.execution()),
+      recipe_.selection());
 }
 
 void StructureStep::remove(BlockInWork& work, const RemovedAxis& axis,

@@ -8,14 +8,16 @@
 #include "cli/pipeline/step.hpp"
 #include "cli/structure/structure_plan.hpp"
 #include "pare/calibration/activation_moments.hpp"
+#include "training/gradient_statistics.hpp"
 
 namespace cli {
 
 /// Takes channels or heads out of blocks. Statistics are of the model as it was.
 class StructureStep final : public Step {
  public:
+  /// `gradients` where the score asks for them.
   StructureStep(const StructureRecipe& recipe, const StructurePlan& plan,
-                const engine::BlockRunner& runner);
+                const engine::BlockRunner& runner, training::LayerMatrices gradients = {});
 
   [[nodiscard]] Needs needs() const override;
   [[nodiscard]] bool wants(const std::string& layer) const override;
@@ -48,6 +50,7 @@ class StructureStep final : public Step {
   StructureRecipe recipe_;
   const StructurePlan& plan_;
   const engine::BlockRunner& runner_;
+  training::LayerMatrices gradients_;
   std::set<std::string, std::less<>> readers_;               // layers that read what goes
   std::map<engine::Site, pare::ActivationMoments> moments_;  // of the block in work
 };
