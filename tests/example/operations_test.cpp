@@ -369,7 +369,7 @@ const std::vector<Case>& all_cases() {
 }
 
 template <class S>
-Matrices<S> zeros(const std::vector<Shape<2>>& shapes) {
+Matrices<S> zero_matrices(const std::vector<Shape<2>>& shapes) {
   Matrices<S> all;
   for (const Shape<2>& shape : shapes) all.emplace_back(shape);
   return all;
@@ -378,7 +378,7 @@ Matrices<S> zeros(const std::vector<Shape<2>>& shapes) {
 Matrices<double> random_matrices(const std::vector<Shape<2>>& shapes, std::uint64_t seed,
                                  double size = 1.0) {
   Random random(seed);
-  Matrices<double> all = zeros<double>(shapes);
+  Matrices<double> all = zero_matrices<double>(shapes);
   for (Matrix<double>& m : all)
     for (double& x : m) x = size * static_cast<double>(random.normal());
   return all;
@@ -392,7 +392,7 @@ double loss_of(const Case& c, const Matrices<double>& in) {
 }
 
 Matrices<double> gradients_of(const Case& c, const Matrices<double>& in) {
-  Matrices<double> gradients = zeros<double>(c.shapes);
+  Matrices<double> gradients = zero_matrices<double>(c.shapes);
   (void)c.run(in, &gradients, {});
   return gradients;
 }
@@ -423,11 +423,11 @@ struct Product {
 };
 Product hessian_product(const Case& c, const Matrices<double>& in, const Matrices<double>& v) {
   using D = Dual<double>;
-  Matrices<D> dual = zeros<D>(c.shapes), gradients = zeros<D>(c.shapes);
+  Matrices<D> dual = zero_matrices<D>(c.shapes), gradients = zero_matrices<D>(c.shapes);
   for (std::size_t m = 0; m < in.size(); ++m)
     for (Index i = 0; i < in[m].size(); ++i) dual[m].data()[i] = {in[m].data()[i], v[m].data()[i]};
   (void)c.dual(dual, &gradients, {});
-  Product product{zeros<double>(c.shapes), zeros<double>(c.shapes)};
+  Product product{zero_matrices<double>(c.shapes), zero_matrices<double>(c.shapes)};
   for (std::size_t m = 0; m < in.size(); ++m)
     for (Index i = 0; i < in[m].size(); ++i) {
       product.gradient[m].data()[i] = gradients[m].data()[i].value;
@@ -496,11 +496,11 @@ TEST_CASE("operations in float are those in double, the same bits for any thread
   for (const Case& c : all_cases()) {
     CAPTURE(c.name);
     const Matrices<double> in = random_matrices(c.shapes, 7, c.size);
-    Matrices<float> single = zeros<float>(c.shapes);
+    Matrices<float> single = zero_matrices<float>(c.shapes);
     for (std::size_t m = 0; m < in.size(); ++m)
       for (Index i = 0; i < in[m].size(); ++i)
         single[m].data()[i] = static_cast<float>(in[m].data()[i]);
-    Matrices<float> own = zeros<float>(c.shapes), other = zeros<float>(c.shapes);
+    Matrices<float> own = zero_matrices<float>(c.shapes), other = zero_matrices<float>(c.shapes);
     const Matrix<float> y = c.single(single, &own, {});
     CHECK(c.single(single, &other, {.parallel_for = pool}) == y);
     CHECK(own == other);
@@ -631,7 +631,7 @@ TEST_CASE("tokens that are not seen are as if they were not there") {
     training::attention<double>(s, x[0], x[1], x[2], p, y, {});
     return y;
   };
-  Matrices<double> few = zeros<double>({{3, 6}, {3, 6}, {3, 6}});
+  Matrices<double> few = zero_matrices<double>({{3, 6}, {3, 6}, {3, 6}});
   const Index rows[] = {0, 2, 3};
   for (std::size_t m = 0; m < 3; ++m)
     for (Index t = 0; t < 3; ++t) copy(in[m].view().row(rows[t]), few[m].view().row(t));
