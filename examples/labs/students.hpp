@@ -6,6 +6,7 @@
 
 #include "labs/expectation.hpp"
 #include "labs/smaller_model.hpp"
+#include "labs/speed_up.hpp"
 #include "labs/trained_model.hpp"
 
 namespace lab {
@@ -22,10 +23,13 @@ inline void print_student(const engine::Model& student, const engine::Model& tea
 
 /// How good and how fast a student is beside the model that the lab begins with.
 inline void show_student(const char* name, const engine::Model& student, const Beginning& lab) {
-  const Measured measured = measure(student, lab.text, lab.execution);
-  std::printf("%-34s %.4f bits per byte, %.1f times faster, ", name, measured.bits,
-              lab.whole.seconds / measured.seconds);
-  print_quality(100.0 * lab.whole.bits / measured.bits, of_student);
+  const double bits = bits_per_byte(student, lab.text, lab.execution);
+  const auto reads = [&](const engine::Model& model) {
+    return [&] { (void)bits_per_byte(model, lab.text.substr(0, 1025), lab.execution); };
+  };
+  std::printf("%-34s %.4f bits per byte, %.1f times faster, ", name, bits,
+              speed_up(reads(student), reads(lab.model), lab.in_part));
+  print_quality(100.0 * lab.whole.bits / bits, of_student);
 }
 
 /// What `begin` becomes that learns by an objective, of teachers where it has to do with them.
