@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <span>
 #include <string>
@@ -36,6 +37,17 @@ namespace lab {
     }
   }
   return nats / std::log(2.0) / static_cast<double>(windows * window);
+}
+
+/// Quality and time of a model on a text.
+struct Measured {
+  double bits = 0.0, seconds = 0.0;
+};
+[[nodiscard]] inline Measured measure(const engine::Model& model, const std::string& text,
+                                      const pare::Execution& execution) {
+  const auto start = std::chrono::steady_clock::now();
+  const double bits = bits_per_byte(model, text, execution);
+  return {bits, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
 }
 
 }  // namespace lab

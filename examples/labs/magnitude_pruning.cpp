@@ -14,8 +14,8 @@
 #include "engine/checkpoint.hpp"
 #include "engine/model.hpp"
 #include "labs/bits_per_byte.hpp"
+#include "labs/texts.hpp"
 #include "pare/core/thread_pool.hpp"
-#include "pare/io/mapped_file.hpp"
 #include "pare/pruning/global_selection.hpp"
 #include "pare/pruning/scores/magnitude.hpp"
 
@@ -69,8 +69,7 @@ int run(const std::filesystem::path& directory, const std::string& only) {
   pare::ThreadPool pool;
   const pare::Execution execution{.parallel_for = pool};
   const engine::Model model = engine::Checkpoint(directory).load(execution);
-  const pare::MappedFile file(directory / "eval.txt");
-  const std::string text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  const std::string text = lab::read_text(directory / "eval.txt");
   std::printf("float: %.4f bits per byte\n", lab::bits_per_byte(model, text, execution));
   std::printf("sparsity   each matrix  expected   one threshold  expected\n");
   bool agrees = true;

@@ -4,16 +4,11 @@
 // weights (Esser et al., "Learned step size quantization", 2020). Takes a minute; fewer steps
 // than 60 are measured on a part of the text.
 //
-//   quantization_aware_training [MODEL [STEPS]]
+//   quantization_aware_training [MODEL [STEPS [TEXT]]]
 
 #include <cstdio>
-#include <cstdlib>
-#include <exception>
-#include <string>
 
-#include "engine/checkpoint.hpp"
 #include "labs/trained_model.hpp"
-#include "pare/core/thread_pool.hpp"
 #include "pare/quantization/quantize.hpp"
 
 namespace {
@@ -21,7 +16,7 @@ namespace {
 constexpr pare::Index group = 64;
 
 /// What a course expects of training: less than 2 % of the quality is lost.
-constexpr double expected_percent = 98.0;
+constexpr lab::Expectation expected{.percent = 98.0};
 
 struct Setting {
   const char* name;
@@ -29,9 +24,9 @@ struct Setting {
 };
 
 template <pare::Format F>
-void run(const Setting& setting, const lab::Beginning& lab, std::int64_t steps,
-         const pare::Execution& execution) {
+void train_codes(const Setting& setting, const lab::Beginning& lab) {
   const engine::Model& teacher = lab.model;
+  const pare::Execution& execution = lab.execution;
   training::LanguageModel<float> student(teacher);
   training::QuantizedWeights weights;
   double stored = 0.0, count = 0.0;
@@ -42,10 +37,11 @@ void run(const Setting& setting, const lab::Beginning& lab, std::int64_t steps,
     count += static_cast<double>(codes.codes().size());
     weights.add(p, codes);
   }
-  training::Trainer trainer(student, lab.batches, training::parse_objective("kd"), {&teacher},
-                            training::make_adamw({.weight_decay = 0.0}),
-                            {.rate = {.peak = setting.rate, .warm_up = steps / 10, .steps = steps},
-                             .trained = training::Trained::layers});
+  training::Trainer trainer(
+      student, lab.batches, training::parse_objective("kd"), {&teacher},
+      training::make_adamw({.weight_decay = 0.0}),
+      {.rate = {.peak = setting.rate, .warm_up = lab.steps / 10, .steps = lab.steps},
+       .trained = training::Trained::layers});
   trainer.quantize(std::move(weights));
   trainer.settle(execution);
   std::printf("%s: %.2f bits a weight, %.1f times smaller than float32\n", setting.name,
@@ -53,33 +49,24 @@ void run(const Setting& setting, const lab::Beginning& lab, std::int64_t steps,
   const auto show = [&](const char* when) {
     const auto measured = lab::measure(student.to_engine(teacher), lab.text, execution);
     std::printf("  %-8s %.4f bits per byte, ", when, measured.bits);
-    lab::print_quality(lab.whole.bits, measured.bits, expected_percent);
+    lab::print_quality(100.0 * lab.whole.bits / measured.bits, expected);
   };
   show("nearest");
-  lab::train(trainer, steps, execution);
+  lab::train(trainer, lab.steps, execution);
   show("trained");
 }
 
-int run(const std::filesystem::path& directory, std::int64_t steps) {
-  pare::ThreadPool pool;
-  const pare::Execution execution{.parallel_for = pool};
-  const lab::Beginning lab(directory, steps, execution);
+void run(const lab::Beginning& lab) {
   std::printf("float: %.4f bits per byte, %.0f tokens/s\n", lab.whole.bits,
               static_cast<double>(lab.text.size()) / lab.whole.seconds);
-  run<pare::UInt<3>>({"uint3", 1e-4}, lab, steps, execution);
-  run<pare::UInt<2>>({"uint2", 3e-4}, lab, steps, execution);
+  train_codes<pare::UInt<3>>({"uint3", 1e-4}, lab);
+  train_codes<pare::UInt<2>>({"uint2", 3e-4}, lab);
   std::printf(
       "speed is that of the packed codes: pare train --quantize uint3:64, then pare bench\n");
-  return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc > 1 ? argv[1] : PARE_DEMO_MODEL_DIR, argc > 2 ? std::atol(argv[2]) : 60);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "quantization_aware_training: %s\n", error.what());
-    return 1;
-  }
+  return lab::train_program("quantization_aware_training", argc, argv, run);
 }

@@ -27,6 +27,22 @@ using pare::Index;
   return smaller;
 }
 
+/// The model with some of its blocks, by their numbers.
+[[nodiscard]] inline Model with_blocks(const Model& model, const std::vector<Index>& kept) {
+  std::vector<engine::Block> blocks;
+  for (const Index block : kept) blocks.push_back(model.blocks.at(static_cast<std::size_t>(block)));
+  return with_blocks(model, std::move(blocks));
+}
+
+/// Weights and biases of the blocks' linear layers.
+[[nodiscard]] inline double parameters(const Model& model) {
+  double sum = 0.0;
+  for (const engine::Block& block : model.blocks)
+    for (const engine::Linear& linear : block.linears)
+      sum += static_cast<double>(linear.dense().size() + linear.bias().size());
+  return sum;
+}
+
 /// Of each block the channels of an axis, or heads, whose weights are smallest.
 [[nodiscard]] inline Model without_channels(const Model& model, const std::string& axis,
                                             double ratio) {

@@ -1,72 +1,55 @@
 #pragma once
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
-#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "engine/checkpoint.hpp"
 #include "labs/bits_per_byte.hpp"
-#include "pare/io/mapped_file.hpp"
+#include "labs/expectation.hpp"
+#include "labs/program.hpp"
+#include "labs/texts.hpp"
 #include "training/trainer.hpp"
 
 namespace lab {
 
-/// A text of bytes as token ids.
-[[nodiscard]] inline std::vector<std::int32_t> read_ids(const std::filesystem::path& file) {
-  const pare::MappedFile mapped(file);
-  std::vector<std::int32_t> ids;
-  for (const std::byte b : mapped.bytes()) ids.push_back(static_cast<std::int32_t>(b));
-  return ids;
-}
-
-/// The text that models are measured on: with fewer steps than 60, for a glance, its first part.
-[[nodiscard]] inline std::string read_text(const std::filesystem::path& file, std::int64_t steps) {
-  const pare::MappedFile mapped(file);
-  std::string text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
-  if (steps < 60) text.resize(std::min<std::size_t>(text.size(), 8193));
-  return text;
-}
-
-/// Quality and time of a model on a text.
-struct Measured {
-  double bits = 0.0, seconds = 0.0;
-};
-[[nodiscard]] inline Measured measure(const engine::Model& model, const std::string& text,
-                                      const pare::Execution& execution) {
-  const auto start = std::chrono::steady_clock::now();
-  const double bits = bits_per_byte(model, text, execution);
-  return {bits, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
-}
-
 /// What a lab that trains begins with: the float model, batches of 8 windows of its calibration
-/// text, and how good it is on another one.
+/// text, or of another one, and how good it is on a text that it has not seen.
 struct Beginning {
+  std::int64_t steps;
+  bool in_part;  ///< for a glance: models are measured on a part of the text
+  pare::Execution execution;
   engine::Model model;
   std::vector<std::int32_t> ids;
   training::TextBatches batches;
   std::string text;
   Measured whole;
 
-  Beginning(const std::filesystem::path& directory, std::int64_t steps,
-            const pare::Execution& execution)
-      : model(engine::Checkpoint(directory).load(execution)),
-        ids(read_ids(directory / "calib.txt")),
+  Beginning(const std::filesystem::path& directory, std::int64_t all_steps, bool glance,
+            const std::filesystem::path& learned_from, const pare::Execution& run_with)
+      : steps(all_steps),
+        in_part(glance),
+        execution(run_with),
+        model(engine::Checkpoint(directory).load(execution)),
+        ids(read_ids(learned_from)),
         batches(ids, 256, 8, 1),
-        text(read_text(directory / "eval.txt", steps)),
+        text(read_text(directory / "eval.txt", in_part)),
         whole(measure(model, text, execution)) {}
 };
 
-/// "quality 97.1 % (expected more than 95 %: met)": float bits per byte over those of a model.
-inline void print_quality(double float_bits, double bits, double expected_percent) {
-  const double percent = 100.0 * float_bits / bits;
-  std::printf("quality %5.1f %% (expected more than %.0f %%: %s)\n", percent, expected_percent,
-              percent > expected_percent ? "met" : "missed");
-  std::fflush(stdout);
+/// The program NAME [MODEL [STEPS [TEXT]]]: calls run(beginning), and says what went wrong. Fewer
+/// steps than are usual are for a glance.
+template <class Run>
+int train_program(const char* name, int argc, char** argv, const Run& run,
+                  std::int64_t usual_steps = 60) {
+  return program(name, [&](const pare::Execution& execution) {
+    const std::filesystem::path directory = argc > 1 ? argv[1] : PARE_DEMO_MODEL_DIR;
+    const std::int64_t steps = argc > 2 ? std::atol(argv[2]) : usual_steps;
+    const std::filesystem::path text = argc > 3 ? argv[3] : directory / "calib.txt";
+    run(Beginning(directory, steps, steps < usual_steps, text, execution));
+  });
 }
 
 /// Trains for so many steps of 8 sequences, and prints the loss at the beginning and at the end.
