@@ -25,6 +25,7 @@ struct Needs {
   /// Step::observe is shown everything that enters the layers.
   bool inputs = false;
   /// What enters the block and what the float block would make of float inputs: see BlockWindows.
+  /// Of sequential steps.
   bool windows = false;
   /// The blocks before this one are as the steps left them, not as they were: what enters a layer
   /// carries the errors made so far.
