@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/block_output_error.hpp"
 #include "cli/comma_list.hpp"
 #include "cli/comparison_table.hpp"
 #include "cli/encoder_evaluation.hpp"
@@ -116,8 +117,10 @@ class Comparison {
                         input_paths(options.model, options.calibration, options.text));
     require_float(checkpoint_, "; compare starts from a float model, use eval");
     layers_ = layers_of_model(checkpoint_.config());
-    for (const Recipe& recipe : recipes_)
+    for (const Recipe& recipe : recipes_) {
+      if (recipe.learns()) require_gradients(checkpoint_.config(), "autoround");
       require_shapes(recipe, formats_of_layers(recipe, layers_), layers_);
+    }
     for (const PruneRecipe& recipe : prune_recipes_) (void)pruned_layers(recipe, layers_);
     for (const StructureRecipe& recipe : structure_recipes_)
       plans_.push_back(plan_structure(recipe, checkpoint_));

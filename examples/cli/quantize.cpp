@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "cli/block_output_error.hpp"
 #include "cli/inputs.hpp"
 #include "cli/layout_of_recipe.hpp"
 #include "cli/model_copy.hpp"
@@ -109,6 +110,7 @@ void quantize(const QuantizeCommand& options) {
     throw pare::ArgumentError("--output-layer int8 has nothing to quantize: the output layer of " +
                               options.model.model.string() +
                               " is its embedding, which stays as it is");
+  if (recipe.learns()) require_gradients(checkpoint.config(), "--method autoround");
   const std::vector<LayerShape> layers = layers_of_model(checkpoint.config());
   const LayerFormats formats = formats_of_layers(recipe, layers);
   require_shapes(recipe, formats, layers);

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/learned_block.hpp"
 #include "cli/round_weight.hpp"
 #include "engine/scale_folding.hpp"
 #include "pare/kernels/gemm.hpp"
@@ -103,9 +104,10 @@ QuantizeStep::QuantizeStep(const Recipe& recipe, LayerFormats formats,
 
 Needs QuantizeStep::needs() const {
   return {.float_statistics = recipe_.uses_awq() || recipe_.method == Method::smoothquant,
-          .hessians = recipe_.uses_gptq(),
+          .hessians = recipe_.sweeps(),
           .inputs = recipe_.uses_static_activations(),
-          .sequential = recipe_.uses_gptq()};
+          .windows = recipe_.learns(),
+          .sequential = recipe_.uses_gptq() || recipe_.learns()};
 }
 
 bool QuantizeStep::wants(const std::string& layer) const {
@@ -316,8 +318,8 @@ pare::AnyQuantizedMatrix QuantizeStep::quantize_weight(BlockInWork& work, const 
                               .scale_type = scale_type,
                               .range = range_options(recipe_),
                               .damping = recipe_.damping,
-                              .act_order = recipe_.act_order,
-                              .static_groups = recipe_.uses_static_groups(),
+                              .act_order = recipe_.act_order || recipe_.learns(),
+                              .static_groups = recipe_.uses_static_groups() || recipe_.learns(),
                               .report = &report};
     if (!shared.factor)
       shared.factor.emplace(observations.hessian(layer.site), options.factor(),
@@ -337,7 +339,7 @@ pare::AnyQuantizedMatrix QuantizeStep::quantize_weight(BlockInWork& work, const 
   pare::with_format(own.weight_format(), [&]<class F>(pare::TypeTag<F>) {
     scale_type = scale_type_of<F>(recipe_, group_size);
   });
-  auto quantized = recipe_.uses_gptq()
+  auto quantized = recipe_.sweeps()
                        ? pare::with_format(own.weight_format(), sweep)
                        : round_weight(recipe_, own, weight, runner_.execution(), raised);
   raised += report.scales_raised;
@@ -353,6 +355,23 @@ pare::AnyQuantizedMatrix QuantizeStep::quantize_weight(BlockInWork& work, const 
     notice("a scale does not fit " + std::string(to_string(scale_type)) +
            "; all scales are kept in f32");
   return quantized;
+}
+
+/// In place of the codes that it begins with.
+void QuantizeStep::learn(BlockInWork& work, const BlockWindows& windows,
+                         const Listener& listener) const {
+  std::vector<RoundedLayer> layers;
+  for (const Layer& layer : work.layers)
+    if (const auto found = work.quantized.find(layer.name); found != work.quantized.end())
+      layers.push_back({layer.index, layer.name, &found->second.weight});
+  const LearnedBlock learned =
+      learn_block(recipe_, runner_.config(), work.block, layers, windows,
+                  static_cast<std::uint64_t>(work.index), listener, runner_.execution());
+  for (std::size_t k = 0; k < layers.size(); ++k)
+    work.quantized.at(layers[k].name).weight = learned.weights[k];
+  if (!learned.is_better)
+    work.notices.push_back(runner_.config().block_prefix(work.index) +
+                           "*: nothing better was learned than the codes that it began with");
 }
 
 void QuantizeStep::compress(BlockInWork& work, const Observations& observations,
@@ -372,6 +391,7 @@ void QuantizeStep::compress(BlockInWork& work, const Observations& observations,
                                               activations(layer)});
     });
   }
+  if (recipe_.learns() && !work.quantized.empty()) learn(work, observations.windows(), listener);
 }
 
 /// Rounded to nearest whatever the method: nothing is observed there, so that its input is

@@ -60,6 +60,7 @@ class QuantizeStep final : public Step {
   void clip(BlockInWork& work, const BlockStatistics& statistics, const Listener& listener) const;
   void fold(BlockInWork& work, engine::Site site, const pare::Vector<float>& scales) const;
   [[nodiscard]] std::optional<pare::ActivationOptions> activations(const Layer& layer) const;
+  void learn(BlockInWork& work, const BlockWindows& windows, const Listener& listener) const;
   /// What layers that share their input share.
   struct SharedByInputs {
     std::optional<pare::ObsFactor> factor{};

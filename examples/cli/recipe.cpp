@@ -27,6 +27,10 @@ void Recipe::validate_format(const LayerFormat& layer) const {
     throw pare::ArgumentError(std::string(name_of(method_names, method)) +
                               " does not combine with " + name +
                               ": use rtn, gptq or smoothquant, or a format without activations");
+  if (learns() && !pare::with_format(layer.weight_format(),
+                                     []<class F>(pare::TypeTag<F>) { return F::is_integer; }))
+    throw pare::ArgumentError("autoround does not combine with " + name +
+                              ": it learns integer formats; use gptq");
   const Index g = layer.weight_group_size();
   if (g == 0 || g < -1)
     throw pare::ArgumentError("--group-size " + std::to_string(g) +
@@ -66,6 +70,14 @@ void Recipe::validate() const {
     throw pare::ArgumentError(
         "--save-as awq has no group index: use --act-order with static groups");
   require_shared_values(*this);
+  if (learns() && range != pare::RangeMethod::min_max)
+    throw pare::ArgumentError(
+        "--range mse does not combine with autoround: it learns ranges, from minmax on");
+  if (iterations < 1)
+    throw pare::ArgumentError("--iterations " + std::to_string(iterations) + " is not positive");
+  if (learning_rate && !(*learning_rate > 0.0 && *learning_rate <= 1.0))
+    throw pare::ArgumentError("--learning-rate " + std::to_string(*learning_rate) +
+                              " is outside (0, 1]");
   if (!(alpha >= 0.0f && alpha <= 1.0f))
     throw pare::ArgumentError("--alpha " + std::to_string(alpha) + " is outside [0, 1]");
 }

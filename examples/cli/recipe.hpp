@@ -16,9 +16,13 @@
 
 namespace cli {
 
-enum class Method : std::uint8_t { rtn, gptq, awq, awq_gptq, smoothquant };
-inline constexpr std::array<std::string_view, 5> method_names{"rtn", "gptq", "awq", "awq+gptq",
-                                                              "smoothquant"};
+enum class Method : std::uint8_t { rtn, gptq, awq, awq_gptq, smoothquant, autoround };
+inline constexpr std::array<std::string_view, 6> method_names{
+    "rtn", "gptq", "awq", "awq+gptq", "smoothquant", "autoround"};
+
+/// The codes that learning begins with.
+enum class BeginWith : std::uint8_t { nearest, gptq };
+inline constexpr std::array<std::string_view, 2> begin_with_names{"nearest", "gptq"};
 
 enum class ObserverKind : std::uint8_t { min_max, moving_average, percentile, entropy, mse };
 inline constexpr std::array<std::string_view, 5> observer_names{"minmax", "moving-average",
@@ -52,6 +56,11 @@ struct Recipe {
   float alpha = 0.5f;
   pare::RangeMethod range = pare::RangeMethod::min_max;
   std::optional<pare::ScaleType> scale_type{};
+  /// Of autoround, for each block.
+  Index iterations = 200;
+  /// Unset: 1 / iterations.
+  std::optional<double> learning_rate{};
+  BeginWith begin_with = BeginWith::nearest;
   ObserverKind observer = ObserverKind::min_max;
   bool activation_zero_point = false;
   SaveAs save_as = SaveAs::pare;
@@ -74,6 +83,11 @@ struct Recipe {
   }
   [[nodiscard]] bool uses_gptq() const {
     return method == Method::gptq || method == Method::awq_gptq;
+  }
+  [[nodiscard]] bool learns() const { return method == Method::autoround; }
+  /// Whether codes come from GPTQ's sweep, learned or not.
+  [[nodiscard]] bool sweeps() const {
+    return uses_gptq() || (learns() && begin_with == BeginWith::gptq);
   }
   [[nodiscard]] bool uses_awq() const {
     return method == Method::awq || method == Method::awq_gptq;

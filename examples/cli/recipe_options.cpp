@@ -56,6 +56,7 @@ Json rules_to_json(const std::vector<Rule>& rules) {
 }
 
 bool uses_gptq(const Recipe& r) { return r.uses_gptq(); }
+bool learns(const Recipe& r) { return r.learns(); }
 bool uses_static_activations(const Recipe& r) { return r.uses_static_activations(); }
 
 std::vector<StepOption<Recipe>> describe() {
@@ -174,6 +175,43 @@ std::vector<StepOption<Recipe>> describe() {
        .where = "smoothquant",
        .get = [](const Recipe& r) { return Json(r.alpha); },
        .set = [](Recipe& r, const Json& v) { r.alpha = v.get<float>(); }},
+      {.name = "iterations",
+       .flag = "--iterations",
+       .kind = Kind::integer,
+       .help = "autoround: steps for each block, of 8 calibration windows",
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = learns,
+       .where = "autoround",
+       .get = [](const Recipe& r) { return Json(r.iterations); },
+       .set = [](Recipe& r, const Json& v) { r.iterations = v.get<Index>(); }},
+      {.name = "learning_rate",
+       .flag = "--learning-rate",
+       .kind = Kind::number,
+       .help = "autoround: of the first step, falling to 0",
+       .default_note = "1 / iterations",
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = learns,
+       .where = "autoround",
+       .get = [](const Recipe& r) { return r.learning_rate ? Json(*r.learning_rate) : Json(); },
+       .set = [](Recipe& r, const Json& v) { r.learning_rate = v.get<double>(); }},
+      {.name = "begin_with",
+       .flag = "--begin-with",
+       .kind = Kind::text,
+       .help = "autoround: nearest (rounding and ranges are learned) or gptq (its codes with "
+               "act-order stay, "
+               "ranges are learned)",
+       .compared = true,
+       .in_manifest = true,
+       .has_effect = learns,
+       .where = "autoround",
+       .get = [](const Recipe& r) { return Json(name_of(begin_with_names, r.begin_with)); },
+       .set =
+           [](Recipe& r, const Json& v) {
+             r.begin_with =
+                 parse_name<BeginWith>(begin_with_names, v.get<std::string>(), "beginning");
+           }},
       {.name = "range",
        .flag = "--range",
        .kind = Kind::text,

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "pare/quantization/adaround.hpp"
+#include "pare/quantization/autoround.hpp"
 #include "pare/quantization/awq.hpp"
 #include "pare/quantization/awq_clip.hpp"
 #include "pare/quantization/block_parameters.hpp"
@@ -8,6 +10,7 @@
 #include "pare/quantization/fold.hpp"
 #include "pare/quantization/gptq.hpp"
 #include "pare/quantization/gptq_options.hpp"
+#include "pare/quantization/learned_rounding.hpp"
 #include "pare/quantization/learned_scale.hpp"
 #include "pare/quantization/lsq_plus.hpp"
 #include "pare/quantization/obq.hpp"

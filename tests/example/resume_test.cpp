@@ -72,6 +72,7 @@ TEST_CASE("after a kill the same command resumes and ends with the same bytes") 
       {"--method", "awq+gptq", "--format", "uint4", "--calib-windows", "4"},
       {"--method", "awq", "--format", "uint4", "--calib-windows", "4"},
       {"--method", "smoothquant", "--format", "w8a8-static", "--output-layer", "int8"},
+      {"--method", "autoround", "--format", "uint3", "--calib-windows", "4", "--iterations", "2"},
   };
   for (const auto& recipe : recipes) {
     const auto expected = fixture.expected(recipe);

@@ -16,6 +16,7 @@ BlockPass::BlockPass(const Steps& steps, const engine::BlockRunner& runner,
       least_expert_tokens_(least_expert_tokens) {
   for (const auto& step : steps) needs_ |= step->needs();
   if (needs_.stream()) stream_.emplace(embedding, *windows, runner.execution());
+  if (needs_.windows) originals_.emplace(embedding, *windows, runner.execution());
 }
 
 BlockInWork BlockPass::prepare(Index index, engine::Block block, const Listener& listener) {
@@ -63,7 +64,9 @@ void BlockPass::show(const BlockInWork& work, engine::Site site, pare::MatrixVie
 Observations BlockPass::observe(const BlockInWork& work) {
   Observations observations;
   expert_inputs_.clear();
-  if (!stream_) return observations;
+  if (originals_)
+    observations.set_windows({stream_->hidden(), originals_->hidden(), stream_->length()});
+  if (!needs_.layer_inputs()) return observations;
   const std::set<engine::Site> wanted = wanted_sites(work, observations);
   const bool has_experts = work.block.description.experts.has_value();
   if (wanted.empty() && !has_experts) return observations;
@@ -78,6 +81,7 @@ Observations BlockPass::observe(const BlockInWork& work) {
 
 BlockInWork BlockPass::run(Index index, engine::Block block, const Listener& listener,
                            ExpertStore* store) {
+  if (originals_) originals_->advance(runner_, block);
   BlockInWork work = prepare(index, std::move(block), listener);
   listener("calibration", needs_.float_statistics ? 0.4 : 0.0);
   const Observations observations = observe(work);
@@ -157,6 +161,7 @@ void BlockPass::run_experts(BlockInWork& work, const Listener& listener, ExpertS
 
 void BlockPass::skip(Index index, const std::function<engine::Block()>& original,
                      const std::function<engine::Block()>& finished) {
+  if (originals_) originals_->advance(runner_, original());
   if (stream_ && !needs_.sequential) {
     const auto silent = [](const std::string&, double) {};
     stream_->advance(runner_, prepare(index, original(), silent).block);

@@ -59,6 +59,7 @@ class BlockPass {
   FloatCalibration* float_calibration_;
   Index least_expert_tokens_;
   std::optional<CalibrationStream> stream_;
+  std::optional<CalibrationStream> originals_;   // through the original blocks, for windows
   const BlockStatistics* statistics_ = nullptr;  // of the block in work
   std::vector<float> expert_inputs_;             // what enters its experts, of all tokens
 };

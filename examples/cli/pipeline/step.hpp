@@ -24,18 +24,23 @@ struct Needs {
   bool hessians = false;
   /// Step::observe is shown everything that enters the layers.
   bool inputs = false;
+  /// What enters the block and what the float block would make of float inputs: see BlockWindows.
+  /// Of sequential steps.
+  bool windows = false;
   /// The blocks before this one are as the steps left them, not as they were: what enters a layer
   /// carries the errors made so far.
   bool sequential = false;
 
   /// True when calibration text has to pass through the blocks beside the float statistics.
-  [[nodiscard]] bool stream() const { return hessians || inputs; }
+  [[nodiscard]] bool stream() const { return layer_inputs() || windows; }
+  [[nodiscard]] bool layer_inputs() const { return hessians || inputs; }
   [[nodiscard]] bool calibration() const { return float_statistics || stream(); }
 
   Needs& operator|=(const Needs& other) {
     float_statistics |= other.float_statistics;
     hessians |= other.hessians;
     inputs |= other.inputs;
+    windows |= other.windows;
     sequential |= other.sequential;
     return *this;
   }
@@ -70,6 +75,13 @@ struct BlockInWork {
   }
 };
 
+/// All calibration windows on either side of a block, (windows * length, hidden).
+struct BlockWindows {
+  pare::MatrixView<const float> inputs;   ///< with the errors made so far if a step is sequential
+  pare::MatrixView<const float> outputs;  ///< of the float model
+  Index length = 0;
+};
+
 /// What one pass of the calibration text through a block gathers.
 class Observations {
  public:
@@ -77,8 +89,12 @@ class Observations {
   [[nodiscard]] pare::Hessian& hessian(engine::Site site) { return hessians_.at(site); }
   [[nodiscard]] const pare::Hessian& hessian(engine::Site site) const { return hessians_.at(site); }
   void add(engine::Site site, Index width) { hessians_.emplace(site, width); }
+  /// Only where a step asked for them.
+  [[nodiscard]] const BlockWindows& windows() const { return windows_; }
+  void set_windows(const BlockWindows& windows) { windows_ = windows; }
 
  private:
+  BlockWindows windows_;
   std::map<engine::Site, pare::Hessian> hessians_;
 };
 
