@@ -29,11 +29,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using Ids = std::vector<std::int32_t>;
-using Method = Tokenizer::Method;
 
 constexpr const char* advice = "; give token ids instead (--tokens, --calib-tokens)";
 
-class RawBytes final : public Method {
+class RawBytes final : public Tokenizer::Method {
  public:
   Ids encode(const std::string& text) override {
     Ids ids;
@@ -46,7 +45,7 @@ class RawBytes final : public Method {
 };
 
 #ifdef PARE_HAVE_TOKENIZER_JSON
-class TokenizerJson final : public Method {
+class TokenizerJson final : public Tokenizer::Method {
  public:
   explicit TokenizerJson(const fs::path& path) : tokenizer_(path) {}
   Ids encode(const std::string& text) override {
@@ -63,7 +62,7 @@ class TokenizerJson final : public Method {
 #endif
 
 #ifdef PARE_HAVE_SENTENCEPIECE
-class SentencePiece final : public Method {
+class SentencePiece final : public Tokenizer::Method {
  public:
   explicit SentencePiece(const fs::path& path) {
     const pare::MappedFile file(path);
@@ -95,7 +94,7 @@ class SentencePiece final : public Method {
 };
 #endif
 
-std::unique_ptr<Method> load_json(const fs::path& path) {
+std::unique_ptr<Tokenizer::Method> load_json(const fs::path& path) {
 #ifdef PARE_HAVE_TOKENIZER_JSON
   return std::make_unique<TokenizerJson>(path);
 #else
@@ -103,7 +102,7 @@ std::unique_ptr<Method> load_json(const fs::path& path) {
 #endif
 }
 
-std::unique_ptr<Method> load_sentence_piece(const fs::path& path) {
+std::unique_ptr<Tokenizer::Method> load_sentence_piece(const fs::path& path) {
 #ifdef PARE_HAVE_SENTENCEPIECE
   return std::make_unique<SentencePiece>(path);
 #else
@@ -111,7 +110,7 @@ std::unique_ptr<Method> load_sentence_piece(const fs::path& path) {
 #endif
 }
 
-std::unique_ptr<Method> load(const fs::path& directory) {
+std::unique_ptr<Tokenizer::Method> load(const fs::path& directory) {
   const fs::path json = directory / "tokenizer.json", model = directory / "tokenizer.model";
   const bool has_model = fs::exists(model);
   if (fs::exists(json)) {
