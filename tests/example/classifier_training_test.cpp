@@ -21,7 +21,7 @@ using training::Trainer;
 
 namespace {
 
-engine::Model load(const char* name) {
+engine::Model load_oracle(const char* name) {
   return engine::Checkpoint(directory_of(test::OracleModel{name, name})).load();
 }
 
@@ -81,7 +81,7 @@ struct Digits {
 };
 
 engine::Model tiny_teacher(const char* name) {
-  engine::Model model = load(name);
+  engine::Model model = load_oracle(name);
   for (engine::Block& block : model.blocks)
     for (engine::Linear& linear : block.linears)
       for (float& w : linear.dense()) w *= 0.5f;
@@ -92,7 +92,7 @@ engine::Model tiny_teacher(const char* name) {
 
 TEST_CASE("gradients of a classifier's objective agree with differences of its loss") {
   for (const char* name : {"bert", "vit"}) {
-    const engine::Model model = load(name), teacher = tiny_teacher(name);
+    const engine::Model model = load_oracle(name), teacher = tiny_teacher(name);
     const Labelled labelled(model);
     const LabelledBatches batches = labelled.batches(4);
     Classifier<float> student(model);
@@ -129,7 +129,7 @@ TEST_CASE("gradients of a classifier's objective agree with differences of its l
 }
 
 TEST_CASE("labelled batches that are accumulated make the step of the large one") {
-  const engine::Model model = load("bert"), teacher = tiny_teacher("bert");
+  const engine::Model model = load_oracle("bert"), teacher = tiny_teacher("bert");
   const Labelled labelled(model);
   const auto losses_of = [&](const char* objective, Index size, Index accumulate) {
     Classifier<float> student(model);
@@ -192,7 +192,7 @@ TEST_CASE("a classifier that was damaged is taught to read digits again") {
 }
 
 TEST_CASE("classifiers are quantized and masked while they learn, and teachers' answers are kept") {
-  const engine::Model model = load("bert"), teacher = tiny_teacher("bert");
+  const engine::Model model = load_oracle("bert"), teacher = tiny_teacher("bert");
   const Labelled labelled(model);
   const LabelledBatches batches = labelled.batches(4);
   const training::TrainerOptions options{.rate = {.peak = 1e-3, .warm_up = 0}};
@@ -248,7 +248,8 @@ TEST_CASE("classifiers are quantized and masked while they learn, and teachers' 
 }
 
 TEST_CASE("batches and teachers that a model cannot learn from are refused") {
-  const engine::Model bert = load("bert"), vit = load("vit"), llama = load("llama");
+  const engine::Model bert = load_oracle("bert"), vit = load_oracle("vit"),
+                      llama = load_oracle("llama");
   const Labelled labelled(bert);
   const LabelledBatches batches = labelled.batches(4);
   const std::vector<std::int32_t> ids(40, 1);

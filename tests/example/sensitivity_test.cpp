@@ -137,7 +137,7 @@ TEST_CASE("what sensitivity cannot do is refused in one line, before the work") 
     const char* word;
   } cases[] = {
       {{"--method", "charm"}, "no score is named \"charm\""},
-      {{"--method", "snip"}, "needs gradients"},
+      {{"--method", "movement"}, "pare train --masks movement"},
       {{"--sparsity", "0.5,x"}, "\"x\" is no share"},
       {{"--sparsity", "0.5,"}, "\"\" is no share"},
       {{"--sparsity", "0.5,1"}, "outside [0, 1)"},

@@ -339,7 +339,7 @@ TEST_CASE("structures that cannot go are refused in one line, before the work") 
       {{"--structure", "mlp", "--multiple", "128"}, "multiple of 128"},
       {{"--structure", "wings"}, "mlp, heads, query-heads, experts, blocks"},
       {{"--structure", "experts"}, "the model has none"},
-      {{"--structure", "mlp", "--score", "reap"}, "flap, wanda-sp, magnitude, random"},
+      {{"--structure", "mlp", "--score", "reap"}, "flap, wanda-sp, magnitude, taylor, random"},
       {{"--structure", "mlp", "--score", "wanda"}, "there are flap"},
       {{"--structure", "mlp", "--sparsity", "0.5"}, "--sparsity has no effect with --structure"},
       {{"--ratio", "0.5"}, "--ratio has no effect without --structure"},

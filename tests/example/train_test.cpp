@@ -154,7 +154,7 @@ TEST_CASE("train refuses what cannot be, in one line, before the work") {
       {{"--eval-every", "-1"}, "--eval-every -1 is negative"},
       {{"--eval-text", fixture.teacher()}, "--eval-every"},
       {{"--student", (fixture.directory / "none").string()}, "none"},
-      {{"--plan", fixture.teacher() + "/config.json"}, "--steps, --batch, --lr beside --plan"},
+      {{"--plan", fixture.teacher() + "/config.json"}, "beside --plan"},
       {{"--recipe", fixture.teacher() + "/config.json"}, "beside --recipe"},
       {{"--data", (fixture.directory / "none").string()}, "none"},
       {{"--teacher", (fixture.directory / "none").string()}, "none"},
