@@ -213,7 +213,7 @@ TEST_CASE("a plan trains in stages, each once") {
   const std::string plan = (fixture.directory / "plan.json").string();
   const auto stage = [](const char* name, nlohmann::json more) {
     nlohmann::json all{{"name", name}, {"steps", 4}, {"batch", 2}, {"warm_up", 1}};
-    all.update(more);
+    if (!more.is_null()) all.update(more);
     return all;
   };
   const auto write_plan = [&](const nlohmann::json& stages) {
