@@ -115,7 +115,7 @@ TEST_CASE("the Hessian times the gradient is how the gradient changes along itse
   for (const double temperature : {1.0, 200.0}) {
     CAPTURE(temperature);
     const auto g = text.mean(real, identity, temperature);
-    const double step = 1e-4 * temperature;
+    const double step = 1e-5 * temperature;
     const auto gradient_at = [&](double distance) {
       LanguageModel<double> moved(text.model);
       const auto layers = moved.layers();

@@ -44,7 +44,7 @@ TEST_CASE("a pruned model is an ordinary one with zeros, as many as were asked f
       {{"--update", "obc", "--sparsity", "0.5"}, 64 * 48},
       {{"--update", "sparsegpt", "--allocate", "owl", "--owl-lambda", "0"}, 64 * 48},
       {{"--score", "taylor", "--sparsity", "0.5"}, 64 * 48},
-      {{"--score", "fisher", "--scope", "row", "--pattern", "2:4"}, 64 * 48, 2, 4},
+      {{"--score", "fisher", "--pattern", "2:4"}, 64 * 48, 2, 4},
       {{"--score", "grasp", "--update", "refit", "--sparsity", "0.5"}, 64 * 48},
   };
   for (const auto& c : cases) {

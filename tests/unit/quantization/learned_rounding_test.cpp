@@ -215,7 +215,8 @@ TEST_CASE("gradients of AutoRound are those of frozen rounding", "[quantization]
         w,
         {.group_size = 7, .scale_type = ScaleType::f32, .iterations = 10, .learning_rate = 0.04});
     // Away from where it begins, so that some weights clip.
-    for (Index t = 0; t < 8; ++t) layer.step(test::random_matrix(3, 14, 20 + t), t, {});
+    for (Index t = 0; t < 8; ++t)
+      layer.step(test::random_matrix(3, 14, 20 + static_cast<std::uint64_t>(t)), t, {});
     Matrix<float> d_v(w.shape());
     Matrix<double> d_lower({3, 2}), d_upper({3, 2});
     layer.backward(upstream, d_v, d_lower, d_upper);
