@@ -12,7 +12,7 @@ namespace {
 
 using training::LayerMatrices;
 
-/// Pearlmutter's product of GraSP asks for softened logits.
+/// Of the logits in GraSP's loss, as its authors have it.
 constexpr double grasp_temperature = 200.0;
 /// Of the diagonal of a Hessian: the error falls with the root of their number.
 constexpr Index hessian_probes = 8;
@@ -20,11 +20,10 @@ constexpr Index hessian_probes = 8;
 /// Calls gradients(text) with progress on the way.
 template <class Gradients>
 auto with_text(const CalibrationWindows& windows, const Gradients& gradients) {
-  const training::GradientText text{windows.inputs.ids, windows.length()};
-  Progress progress("gradients", pare::ceil_div(windows.count(), text.batch), 0, "batch");
-  training::GradientText watched = text;
-  watched.progress = [&](Index done, Index) { progress.pass(pare::ceil_div(done, text.batch)); };
-  return gradients(watched);
+  training::GradientText text{windows.inputs.ids, windows.length()};
+  Progress progress("gradients", windows.count(), 0, "window");
+  text.progress = [&](Index done, Index) { progress.pass(done - 1); };
+  return gradients(text);
 }
 
 /// What a score reads beside the weights, of all layers.

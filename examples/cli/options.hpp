@@ -93,7 +93,7 @@ struct TrainCommand {
   std::filesystem::path recipe_file;
   std::filesystem::path plan;  ///< stages in place of the recipe, see train_plan.hpp
   Index save_every = 50, print_every = 10;
-  /// Steps between looks at another text; 0 is never. The text is that of EvalCommand.
+  /// Steps between looks at a text that is not trained on; 0 is never, 0 windows are all.
   Index eval_every = 0, eval_windows = 32;
   std::filesystem::path eval_text;
 };

@@ -1,11 +1,10 @@
 #include "cli/student.hpp"
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <map>
-#include <span>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -23,6 +22,9 @@ namespace cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Says that a directory is a student's.
+constexpr const char* marker = "pare_student.json";
 
 void write_half_depth(const engine::Checkpoint& of, const fs::path& directory) {
   const engine::ModelConfig& config = of.config();
@@ -128,12 +130,21 @@ Student::Student(const std::string& kind, const engine::Checkpoint& of, const fs
                  std::uint64_t seed)
     : directory_(kind) {
   if (kind != "half-depth" && kind != "half-width") return;
-  std::string name = out.string() + ".student-XXXXXX";
-  if (!::mkdtemp(name.data()))
-    throw pare::IoError(name + ": cannot be made: " + std::strerror(errno));
-  directory_ = name;
+  directory_ = out.string() + ".student";
+  if (fs::exists(directory_)) {
+    // Left by a run that was killed; what others made is not touched.
+    if (!fs::exists(directory_ / marker))
+      throw pare::ArgumentError(directory_.string() +
+                                ", where a student is kept while it trains, exists and is not of "
+                                "pare: move it away");
+    remove_tree(directory_);
+  }
+  std::error_code error;
+  if (!fs::create_directory(directory_, error))
+    throw pare::IoError(directory_.string() + ": cannot be made: " + error.message());
   is_own_ = true;
   try {
+    pare::write_json(directory_ / marker, {{"student", kind}});
     if (kind == "half-depth")
       write_half_depth(of, directory_);
     else

@@ -16,12 +16,12 @@ namespace cli {
 ///                  biases 0
 ///     DIR          another model
 ///
-/// The first two are written into a directory of their own beside `out`, which is gone with the
-/// object.
+/// The first two are written into a directory beside `out`, `out`.student, which is gone with the
+/// object; what a killed run has left there is replaced.
 class Student {
  public:
   /// Errors    ArgumentError for a model that has no such half: few blocks, odd sizes, tensors that
-  ///           config.json does not say; IoError
+  ///           config.json does not say; where `out`.student is somebody else's; IoError
   Student(const std::string& kind, const engine::Checkpoint& of, const std::filesystem::path& out,
           std::uint64_t seed);
   Student(const Student&) = delete;

@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -20,107 +18,12 @@
 #include "cli/progress.hpp"
 #include "cli/run_manifest.hpp"
 #include "cli/student.hpp"
-#include "pare/quantization/quantize.hpp"
-#include "training/log/step_log.hpp"
+#include "cli/trained_model.hpp"
+#include "cli/training_steps.hpp"
 #include "training/trainer.hpp"
-#include "training/training_state.hpp"
 
 namespace cli {
 namespace {
-
-/// Set by Ctrl-C: the step that runs is finished, its state saved.
-std::atomic<bool> interrupted{false};
-
-/// Between its making and its end Ctrl-C sets `interrupted`.
-class CatchInterrupt {
- public:
-  CatchInterrupt() : before_(std::signal(SIGINT, [](int) { interrupted.store(true); })) {
-    interrupted.store(false);
-  }
-  CatchInterrupt(const CatchInterrupt&) = delete;
-  CatchInterrupt& operator=(const CatchInterrupt&) = delete;
-  ~CatchInterrupt() { std::signal(SIGINT, before_); }
-
- private:
-  void (*before_)(int);
-};
-
-/// A model in memory whose layers are float: those that are quantized as what their codes stand
-/// for, which are kept beside.
-struct FloatModel {
-  engine::Model model;
-  std::map<std::string, pare::AnyQuantizedMatrix> codes;  ///< by the layer's name
-  std::map<std::string, pare::ActivationOptions> activations;
-};
-
-FloatModel load_float(const engine::Checkpoint& checkpoint, const pare::Execution& execution) {
-  FloatModel loaded{checkpoint.load(execution), {}, {}};
-  for (Index b = 0; b < checkpoint.config().layers; ++b) {
-    engine::Block& block = loaded.model.blocks[static_cast<std::size_t>(b)];
-    for (std::size_t i = 0; i < block.linears.size(); ++i) {
-      const std::string name = checkpoint.config().linear_name(b, i);
-      auto codes = checkpoint.quantized_linear(name);
-      if (!codes) continue;
-      pare::Vector<float> bias = block.linears[i].bias();
-      block.linears[i] = engine::Linear(codes->weight.dequantize());
-      if (!bias.empty()) block.linears[i].set_bias(std::move(bias));
-      if (codes->activations) loaded.activations.emplace(name, *codes->activations);
-      loaded.codes.emplace(name, std::move(codes->weight));
-    }
-  }
-  return loaded;
-}
-
-/// Puts what was trained into the blocks on their way to the new model.
-class TrainedStep final : public Step {
- public:
-  TrainedStep(const engine::Model& trained,
-              const std::map<std::string, engine::QuantizedLinear>& quantized)
-      : trained_(trained), quantized_(quantized) {}
-
-  [[nodiscard]] Needs needs() const override { return {}; }
-  [[nodiscard]] bool wants(const std::string& layer) const override {
-    return layer != trained_.config.names.output;
-  }
-  void compress(BlockInWork& work, const Observations&, const Listener&) override {
-    const engine::Block& from = trained_.blocks[static_cast<std::size_t>(work.index)];
-    work.block.norms = from.norms;
-    work.block.query_norm = from.query_norm;
-    work.block.key_norm = from.key_norm;
-    for (std::size_t i = 0; i < from.linears.size(); ++i) work.block.linears[i] = from.linears[i];
-    for (const Layer& layer : work.layers)
-      if (const auto found = quantized_.find(layer.name); found != quantized_.end())
-        work.quantized.emplace(layer.name, found->second);
-  }
-  [[nodiscard]] engine::QuantizedLinear compress_output_layer(
-      const std::string& name, pare::MatrixView<const float>) override {
-    throw pare::Error(name + ": the output layer is not quantized");
-  }
-
- private:
-  const engine::Model& trained_;
-  const std::map<std::string, engine::QuantizedLinear>& quantized_;
-};
-
-/// What is logged of a step.
-std::vector<training::LoggedValue> scalars_of(const training::StepReport& report,
-                                              double tokens_per_second) {
-  std::vector<training::LoggedValue> scalars{{"loss", report.loss}};
-  for (const auto& term : report.terms) scalars.push_back({"loss/" + term.name, term.value});
-  scalars.push_back({"gradient_norm", report.gradient_norm});
-  for (const auto& term : report.terms)
-    scalars.push_back({"gradient_norm/" + term.name, term.gradient_norm});
-  scalars.push_back({"lr", report.rate});
-  scalars.push_back({"tokens_per_second", tokens_per_second});
-  return scalars;
-}
-
-std::string step_text(const training::StepReport& report, double tokens_per_second) {
-  char text[160];
-  std::snprintf(text, sizeof text, "loss %.5f, gradient %.3f, %.0f tokens/s", report.loss,
-                report.gradient_norm, tokens_per_second);
-  return text;
-}
 
 training::TrainerOptions trainer_options(const TrainRecipe& recipe, bool is_quantized) {
   using training::Trained;
@@ -147,28 +50,6 @@ std::unique_ptr<training::Optimizer> make_optimizer(const TrainRecipe& recipe, b
   const double decay = recipe.weight_decay.value_or(is_quantized ? 0.0 : 0.1);
   if (recipe.optimizer == "sgd") return training::make_sgd({.weight_decay = decay});
   return training::make_adamw({.weight_decay = decay});
-}
-
-/// Codes to begin with: those of the model, or its weights rounded to nearest.
-training::QuantizedWeights begin_quantized(const TrainRecipe& recipe, const FloatModel& model,
-                                           training::LanguageModel<float>& trained,
-                                           const pare::Execution& execution) {
-  training::QuantizedWeights weights;
-  const auto format = recipe.quantized();
-  for (const std::size_t p : trained.layers()) {
-    const training::Parameter<float>& parameter = trained.parameters()[p];
-    const std::string name = parameter.name.substr(0, parameter.name.rfind(".weight"));
-    pare::with_context(name, [&] {
-      if (const auto found = model.codes.find(name); found != model.codes.end())
-        return weights.add(p, found->second);
-      if (!format) return;
-      pare::with_format(format->format, [&]<class F>(pare::TypeTag<F>) {
-        weights.add(
-            p, pare::quantize<F>(parameter.value, {.group_size = format->group_size}, execution));
-      });
-    });
-  }
-  return weights;
 }
 
 /// The masks that --masks and --keep-zeros name.
@@ -241,83 +122,6 @@ TrainRecipe spelled_out(const TrainCommand& options, Index vocabulary) {
   if (recipe.top_k == 0 && !options.teacher_cache.empty())
     recipe.top_k = std::min<Index>(64, vocabulary);
   return recipe;
-}
-
-/// The steps that a state in `directory` has not done yet; Ctrl-C ends them after one is saved.
-void run_steps(training::Trainer& trainer, training::LanguageModel<float>& model,
-               const TrainCommand& options, const std::string& key, Index tokens_of_step,
-               HeldOutText* held_out, const OutputDirectory& directory,
-               const pare::Execution& execution) {
-  const Index steps = options.recipe.steps;
-  const std::filesystem::path state = directory.file_path(training_state_name);
-  const std::int64_t done = training::load_state(state, key, trainer.trainables(),
-                                                 trainer.optimizer(), trainer.state_parts())
-                                .value_or(0);
-  if (done > 0)
-    std::fprintf(stderr, "resuming: %lld of %td steps are done\n", static_cast<long long>(done),
-                 steps);
-  std::optional<training::StepLog> log;
-  if (!options.log.empty()) log.emplace(options.log, done);
-  const CatchInterrupt catch_interrupt;
-  std::int64_t saved = done;
-  const auto save = [&](std::int64_t finished) {
-    training::save_state(state, key, trainer.trainables(), trainer.optimizer(), finished,
-                         trainer.state_parts());
-    saved = finished;
-  };
-  Progress progress("training", steps, done, "step");
-  const auto look = [&](std::int64_t finished) {
-    if (!held_out) return;
-    held_out->look(model, trainer, finished);
-    progress.clear();
-    std::printf("%5lld steps: %s\n", static_cast<long long>(finished), held_out->text().c_str());
-    std::fflush(stdout);
-  };
-  look(done);
-  for (std::int64_t step = done; step < steps; ++step) {
-    progress.pass(step);
-    const Stopwatch one;
-    training::StepReport report;
-    try {
-      report = trainer.step(step, execution);
-    } catch (const pare::NumericError&) {
-      if (saved < step) save(step);
-      throw;
-    }
-    const bool is_last = step + 1 == steps;
-    const double speed = static_cast<double>(tokens_of_step) / one.seconds();
-    const std::string text = step_text(report, speed);
-    if (step % options.print_every == 0 || is_last) {
-      progress.clear();
-      std::printf("step %5lld: %s\n", static_cast<long long>(step), text.c_str());
-      std::fflush(stdout);
-    }
-    if (held_out && ((step + 1) % options.eval_every == 0 || is_last)) look(step + 1);
-    if (log) {
-      auto scalars = scalars_of(report, speed);
-      if (held_out) held_out->add_to(scalars);
-      log->add(step, scalars);
-    }
-    progress.step(text, 1.0);
-    if (interrupted.load() || (step + 1) % options.save_every == 0 || is_last) save(step + 1);
-    if (interrupted.load() && !is_last)
-      throw pare::Error("interrupted after step " + std::to_string(step));
-  }
-}
-
-/// What quantized layers ship, by name; their inputs are quantized as before.
-std::map<std::string, engine::QuantizedLinear> quantized_layers(
-    const training::QuantizedWeights& weights, const training::LanguageModel<float>& model,
-    const std::map<std::string, pare::ActivationOptions>& activations) {
-  std::map<std::string, engine::QuantizedLinear> layers;
-  weights.finish(model, [&](const std::string& weight, pare::AnyQuantizedMatrix codes) {
-    const std::string name = weight.substr(0, weight.rfind(".weight"));
-    engine::QuantizedLinear layer{std::move(codes)};
-    if (const auto found = activations.find(name); found != activations.end())
-      layer.activations = found->second;
-    layers.emplace(name, std::move(layer));
-  });
-  return layers;
 }
 
 void train_model(const TrainCommand& options) {

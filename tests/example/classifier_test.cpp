@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <memory>
 
 #include "engine/checkpoint.hpp"
 #include "engine/encoder.hpp"
+#include "example/gradient_checks.hpp"
 #include "oracle_models.hpp"
 #include "pare/core/random.hpp"
-#include "pare/core/thread_pool.hpp"
 #include "pare/io/safetensors_reader.hpp"
 #include "support/catch.hpp"
 #include "training/language_model.hpp"
@@ -150,24 +151,8 @@ TEST_CASE("gradients of every classifier agree with central differences") {
     trained.backward(pass, gradients, {});
     Random random(9);
     for (auto& parameter : trained.parameters()) {
-      CAPTURE(parameter.name);
-      std::vector<double> direction(static_cast<std::size_t>(parameter.value.size()));
-      double along = 0.0, size = 0.0;
-      for (std::size_t i = 0; i < direction.size(); ++i) {
-        direction[i] = static_cast<double>(random.normal());
-        along += parameter.gradient.data()[i] * direction[i];
-        size += parameter.gradient.data()[i] * parameter.gradient.data()[i];
-      }
-      const Matrix<double> before = parameter.value;
-      constexpr double step = 1e-6;
-      const auto loss_at = [&](double distance) {
-        for (std::size_t i = 0; i < direction.size(); ++i)
-          parameter.value.data()[i] = before.data()[i] + distance * direction[i];
-        return loss_of<double>(trained, pass, inputs, nullptr);
-      };
-      const double difference = (loss_at(step) - loss_at(-step)) / (2 * step);
-      parameter.value = before;
-      CHECK(std::fabs(along - difference) <= 1e-5 * (std::sqrt(size) + 1e-3));
+      const double size = test::check_along_direction(
+          parameter, random, [&] { return loss_of<double>(trained, pass, inputs, nullptr); });
       // Keys' biases change nothing; whatever else is a parameter does.
       if (parameter.name.find("key") == std::string::npos &&
           parameter.name.find("k_lin") == std::string::npos)
@@ -184,37 +169,13 @@ TEST_CASE("classifiers' products with the Hessian agree with differences of grad
     const engine::ModelInputs inputs = random_inputs(model, 2, 6);
     Classifier<D> dual(model);
     Classifier<double> real(model);
-    Random random(8);
-    for (auto& parameter : dual.parameters())
-      for (D& w : parameter.value) w.tangent = static_cast<double>(random.normal());
-    Pass<D> dual_pass;
-    PassGradients<D> dual_gradients;
-    static_cast<void>(loss_of(dual, dual_pass, inputs, &dual_gradients));
-    dual.backward(dual_pass, dual_gradients, {});
-    constexpr double step = 1e-5;
-    std::vector<Matrix<double>> ends[2];
-    for (const int side : {0, 1}) {
-      for (std::size_t p = 0; p < real.parameters().size(); ++p)
-        for (Index i = 0; i < real.parameters()[p].value.size(); ++i) {
-          const D& w = dual.parameters()[p].value.data()[i];
-          real.parameters()[p].value.data()[i] = w.value + (side == 0 ? -step : step) * w.tangent;
-        }
-      Pass<double> pass;
-      PassGradients<double> gradients;
-      static_cast<void>(loss_of(real, pass, inputs, &gradients));
-      real.zero_gradients();
-      real.backward(pass, gradients, {});
-      for (const auto& parameter : real.parameters()) ends[side].push_back(parameter.gradient);
-    }
-    double worst = 0.0, largest = 0.0;
-    for (std::size_t p = 0; p < ends[0].size(); ++p)
-      for (Index i = 0; i < ends[0][p].size(); ++i) {
-        const double difference = (ends[1][p].data()[i] - ends[0][p].data()[i]) / (2 * step);
-        largest = std::max(largest, std::fabs(difference));
-        worst = std::max(worst,
-                         std::fabs(dual.parameters()[p].gradient.data()[i].tangent - difference));
-      }
-    CHECK(worst <= 1e-5 * largest);
+    test::check_hessian_product(dual, real, [&]<class S>(Classifier<S>& trained) {
+      Pass<S> pass;
+      PassGradients<S> gradients;
+      static_cast<void>(loss_of(trained, pass, inputs, &gradients));
+      trained.zero_gradients();
+      trained.backward(pass, gradients, {});
+    });
   }
 }
 
@@ -223,20 +184,14 @@ TEST_CASE("classifiers' gradients are the same for any threads, and computed aga
     CAPTURE(name);
     const engine::Model model = load(name);
     const engine::ModelInputs inputs = random_inputs(model, 9, 7);
-    const auto gradients_of = [&](const Execution& execution, bool again) {
-      Classifier<float> trained(model);
-      Pass<float> pass;
-      PassGradients<float> gradients;
-      static_cast<void>(loss_of(trained, pass, inputs, &gradients, again, execution));
-      trained.backward(pass, gradients, execution);
-      std::vector<Matrix<float>> all;
-      for (const auto& parameter : trained.parameters()) all.push_back(parameter.gradient);
-      return all;
-    };
-    const auto expected = gradients_of({}, false);
-    CHECK(gradients_of({}, true) == expected);
-    ThreadPool pool(3);
-    CHECK(gradients_of({.parallel_for = pool}, false) == expected);
+    test::check_same_bits(
+        [&] { return std::make_unique<Classifier<float>>(model); },
+        [&](Classifier<float>& trained, const Execution& execution, bool again) {
+          Pass<float> pass;
+          PassGradients<float> gradients;
+          static_cast<void>(loss_of(trained, pass, inputs, &gradients, again, execution));
+          trained.backward(pass, gradients, execution);
+        });
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "engine/checkpoint.hpp"
 #include "engine/encoder.hpp"
+#include "example/gradient_checks.hpp"
 #include "oracle_models.hpp"
 #include "pare/core/random.hpp"
 #include "pare/core/thread_pool.hpp"
@@ -99,31 +100,9 @@ TEST_CASE("gradients of a classifier's objective agree with differences of its l
     for (const char* text : {"ce", "ce:smoothing=0.1", "kd:T=2", "reverse-kd", "logits", "hidden:3",
                              "ce:0.5,kd:0.5"}) {
       CAPTURE(name, text);
-      // A step of a rate that is nearly 0 reports the loss and leaves the gradients.
       Trainer trainer(student, batches, training::parse_objective(text), {&teacher},
                       training::make_sgd(), {.rate = {.peak = 1e-30, .warm_up = 0}, .clip = 0.0});
-      const auto report = trainer.step(3, {});
-      double squares = 0.0;
-      std::vector<std::vector<float>> direction;
-      for (const training::Trainable& p : trainer.trainables()) {
-        direction.emplace_back(p.gradient.begin(), p.gradient.end());
-        for (const float g : p.gradient) squares += static_cast<double>(g) * static_cast<double>(g);
-      }
-      CHECK(report.gradient_norm == Approx(std::sqrt(squares)));
-      const auto loss_at = [&](double distance) {
-        const auto move = [&](double by) {
-          for (std::size_t p = 0; p < direction.size(); ++p)
-            for (std::size_t i = 0; i < direction[p].size(); ++i)
-              trainer.trainables()[p].value[i] += static_cast<float>(
-                  by * static_cast<double>(direction[p][i]) / std::sqrt(squares));
-        };
-        move(distance);
-        const double loss = trainer.step(3, {}).loss;
-        move(-distance);
-        return loss;
-      };
-      const double slope = (loss_at(2e-3) - loss_at(-2e-3)) / 4e-3;
-      CHECK(slope == Approx(std::sqrt(squares)).epsilon(0.02));
+      test::check_objective(trainer);
     }
   }
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -201,11 +202,39 @@ TEST_CASE("a student is half of the model, which teaches it") {
     CHECK_THAT(read_text((fixture.directory / "log" / "steps.csv").string()),
                ContainsSubstring(",eval/loss,eval/bits_per_byte"));
   }
-  // Blocks are those of the model: without a step they answer as it does without the others.
+  // What a killed run has left is replaced, what is another's is not.
+  std::filesystem::create_directory(fixture.directory / "t.student");
+  const Outcome refused = train_student("half-depth");
+  CHECK(refused.status == 1);
+  CHECK_THAT(refused.err, ContainsSubstring("t.student") && ContainsSubstring("not of pare"));
+  write_text(fixture.directory / "t.student" / "pare_student.json", "{}");
+  CHECK(train_student("half-depth").status == 0);
+  CHECK_FALSE(exists(fixture.directory / "t.student"));
+  // A student may be any model.
   const Outcome again =
       run_pare(fixture.command({"--student", (fixture.directory / "t").string()}, "u"));
   CAPTURE(again.err);
   CHECK(again.status == 0);
+}
+
+TEST_CASE("looking on changes no byte of what is trained") {
+  const TrainFixture fixture;
+  for (const std::vector<std::string>& recipe :
+       {std::vector<std::string>{"--masks", "cubic:0.5", "--teacher", fixture.teacher(),
+                                 "--quantize", "int4:16"},
+        {"--masks", "movement:0.5"},
+        {"--average", "0.9"}}) {
+    CAPTURE(recipe);
+    std::map<std::string, std::string> content[2];
+    for (const bool looks : {false, true}) {
+      auto words = recipe;
+      if (looks) words.insert(words.end(), {"--eval-every", "3", "--eval-windows", "2"});
+      (void)output_of(fixture.command(words));
+      content[looks] = directory_content(fixture.directory / "t");
+      std::filesystem::remove_all(fixture.directory / "t");
+    }
+    CHECK(content[0] == content[1]);
+  }
 }
 
 TEST_CASE("a plan trains in stages, each once") {

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "engine/checkpoint.hpp"
+#include "example/gradient_checks.hpp"
 #include "oracle_models.hpp"
 #include "pare/quantization/gptq.hpp"
 #include "pare/quantization/quantize.hpp"
@@ -180,32 +181,10 @@ TEST_CASE("gradients of an objective agree with differences of its loss") {
   for (const char* text : {"ce", "kd:T=2", "reverse-kd", "logits", "hidden:3",
                            "relations:2:heads=4", "ce:0.5,kd:0.5"}) {
     CAPTURE(text);
-    // A step of a rate that is nearly 0 reports the loss and leaves the gradients.
     training::TrainerOptions options{.rate = {.peak = 1e-30, .warm_up = 0}, .clip = 0.0};
     training::Trainer trainer(student, batches, training::parse_objective(text), {&teacher},
                               training::make_sgd(), options);
-    const auto report = trainer.step(3, {});
-    double squares = 0.0;
-    std::vector<std::vector<float>> direction;
-    for (const training::Trainable& p : trainer.trainables()) {
-      direction.emplace_back(p.gradient.begin(), p.gradient.end());
-      for (const float g : p.gradient) squares += static_cast<double>(g) * static_cast<double>(g);
-    }
-    CHECK(report.gradient_norm == Approx(std::sqrt(squares)));
-    const auto loss_at = [&](double distance) {
-      const auto move = [&](double by) {
-        for (std::size_t p = 0; p < direction.size(); ++p)
-          for (std::size_t i = 0; i < direction[p].size(); ++i)
-            trainer.trainables()[p].value[i] +=
-                static_cast<float>(by * static_cast<double>(direction[p][i]) / std::sqrt(squares));
-      };
-      move(distance);
-      const double loss = trainer.step(3, {}).loss;
-      move(-distance);
-      return loss;
-    };
-    const double slope = (loss_at(2e-3) - loss_at(-2e-3)) / 4e-3;
-    CHECK(slope == Approx(std::sqrt(squares)).epsilon(0.02));
+    test::check_objective(trainer);
   }
 }
 

@@ -1,10 +1,11 @@
 #include <cmath>
+#include <memory>
 #include <numeric>
 
 #include "engine/checkpoint.hpp"
+#include "example/gradient_checks.hpp"
 #include "oracle_models.hpp"
 #include "pare/core/random.hpp"
-#include "pare/core/thread_pool.hpp"
 #include "support/catch.hpp"
 #include "training/language_model.hpp"
 #include "training/operations/cross_entropy.hpp"
@@ -65,18 +66,6 @@ S loss_of(LanguageModel<S>& model, Pass<S>& pass, const std::vector<std::int32_t
   return loss;
 }
 
-/// A parameter's direction: random, the same for all scalars.
-template <training::Scalar S>
-std::vector<std::vector<double>> random_direction(const LanguageModel<S>& model) {
-  Random random(9);
-  std::vector<std::vector<double>> direction;
-  for (const auto& parameter : model.parameters()) {
-    direction.emplace_back(static_cast<std::size_t>(parameter.value.size()));
-    for (double& d : direction.back()) d = static_cast<double>(random.normal());
-  }
-  return direction;
-}
-
 }  // namespace
 
 TEST_CASE("trained models compute the engine's logits") {
@@ -110,32 +99,15 @@ TEST_CASE("gradients of every family agree with central differences") {
     const Index length = 7;
     const std::vector<std::int32_t> ids = random_ids(2 * length, model.config.vocab_size, 5);
     LanguageModel<double> trained(model);
-    const auto direction = random_direction(trained);
     Pass<double> pass;
     PassGradients<double> gradients;
     static_cast<void>(loss_of(trained, pass, ids, length, &gradients));
     trained.zero_gradients();
     trained.backward(pass, gradients, {});
-    for (std::size_t p = 0; p < trained.parameters().size(); ++p) {
-      auto& parameter = trained.parameters()[p];
-      CAPTURE(parameter.name);
-      double along = 0.0, size = 0.0;
-      for (Index i = 0; i < parameter.value.size(); ++i) {
-        along += parameter.gradient.data()[i] * direction[p][static_cast<std::size_t>(i)];
-        size += parameter.gradient.data()[i] * parameter.gradient.data()[i];
-      }
-      const Matrix<double> before = parameter.value;
-      constexpr double step = 1e-6;
-      const auto loss_at = [&](double distance) {
-        for (Index i = 0; i < before.size(); ++i)
-          parameter.value.data()[i] =
-              before.data()[i] + distance * direction[p][static_cast<std::size_t>(i)];
-        return loss_of<double>(trained, pass, ids, length, nullptr);
-      };
-      const double difference = (loss_at(step) - loss_at(-step)) / (2 * step);
-      parameter.value = before;
-      CHECK(std::fabs(along - difference) <= 1e-5 * (std::sqrt(size) + 1e-3));
-    }
+    Random random(9);
+    for (auto& parameter : trained.parameters())
+      (void)test::check_along_direction(
+          parameter, random, [&] { return loss_of<double>(trained, pass, ids, length, nullptr); });
   }
 }
 
@@ -149,39 +121,13 @@ TEST_CASE("products with the Hessian agree with differences of gradients") {
     using D = training::Dual<double>;
     LanguageModel<D> dual(model);
     LanguageModel<double> real(model);
-    const auto direction = random_direction(real);
-    for (std::size_t p = 0; p < direction.size(); ++p)
-      for (Index i = 0; i < dual.parameters()[p].value.size(); ++i)
-        dual.parameters()[p].value.data()[i].tangent = direction[p][static_cast<std::size_t>(i)];
-    Pass<D> dual_pass;
-    PassGradients<D> dual_gradients;
-    static_cast<void>(loss_of(dual, dual_pass, ids, length, &dual_gradients));
-    dual.backward(dual_pass, dual_gradients, {});
-    constexpr double step = 1e-5;
-    std::vector<Matrix<double>> ends[2];
-    for (const int side : {0, 1}) {
-      const double distance = side == 0 ? -step : step;
-      for (std::size_t p = 0; p < direction.size(); ++p)
-        for (Index i = 0; i < real.parameters()[p].value.size(); ++i)
-          real.parameters()[p].value.data()[i] =
-              dual.parameters()[p].value.data()[i].value +
-              distance * direction[p][static_cast<std::size_t>(i)];
-      Pass<double> pass;
-      PassGradients<double> gradients;
-      static_cast<void>(loss_of(real, pass, ids, length, &gradients));
-      real.zero_gradients();
-      real.backward(pass, gradients, {});
-      for (const auto& parameter : real.parameters()) ends[side].push_back(parameter.gradient);
-    }
-    double worst = 0.0, largest = 0.0;
-    for (std::size_t p = 0; p < direction.size(); ++p)
-      for (Index i = 0; i < ends[0][p].size(); ++i) {
-        const double difference = (ends[1][p].data()[i] - ends[0][p].data()[i]) / (2 * step);
-        largest = std::max(largest, std::fabs(difference));
-        worst = std::max(worst,
-                         std::fabs(dual.parameters()[p].gradient.data()[i].tangent - difference));
-      }
-    CHECK(worst <= 1e-5 * largest);
+    test::check_hessian_product(dual, real, [&]<class S>(LanguageModel<S>& trained) {
+      Pass<S> pass;
+      PassGradients<S> gradients;
+      static_cast<void>(loss_of(trained, pass, ids, length, &gradients));
+      trained.zero_gradients();
+      trained.backward(pass, gradients, {});
+    });
   }
 }
 
@@ -189,20 +135,14 @@ TEST_CASE("gradients are the same for any threads, and where blocks are computed
   const engine::Model model = engine::Checkpoint(std::filesystem::path(PARE_DEMO_MODEL_DIR)).load();
   const Index length = 33;
   const std::vector<std::int32_t> ids = random_ids(2 * length, 256, 7);
-  const auto gradients_of = [&](const Execution& execution, bool again) {
-    LanguageModel<float> trained(model);
-    Pass<float> pass;
-    PassGradients<float> gradients;
-    static_cast<void>(loss_of(trained, pass, ids, length, &gradients, again, execution));
-    trained.backward(pass, gradients, execution);
-    std::vector<Matrix<float>> all;
-    for (const auto& parameter : trained.parameters()) all.push_back(parameter.gradient);
-    return all;
-  };
-  const auto expected = gradients_of({}, false);
-  CHECK(gradients_of({}, true) == expected);
-  ThreadPool pool(3);
-  CHECK(gradients_of({.parallel_for = pool}, false) == expected);
+  test::check_same_bits(
+      [&] { return std::make_unique<LanguageModel<float>>(model); },
+      [&](LanguageModel<float>& trained, const Execution& execution, bool again) {
+        Pass<float> pass;
+        PassGradients<float> gradients;
+        static_cast<void>(loss_of(trained, pass, ids, length, &gradients, again, execution));
+        trained.backward(pass, gradients, execution);
+      });
 }
 
 TEST_CASE("what cannot be trained is refused") {
